@@ -17,8 +17,7 @@ environment:
 demo: environment ## run every section's main.py on its sample data
 	@for section in $(SECTION); do \
 	    printf '\n======== %s ========\n\n' "$$section"; \
-	    $(BIN)/python $$section/main.py $$($(BIN)/python tools/demo_arguments.py $$section) \
-	        || { echo "make demo: $$section failed, see above" >&2; exit 1; }; \
+	    $(BIN)/python $$section/main.py || { echo "make demo: $$section failed, see above" >&2; exit 1; }; \
 	done
 
 test: environment ## run every section's tests, and the tests of the frame
