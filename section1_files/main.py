@@ -1,0 +1,299 @@
+"""Section 1: list a folder, read a CSV file's statistics, read a DICOM file.
+
+Without arguments: a tour of the sample folder. The three functions are the front door for Python callers: each prints
+its report and returns it; what goes wrong is one line through `logging`, and None comes back.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from errors import InputError
+from folder_listing import Entry, entries_of, report_lines
+
+if TYPE_CHECKING:
+    from csv_statistics import CsvStatistics, Options
+    from dicom_report import DicomReport
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+HERE = Path(__file__).parent
+SAMPLE = HERE / "sample"
+T = TypeVar("T")
+
+log = logging.getLogger("section1")
+
+
+def list_folder_contents(path: str | Path, *, details: bool = False, as_json: bool = False) -> list[Entry] | None:
+    """Print how many elements a folder holds and their names, with `details` also kind, size and time.
+
+    Returns the entries, hidden ones too, sorted by name; None when the folder cannot be read.
+    """
+    entries = _logged(lambda: entries_of(Path(path), details=details))
+    if entries is not None and as_json:
+        _print_json({"path": str(path), "count": len(entries), "entries": [entry.as_facts() for entry in entries]})
+    elif entries is not None:
+        _print_lines(report_lines(Path(path), entries))
+    return entries
+
+
+def read_csv(
+    path: str | Path,
+    filename: str = "",
+    options: "Options | None" = None,
+    *,
+    population: bool = False,
+    as_json: bool = False,
+) -> "CsvStatistics | None":
+    """Print columns, rows, and for each numeric column average and standard deviation of a CSV file.
+
+    The standard deviation is that of a sample (n - 1) unless `population` is asked for. A file without rows or without
+    numeric columns is reported, and that it has none is logged. Returns the statistics; None when the file cannot be
+    read or is not CSV.
+    """
+    import csv_report
+    from csv_statistics import Options, statistics_of
+
+    statistics = _logged(lambda: statistics_of(Path(path, filename), options or Options()))
+    if statistics is None:
+        return None
+    if as_json:
+        _print_json(csv_report.facts(statistics, population=population))
+    else:
+        _print_lines(csv_report.report_lines(statistics, population=population))
+    if not statistics.numeric_columns:
+        what = "numeric columns: there is nothing to average" if statistics.rows else "rows below its header"
+        log.error("%s: has no %s", statistics.path, what)
+    return statistics
+
+
+def read_dicom(path: str | Path, filename: str = "", *tags: object, as_json: bool = False) -> "DicomReport | None":
+    """Print patient's name, study date, modality and the data elements `tags` of a DICOM file.
+
+    A tag is a pair of numbers in a row (`0x0008, 0x0016`), one number (`0x00080016`), a pair, or text: `"0008,0016"`,
+    a keyword, or a path into sequences. Returns the report; None when the file cannot be read or is not DICOM.
+    """
+    from dicom_report import report_lines, report_on
+    from dicom_tags import parse_tags
+
+    report = _logged(lambda: report_on(Path(path, filename), parse_tags(tags)))
+    if report is not None and as_json:
+        _print_json(report.facts())
+    elif report is not None:
+        _print_lines(report_lines(report))
+    return report
+
+
+def read_dicom_folder(path: str | Path, *, as_json: bool = False) -> int | None:
+    """Print a line for every file below a folder, errors in their place; returns how many could not be read."""
+    from dicom_report import report_on_folder, table_header, table_line
+
+    def printed() -> int:
+        failures = 0
+        if not as_json:
+            _print_lines([table_header()])
+        for file, result in report_on_folder(Path(path)):
+            failures += isinstance(result, InputError)
+            if not as_json:
+                _print_lines([table_line(Path(path), result, file)])
+            elif isinstance(result, InputError):
+                _print_lines([json.dumps({"path": os.fsencode(file).decode(errors="replace"), "error": str(result)})])
+            else:
+                _print_lines([json.dumps(result.facts(), ensure_ascii=False)])
+        if failures:
+            log.error("%s: %d of its files could not be read, the reason stands at each", path, failures)
+        return failures
+
+    return _logged(printed)
+
+
+def write_picture(source: Path, target: Path, frame: int | None, window: tuple[float, float] | None) -> Path | None:
+    """Write a frame (counted from 1) of a DICOM file as a picture; all frames side by side where `frame` is None."""
+    from dicom_image import montage_of, picture_of, save_picture
+
+    def written() -> Path:
+        save_picture(montage_of(source, window) if frame is None else picture_of(source, frame, window), target)
+        _print_lines([f"  Picture: {target}"])
+        return target
+
+    return _logged(written)
+
+
+def _logged(work: Callable[[], T]) -> T | None:
+    try:
+        return work()
+    except InputError as error:
+        log.error("%s", error)  # noqa: TRY400 (one line, no traceback)
+        return None
+
+
+def _print_lines(lines: Sequence[str] | Iterator[str]) -> None:
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+
+
+def _print_json(facts: object) -> None:
+    _print_lines([json.dumps(facts, ensure_ascii=False, allow_nan=False)])
+
+
+def tour() -> int:
+    """Show the section at work on its samples."""
+    from pydicom.data import get_testdata_file
+
+    def heading(words: str) -> None:
+        _print_lines(["", f"$ python section1_files/main.py {words}"])
+
+    heading("list section1_files/sample --details")
+    done: list[object] = [list_folder_contents(SAMPLE, details=True)]
+    for name in sorted(path.name for path in SAMPLE.glob("*.csv*")):
+        heading(f"csv section1_files/sample {name}")
+        done.append(read_csv(SAMPLE, name))
+    scan = Path(str(get_testdata_file("CT_small.dcm", download=False)))  # a real CT slice, out of pydicom's package
+    plan = Path(str(get_testdata_file("rtplan.dcm", download=False)))
+    heading(f"dicom … {scan.name} 0x0008 0x0016 PixelSpacing (0043,104E) PixelData")
+    done.append(read_dicom(scan.parent, scan.name, 0x0008, 0x0016, "PixelSpacing", "(0043,104E)", "PixelData"))
+    heading(f"dicom … {plan.name} BeamSequence[0].BeamName PatientWeight")
+    done.append(read_dicom(plan.parent, plan.name, "BeamSequence[0].BeamName", "PatientWeight"))
+    heading("dicom …/dicomdirtests/77654033")
+    done.append(read_dicom_folder(scan.parent / "dicomdirtests" / "77654033"))
+    _print_lines(["", "Try your own: python section1_files/main.py --help"])
+    return FAILED if None in done else OK
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="main.py",
+        description="List a folder, read the statistics of a CSV file, read a DICOM file. Without arguments: a tour.",
+        epilog="main.py COMMAND --help shows the options of a command, with examples.",
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    keep_lines = argparse.RawDescriptionHelpFormatter
+
+    listing = commands.add_parser("list", help="count and name the elements of a folder")
+    listing.add_argument("path", help="the folder")
+    listing.add_argument("--details", action="store_true", help="kind, size and time of each element")
+
+    table = commands.add_parser(
+        "csv",
+        help="columns, rows, averages and standard deviations of a CSV file",
+        formatter_class=keep_lines,
+        epilog="examples:\n"
+        "  main.py csv section1_files/sample vitals.csv\n"
+        "  main.py csv /data export.csv.gz --delimiter tab --decimal , --population",
+    )
+    table.add_argument("path", help="the folder, or the file itself")
+    table.add_argument("name", nargs="?", default="", help="the file's name; gzip and zstd files are read as they are")
+    table.add_argument("--delimiter", type=_delimiter, help="comma, semicolon, tab, pipe, or a character; else guessed")
+    table.add_argument("--decimal", choices=[".", ","], help="decimal mark; else guessed")
+    table.add_argument("--encoding", help="utf-8, latin-1, utf-16, … (any that Python knows); else guessed")
+    table.add_argument("--no-header", action="store_true", help="the first line is data, not names")
+    table.add_argument("--missing", action="append", metavar="WORD", help="a word for a missing value, instead of NA, …")
+    table.add_argument("--population", action="store_true", help="divide by n (population), not by n-1 (sample)")
+
+    dicom = commands.add_parser(
+        "dicom",
+        help="patient's name, study date, modality and any tags of DICOM files",
+        formatter_class=keep_lines,
+        epilog="a TAG is one of:\n"
+        "  0x0008 0x0016    group and element       0008,0016    both\n"
+        "  0x00080016       both                    SOPClassUID  a keyword\n"
+        "  ReferencedStudySequence[0].ReferencedSOPInstanceUID   a path, items from 0\n\n"
+        "examples:\n"
+        "  main.py dicom /data scan.dcm 0x0008 0x0016 PatientID\n"
+        "  main.py dicom /data scan.dcm --image scan.png --window 40 400\n"
+        "  main.py dicom /data             every file below the folder, a line each",
+    )
+    dicom.add_argument("path", help="the folder, or the file itself")
+    dicom.add_argument("name", nargs="?", default="", help="the file's name; without it, every file below the folder")
+    dicom.add_argument("tags", nargs="*", metavar="TAG", help="data elements to print, see below")
+    dicom.add_argument("--image", type=Path, metavar="OUT.png", help="write the picture")
+    dicom.add_argument("--frame", type=int, default=1, help="which frame of the picture, from 1")
+    dicom.add_argument("--montage", action="store_true", help="all frames side by side")
+    dicom.add_argument("--window", type=float, nargs=2, metavar=("CENTRE", "WIDTH"), help="grey window")
+
+    for command in (listing, table, dicom):
+        command.add_argument("--json", action="store_true", help="the same facts for a program")
+    return top
+
+
+def _delimiter(word: str) -> str:
+    character = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}.get(word, word)
+    if len(character) != 1 or not character.isascii() or character in '"\r\n\0':
+        raise argparse.ArgumentTypeError(f"{word!r} is not one ASCII character; try comma, semicolon, tab or pipe")
+    return character
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what the command line says."""
+    if arguments.command is None:
+        return tour()
+    if arguments.command == "list":
+        entries = list_folder_contents(arguments.path, details=arguments.details, as_json=arguments.json)
+        return FAILED if entries is None else OK
+    if arguments.command == "csv":
+        return _run_csv(arguments)
+    return _run_dicom(arguments)
+
+
+def _run_csv(arguments: argparse.Namespace) -> int:
+    from csv_cells import MISSING_TOKENS
+    from csv_statistics import Options
+
+    options = Options(
+        encoding=arguments.encoding,
+        delimiter=arguments.delimiter,
+        decimal=arguments.decimal,
+        header=not arguments.no_header,
+        missing=MISSING_TOKENS if arguments.missing is None else tuple(arguments.missing),
+    )
+    statistics = read_csv(
+        arguments.path, arguments.name, options, population=arguments.population, as_json=arguments.json
+    )
+    return FAILED if statistics is None or not statistics.numeric_columns else OK
+
+
+def _run_dicom(arguments: argparse.Namespace) -> int:
+    path, tags = Path(arguments.path, arguments.name), arguments.tags
+    if arguments.name and Path(arguments.path).is_file():  # `dicom FILE TAG …`: there is no name to give
+        path, tags = Path(arguments.path), [arguments.name, *arguments.tags]
+    if path.is_dir():
+        if tags or arguments.image:
+            log.error("%s: is a folder; name one of its files for tags or a picture", path)
+            return FAILED
+        return OK if read_dicom_folder(path, as_json=arguments.json) == 0 else FAILED
+    if read_dicom(path, "", *tags, as_json=arguments.json) is None:
+        return FAILED
+    if arguments.image is None:
+        return OK
+    frame = None if arguments.montage else arguments.frame
+    window = None if arguments.window is None else tuple(arguments.window)
+    return FAILED if write_picture(path, arguments.image, frame, window) is None else OK
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 when all went well, 1 when something could not be read, 2 for wrong usage."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values, which may name patients
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its code
+    try:
+        status = run(parser().parse_args(argv))
+        sys.stdout.flush()
+    except ModuleNotFoundError as error:
+        log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

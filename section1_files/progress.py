@@ -1,0 +1,50 @@
+"""Progress on the terminal, for what takes over two seconds."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+DELAY = 2.0  # seconds
+WORTH_WATCHING = 32 << 20  # bytes; less is read before anybody looks
+
+
+T = TypeVar("T")
+
+
+def with_progress(items: Sequence[T]) -> Iterable[T]:
+    """The items, with a bar on standard error where the result goes elsewhere; on a terminal it moves by itself."""
+    if len(items) < 100 or sys.stdout.isatty() or not sys.stderr.isatty():
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, unit=" files", delay=DELAY, leave=False)
+
+
+class Progress:
+    """A bar on standard error over the bytes of a file, where that is a terminal and the file is large."""
+
+    def __init__(self, path: Path, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._bar: tqdm[None] | None = None
+        size = path.stat().st_size
+        if size >= WORTH_WATCHING and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=size, unit="B", unit_scale=True, desc=path.name, delay=DELAY, leave=False)
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self) -> None:
+        """Show how far the file is read."""
+        if self._bar is not None:
+            self._bar.update(self._raw.tell() - self._bar.n)
