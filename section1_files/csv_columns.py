@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from csv_cells import BLANKS, CellRule
 from frequencies import Frequencies
 from moments import Moments

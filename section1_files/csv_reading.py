@@ -8,15 +8,18 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-
 from csv_cells import BLANKS, CellRule
 from csv_columns import ColumnPart, Findings, part_of_cells, part_of_series
 from csv_text import BLOCK_SIZE, LINE_LIMIT, LineStream, check_text, whole_line, with_plain_line_ends
 from errors import InputError
 from moments import Moments
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SMALL = 1 << 17  # below this many bytes, importing polars takes longer than doing without
 CACHED = 1 << 18  # bytes that are looked at in one go, so that they stay in the processor's cache
@@ -120,7 +123,7 @@ def blocks_of(stream: LineStream, next_line: int, delimiter: str) -> Iterator[Bl
 
     Raises:
         InputError: a line or a cell that does not end, a NUL byte.
-        NotUtf8: the text is in another encoding.
+        NotUtf8Error: the text is in another encoding.
 
     """
     while text := stream.read(BLOCK_SIZE):
@@ -257,7 +260,7 @@ def _part_of_regular_block(block: Block, layout: Layout) -> Part | None:
     )
 
 
-def _moments_of_clean_column(numbers: "pl.Series") -> Moments | None:  # noqa: F821
+def _moments_of_clean_column(numbers: "pl.Series") -> Moments | None:
     """Moments of a column without a gap; None where a cell is missing, not finite or no number."""
     if numbers.null_count():
         return None

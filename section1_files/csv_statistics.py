@@ -11,7 +11,7 @@ from csv_cells import BLANKS, MISSING_TOKENS, CellRule
 from csv_columns import Column, Findings
 from csv_dialect import Dialect, guess_dialect
 from csv_reading import Block, Layout, Part, Records, blocks_of, first_record, part_of, part_of_records, read_records
-from csv_text import SAMPLE_SIZE, LineStream, NotUtf8, guess_encoding, line_stream, opened
+from csv_text import SAMPLE_SIZE, LineStream, NotUtf8Error, guess_encoding, line_stream, opened
 from errors import InputError, printable
 from progress import Progress
 
@@ -57,7 +57,7 @@ class CsvStatistics:
         return [column for column in self.columns if column.is_numeric]
 
 
-def statistics_of(path: Path, options: Options = Options()) -> CsvStatistics:  # noqa: B008
+def statistics_of(path: Path, options: Options = Options()) -> CsvStatistics:
     """Read a CSV file once, or once more where its start misled a guess (its encoding, a column's kind).
 
     Raises:
@@ -73,14 +73,16 @@ def statistics_of(path: Path, options: Options = Options()) -> CsvStatistics:  #
             encoding = options.encoding or guess_encoding(sample)
             try:
                 return _settled_statistics(path, stream, raw, sample, encoding, options)
-            except NotUtf8 as error:
+            except NotUtf8Error as error:
                 if options.encoding:
                     raise _encoding_error(error.line, error.byte, encoding) from error
                 return _settled_statistics(path, stream, raw, sample, "latin-1", options)
     except UnicodeError as error:
         raise InputError(f"{shown}: is not in the encoding {encoding}; name the right one with --encoding") from error
     except LookupError as error:
-        raise InputError(f"{shown}: {options.encoding} is no encoding that Python knows; try utf-8 or latin-1") from error
+        raise InputError(
+            f"{shown}: {options.encoding} is no encoding that Python knows; try utf-8 or latin-1"
+        ) from error
     except InputError as error:
         raise error if str(error).startswith(shown) else InputError(f"{shown}: {error}") from error
 

@@ -37,7 +37,7 @@ FOREIGN_FORMATS = {
 }
 
 
-class NotUtf8(Exception):
+class NotUtf8Error(Exception):
     """A byte that UTF-8 does not allow, and the line on which it stands."""
 
     def __init__(self, line: int, byte: int) -> None:
@@ -48,8 +48,11 @@ class NotUtf8(Exception):
 class LineStream(Protocol):
     """What this section needs of a file: bytes in UTF-8, by number and by line."""
 
-    def read(self, size: int, /) -> bytes: ...
-    def readline(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes (or characters' worth of them); none at the end."""
+
+    def readline(self, size: int, /) -> bytes:
+        """The rest of the line, up to `size`."""
 
 
 class TranscodedStream:
@@ -80,7 +83,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
             magic = raw.read(4)
             raw.seek(0)
             if magic.startswith(GZIP_MAGIC):
-                yield cast("BinaryIO", gzip.open(raw)), raw
+                yield cast("BinaryIO", gzip.GzipFile(fileobj=raw)), raw
             elif magic == ZSTD_MAGIC:
                 yield _zstd_stream(raw), raw
             else:
@@ -170,7 +173,7 @@ def check_text(block: bytes, first_line: int) -> None:
 
     Raises:
         InputError: a NUL byte.
-        NotUtf8: the block is in another encoding.
+        NotUtf8Error: the block is in another encoding.
 
     """
     if b"\0" in block:
@@ -181,4 +184,4 @@ def check_text(block: bytes, first_line: int) -> None:
     try:
         block.decode()
     except UnicodeDecodeError as error:
-        raise NotUtf8(first_line + block.count(b"\n", 0, error.start), block[error.start]) from error
+        raise NotUtf8Error(first_line + block.count(b"\n", 0, error.start), block[error.start]) from error

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
+from dicom_reading import read_header
+from errors import InputError, printable, reason
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing, pixel_array
-
-from dicom_reading import read_header
-from errors import InputError, printable, reason
 
 Picture = NDArray[np.uint8]
 MONTAGE_FRAMES = 64
@@ -55,7 +53,7 @@ def _picture(path: Path, dataset: Dataset, frame: int, window: tuple[float, floa
         raise
     except MemoryError as error:
         raise InputError(f"{shown}: its picture is larger than the memory") from error
-    except Exception as error:  # noqa: BLE001 (decoders raise what they like)
+    except Exception as error:
         raise InputError(f"{shown}: its pixels cannot be decoded ({_first_line(error)})") from error
     return np.asarray(255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey, np.uint8)
 
@@ -77,7 +75,9 @@ def _eight_bits(pixels: NDArray[Any], bits: int) -> Picture:
 
 
 def _palette_bits(dataset: Dataset) -> int:
-    return int(dataset.RedPaletteColorLookupTableDescriptor[2]) if "RedPaletteColorLookupTableDescriptor" in dataset else 8
+    return (
+        int(dataset.RedPaletteColorLookupTableDescriptor[2]) if "RedPaletteColorLookupTableDescriptor" in dataset else 8
+    )
 
 
 def _grey(

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 import pydicom
+from dicom_tags import Step, TagPath
+from errors import InputError, printable, reason, regular_file
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
-
-from dicom_tags import Step, TagPath
-from errors import InputError, printable, reason, regular_file
 
 PATIENT_NAME, STUDY_DATE, MODALITY, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080060, 0x00080005
 IDENTIFYING = (0x00080016, 0x00080018, 0x0020000D, MODALITY)  # SOP class and instance, study, modality
@@ -136,7 +135,7 @@ def parser_errors(message: str) -> Iterator[None]:
         raise
     except zlib.error as error:
         raise InputError("the deflated data set is damaged or cut short; fetch the file again") from error
-    except Exception as error:  # noqa: BLE001 (the parser has no error of its own)
+    except Exception as error:
         raise InputError(message) from error
 
 

@@ -5,8 +5,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_reading import CHARACTER_SET, MODALITY, PATIENT_NAME, STUDY_DATE, Header, State, Value
-from dicom_reading import person_and_study, read_header, remark_on_character_set, value_at
+from dicom_reading import (
+    CHARACTER_SET,
+    MODALITY,
+    PATIENT_NAME,
+    STUDY_DATE,
+    Header,
+    State,
+    Value,
+    person_and_study,
+    read_header,
+    remark_on_character_set,
+    value_at,
+)
 from dicom_tags import TagPath
 from errors import InputError, printable, reason
 from progress import with_progress

@@ -191,7 +191,9 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--decimal", choices=[".", ","], help="decimal mark; else guessed")
     table.add_argument("--encoding", help="utf-8, latin-1, utf-16, … (any that Python knows); else guessed")
     table.add_argument("--no-header", action="store_true", help="the first line is data, not names")
-    table.add_argument("--missing", action="append", metavar="WORD", help="a word for a missing value, instead of NA, …")
+    table.add_argument(
+        "--missing", action="append", metavar="WORD", help="a word for a missing value, instead of NA, …"
+    )
     table.add_argument("--population", action="store_true", help="divide by n (population), not by n-1 (sample)")
 
     dicom = commands.add_parser(

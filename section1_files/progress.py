@@ -4,10 +4,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
+from typing import Any, BinaryIO, TypeVar
 
 DELAY = 2.0  # seconds
 WORTH_WATCHING = 32 << 20  # bytes; less is read before anybody looks
@@ -30,7 +27,7 @@ class Progress:
 
     def __init__(self, path: Path, raw: BinaryIO) -> None:
         self._raw = raw
-        self._bar: tqdm[None] | None = None
+        self._bar: Any = None  # a tqdm bar, imported only when it is shown
         size = path.stat().st_size
         if size >= WORTH_WATCHING and sys.stderr.isatty():
             from tqdm import tqdm
@@ -40,7 +37,9 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.close()
 
