@@ -97,6 +97,8 @@ def read_records(
 
     try:
         for cells in csv.reader(lines(), delimiter=delimiter):
+            if cell_open_at_end:
+                break
             found.starts.append(record_start)
             found.cells.append(cells)
             record_start = found.next_line

@@ -69,7 +69,7 @@ def statistics_of(path: Path, options: Options = Options()) -> CsvStatistics:
         with opened(path) as (stream, raw):
             sample = stream.read(SAMPLE_SIZE)
             if not sample:
-                raise InputError("is empty")
+                raise InputError("is empty; fetch or export it again")
             encoding = options.encoding or guess_encoding(sample)
             try:
                 return _settled_statistics(path, stream, raw, sample, encoding, options)

@@ -133,7 +133,7 @@ def guess_encoding(sample: bytes) -> str:
     if even.count(0) > 0.4 * len(even) and odd.count(0) < 0.01 * len(odd):
         return "utf-16-be"
     controls = sum(sample.count(byte) for byte in range(32) if byte not in b"\t\n\v\f\r\x1a\x1b")
-    if controls > 0.05 * len(sample):
+    if controls > max(2, 0.05 * len(sample)):
         raise InputError("is not a CSV file: it holds binary data")
     return "utf-8"
 

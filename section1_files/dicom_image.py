@@ -4,12 +4,11 @@ The grey-scale pipeline is that of PS3.4 N.2: modality transformation, values of
 """
 
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dicom_reading import read_header
+from dicom_reading import quiet, read_header
 from errors import InputError, printable, reason
 from numpy.typing import NDArray
 from PIL import Image
@@ -41,8 +40,7 @@ def _picture(path: Path, dataset: Dataset, frame: int, window: tuple[float, floa
     if not 1 <= frame <= frames:
         raise InputError(f"{shown}: has no frame {frame}; its frames are 1 to {frames}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             pixels = pixel_array(path, index=frame - 1)
             if dataset.PhotometricInterpretation == "PALETTE COLOR":
                 return _eight_bits(apply_color_lut(pixels, dataset), _palette_bits(dataset))
@@ -54,20 +52,23 @@ def _picture(path: Path, dataset: Dataset, frame: int, window: tuple[float, floa
     except MemoryError as error:
         raise InputError(f"{shown}: its picture is larger than the memory") from error
     except Exception as error:
-        raise InputError(f"{shown}: its pixels cannot be decoded ({_first_line(error)})") from error
+        raise InputError(f"{shown}: its pixels cannot be decoded ({_reason(error)})") from error
     return np.asarray(255 - grey if dataset.PhotometricInterpretation == "MONOCHROME1" else grey, np.uint8)
 
 
 def number_of_frames(dataset: Dataset) -> int:
     """Frames in the file; one where it does not say."""
     try:
-        return int(dataset.get("NumberOfFrames") or 1)
+        with quiet():
+            return int(dataset.get("NumberOfFrames") or 1)
     except (TypeError, ValueError):
         return 1
 
 
-def _first_line(error: Exception) -> str:
-    return printable(str(error).strip().split("\n")[0][:200] or type(error).__name__)
+def _reason(error: Exception) -> str:
+    """One line of what a decoder says; where pydicom lists all of its plugins, the first of them."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return printable(lines[1] if lines[0].endswith(":") and len(lines) > 1 else lines[0])[:200]
 
 
 def _eight_bits(pixels: NDArray[Any], bits: int) -> Picture:

@@ -92,8 +92,7 @@ def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
     """
     shown = printable(str(regular_file(path)))
     try:
-        with path.open("rb") as file, warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
+        with path.open("rb") as file, quiet() as caught:
             header = _header(path, file, only)
             if not header.bulk:  # the whole file was read: was it whole?
                 with WatchedFile(io.FileIO(path)) as watched:
@@ -124,6 +123,19 @@ def _header(path: Path, file: BinaryIO, only: Sequence[int] | None) -> Header:
     if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         header.remarks.append("a DICOMDIR: it lists the files of a medium, name one of those")
     return header
+
+
+@contextmanager
+def quiet() -> Iterator[list[warnings.WarningMessage]]:
+    """Collect pydicom's warnings instead of showing them: they quote values, which may name patients."""
+    logger = pydicom.config.logger
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield caught
+    finally:
+        logger.disabled = before
 
 
 @contextmanager
@@ -212,8 +224,7 @@ def value_at(header: Header, path: TagPath) -> Value:
     if isinstance(raw, RawDataElement) and (raw.length > DEFERRED or raw.VR in BULK_VRS - {"UN"}):
         return Value(path, raw.VR or "UN", State.PRESENT, f"{raw.length:,} bytes")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             element = dataset[path.tag]
             text = _text(element.value, element.VR)
     except Exception:  # noqa: BLE001 (whatever a damaged value raises, the answer is that it cannot be read)
@@ -223,8 +234,7 @@ def value_at(header: Header, path: TagPath) -> Value:
 
 def _element_value(dataset: Dataset, tag: int) -> object:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             return dataset[tag].value if tag in dataset else None
     except Exception:  # noqa: BLE001 (a damaged sequence has no items to go into)
         return None
@@ -256,7 +266,6 @@ def person_and_study(header: Header) -> list[Value]:
 
 def remark_on_character_set(header: Header) -> str | None:
     """One line where the file names a character set that pydicom does not know, so that its names may print wrong."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with quiet() as caught:
         pydicom.charset.convert_encodings(cast("Any", header.dataset.get("SpecificCharacterSet")) or [])
     return "its character set is unknown: names may print wrong" if caught else None

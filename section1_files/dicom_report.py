@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dicom_reading import (
     CHARACTER_SET,
+    ENDS_EARLY,
     MODALITY,
     PATIENT_NAME,
     STUDY_DATE,
@@ -35,6 +36,11 @@ class DicomReport:
     modality: Value
     elements: Sequence[Value]
     remarks: Sequence[str]
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the file was cut short: what is reported is true, but more is missing."""
+        return ENDS_EARLY in self.remarks
 
     def facts(self) -> dict[str, object]:
         """What `--json` shows."""
@@ -130,7 +136,7 @@ def table_line(folder: Path, result: DicomReport | InputError, path: Path) -> st
     """One file in a line; what went wrong stands in its place."""
     place = printable(str(path.relative_to(folder)))
     if isinstance(result, InputError):
-        why = str(result).removeprefix(f"{printable(str(path))}: ")
+        why = str(result).removeprefix(f"{printable(str(path))}: ").split(";")[0]
         return f"{'–':<{NAME_WIDTH}}  {'–':<10}  {'–':<8}  {place}  ! {why}"
     name = str(result.patient_name)
     name = name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 HERE = Path(__file__).parent
-SAMPLE = HERE / "sample"
 T = TypeVar("T")
 
 log = logging.getLogger("section1")
@@ -85,11 +84,13 @@ def read_dicom(path: str | Path, filename: str = "", *tags: object, as_json: boo
         _print_json(report.facts())
     elif report is not None:
         _print_lines(report_lines(report))
+    if report is not None and report.ends_early:
+        log.error("%s: the file ends early; fetch it again", report.path)
     return report
 
 
 def read_dicom_folder(path: str | Path, *, as_json: bool = False) -> int | None:
-    """Print a line for every file below a folder, errors in their place; returns how many could not be read."""
+    """Print a line for every file below a folder, errors in their place; returns how many were not read whole."""
     from dicom_report import report_on_folder, table_header, table_line
 
     def printed() -> int:
@@ -97,7 +98,7 @@ def read_dicom_folder(path: str | Path, *, as_json: bool = False) -> int | None:
         if not as_json:
             _print_lines([table_header()])
         for file, result in report_on_folder(Path(path)):
-            failures += isinstance(result, InputError)
+            failures += isinstance(result, InputError) or result.ends_early
             if not as_json:
                 _print_lines([table_line(Path(path), result, file)])
             elif isinstance(result, InputError):
@@ -105,7 +106,7 @@ def read_dicom_folder(path: str | Path, *, as_json: bool = False) -> int | None:
             else:
                 _print_lines([json.dumps(result.facts(), ensure_ascii=False)])
         if failures:
-            log.error("%s: %d of its files could not be read, the reason stands at each", path, failures)
+            log.error("%s: %d of its files could not be read whole, the reason stands at each", path, failures)
         return failures
 
     return _logged(printed)
@@ -147,10 +148,11 @@ def tour() -> int:
         _print_lines(["", f"$ python section1_files/main.py {words}"])
 
     heading("list section1_files/sample --details")
-    done: list[object] = [list_folder_contents(SAMPLE, details=True)]
-    for name in sorted(path.name for path in SAMPLE.glob("*.csv*")):
+    sample = Path(os.path.relpath(HERE / "sample"))
+    done: list[object] = [list_folder_contents(sample, details=True)]
+    for name in ("dosis.csv", "devices.csv.gz", "vitals.csv"):
         heading(f"csv section1_files/sample {name}")
-        done.append(read_csv(SAMPLE, name))
+        done.append(read_csv(sample, name))
     scan = Path(str(get_testdata_file("CT_small.dcm", download=False)))  # a real CT slice, out of pydicom's package
     plan = Path(str(get_testdata_file("rtplan.dcm", download=False)))
     heading(f"dicom … {scan.name} 0x0008 0x0016 PixelSpacing (0043,104E) PixelData")
@@ -267,19 +269,18 @@ def _run_dicom(arguments: argparse.Namespace) -> int:
             log.error("%s: is a folder; name one of its files for tags or a picture", path)
             return FAILED
         return OK if read_dicom_folder(path, as_json=arguments.json) == 0 else FAILED
-    if read_dicom(path, "", *tags, as_json=arguments.json) is None:
-        return FAILED
-    if arguments.image is None:
-        return OK
-    frame = None if arguments.montage else arguments.frame
-    window = None if arguments.window is None else tuple(arguments.window)
-    return FAILED if write_picture(path, arguments.image, frame, window) is None else OK
+    report = read_dicom(path, "", *tags, as_json=arguments.json)
+    failed = report is None or report.ends_early
+    if report is not None and arguments.image is not None:
+        frame = None if arguments.montage else arguments.frame
+        window = None if arguments.window is None else tuple(arguments.window)
+        failed |= write_picture(path, arguments.image, frame, window) is None
+    return FAILED if failed else OK
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 1 when something could not be read, 2 for wrong usage."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # its messages quote values, which may name patients
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its code
