@@ -100,8 +100,7 @@ def _settled_statistics(
     rule = CellRule(dialect.decimal, options.missing)
     texts: list[bool] | None = None
     while True:
-        with Progress(path, raw) as progress:
-            lines = line_stream(stream, sample, encoding)
+        with Progress(path, raw) as progress, line_stream(stream, sample, encoding) as lines:
             statistics = CsvStatistics(path, encoding, dialect, [])
             _read_all(statistics, lines, rule, texts, text, options, progress)
         kinds = [not column.is_numeric for column in statistics.columns]

@@ -58,8 +58,8 @@ class LineStream(Protocol):
 class TranscodedStream:
     """A file in another encoding, or with lone CR as line ending, read as UTF-8 with LF."""
 
-    def __init__(self, stream: BinaryIO, encoding: str) -> None:
-        self._text = io.TextIOWrapper(cast("io.BufferedReader", stream), encoding, newline=None)
+    def __init__(self, text: io.TextIOWrapper) -> None:
+        self._text = text
 
     def read(self, size: int, /) -> bytes:
         """Up to `size` characters."""
@@ -138,14 +138,20 @@ def guess_encoding(sample: bytes) -> str:
     return "utf-8"
 
 
-def line_stream(stream: BinaryIO, sample: bytes, encoding: str) -> LineStream:
-    """The rest of an opened file, whose first bytes are `sample`, as UTF-8 by lines; the stream starts over."""
+@contextmanager
+def line_stream(stream: BinaryIO, sample: bytes, encoding: str) -> Iterator[LineStream]:
+    """An opened file, whose first bytes are `sample`, from its start, as lines of UTF-8."""
     stream.seek(0)
-    if codecs.lookup(encoding).name not in {"utf-8", "utf-8-sig"} or (b"\r" in sample and b"\n" not in sample):
-        return TranscodedStream(stream, encoding)
-    if sample.startswith(codecs.BOM_UTF8):
-        stream.read(len(codecs.BOM_UTF8))
-    return stream
+    if codecs.lookup(encoding).name in {"utf-8", "utf-8-sig"} and (b"\r" not in sample or b"\n" in sample):
+        if sample.startswith(codecs.BOM_UTF8):
+            stream.read(len(codecs.BOM_UTF8))
+        yield stream
+        return
+    text = io.TextIOWrapper(cast("io.BufferedReader", stream), encoding, newline=None)
+    try:
+        yield TranscodedStream(text)
+    finally:
+        text.detach()  # or it would close the file, which a second pass may need
 
 
 def whole_line(stream: LineStream, line: int) -> bytes:

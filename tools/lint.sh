@@ -11,7 +11,7 @@ $bin/ruff check --quiet .
 for section in "$@" tools; do
     say "mypy --strict $section"
     # Each from its own folder: every section has a main.py and a tests folder of its own.
-    (cd "$section" && ../$bin/mypy --config-file ../pyproject.toml .)
+    (cd "$section" && MYPYPATH=tests ../$bin/mypy --config-file ../pyproject.toml .)
 done
 
 say "isolation of the sections"

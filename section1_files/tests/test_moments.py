@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from moments import Moments
 
 import csv_report
-from conftest import Run
+from support import Run, Write
 from nist_strd import DATA_SETS, DataSet
 
 FINITE = st.floats(-1e100, 1e100).filter(lambda number: number == 0 or abs(number) > 1e-100)
@@ -39,7 +39,7 @@ def test_standard_deviation_of_nist_sets_is_at_the_limit_of_doubles(data: DataSe
 @pytest.mark.parametrize("data", DATA_SETS.values(), ids=DATA_SETS.keys())
 @pytest.mark.parametrize("small", [0, csv_reading.SMALL], ids=["by polars", "by csv"])
 def test_nist_sets_keep_their_digits_through_a_file(
-    data: DataSet, small: int, csv_file: "type", monkeypatch: pytest.MonkeyPatch
+    data: DataSet, small: int, csv_file: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from csv_statistics import statistics_of
 
@@ -78,6 +78,6 @@ def test_no_numbers_have_no_standard_deviation() -> None:
     assert of([]).standard_deviation(population=True) is None
 
 
-def test_a_spread_too_large_for_a_double_is_not_shown_as_a_number(csv_file: "type", run: Run) -> None:
+def test_a_spread_too_large_for_a_double_is_not_shown_as_a_number(csv_file: Write, run: Run) -> None:
     outcome = run("csv", csv_file("v\n1.7e308\n-1.7e308\n"), "--json")
     assert '"standard_deviation": null' in outcome.output
