@@ -21,12 +21,18 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirecto
 
 PATIENT_NAME, STUDY_DATE, MODALITY, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080060, 0x00080005
 IDENTIFYING = (0x00080016, 0x00080018, 0x0020000D, MODALITY)  # SOP class and instance, study, modality
+BYTE_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
 PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+PIXEL_TAG_BYTES = {
+    (tag >> 16).to_bytes(2, order) + (tag & 0xFFFF).to_bytes(2, order) for tag in PIXEL_TAGS for order in BYTE_ORDERS
+}
 BULK_VRS = {"OB", "OD", "OF", "OL", "OV", "OW", "UN"}  # PS3.5 section 6.2: values that are not for reading
 LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 ITEM, SEQUENCE_END = 0xFFFEE000, 0xFFFEE0DD
+HEADER_SIZE = 8  # bytes of tag, VR and length, without the extra 4 of a long length
 UNDEFINED = 0xFFFFFFFF
 DEFERRED = 1 << 20  # bytes; a longer value is left in the file
+FIRST_BYTES = 1 << 16
 SHOWN_VALUES = 16
 
 ENDS_EARLY = "the file ends early: elements or pixels are missing at its end"
@@ -71,15 +77,20 @@ class Header:
 
 
 class WatchedFile(io.BufferedReader):
-    """A file that remembers whether it gave fewer bytes than were asked for."""
+    """A file that notices when a reader wants more than it has.
+
+    A reader finds the regular end by asking once for the 8 bytes of another element's header and getting none.
+    """
 
     came_short = False
+    _at_end = False
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes; none at all is how a reader finds the regular end."""
+        """Read up to `size` bytes."""
         data = super().read(size)
-        if size is not None and 0 < len(data) < size and self.tell() > len(data):
-            self.came_short = True
+        if size is not None and len(data) < size and self.tell() > len(data):
+            self.came_short |= bool(data) or self._at_end or size != HEADER_SIZE
+            self._at_end = True
         return data
 
 
@@ -92,37 +103,56 @@ def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
     """
     shown = printable(str(regular_file(path)))
     try:
-        with path.open("rb") as file, quiet() as caught:
-            header = _header(path, file, only)
-            if not header.bulk:  # the whole file was read: was it whole?
-                with WatchedFile(io.FileIO(path)) as watched:
-                    _dataset(watched, only)
-                    # A value left out or deferred is skipped unread, maybe beyond the end.
-                    cut = watched.came_short or watched.tell() > path.stat().st_size
-                if cut or any("end of file" in str(warning.message).lower() for warning in caught):
-                    header.remarks.append(ENDS_EARLY)
+        with WatchedFile(io.FileIO(path)) as file, quiet() as caught:
+            return _header(path, file, only, caught)
     except InputError as error:
         raise InputError(f"{shown}: {error}") from error
     except PermissionError as error:
         raise InputError(f"{shown}: cannot be read ({reason(error)}); check its permissions") from error
     except OSError as error:
         raise InputError(f"{shown}: cannot be read ({reason(error)})") from error
-    return header
 
 
-def _header(path: Path, file: BinaryIO, only: Sequence[int] | None) -> Header:
-    dataset = _dataset(file, only)
+def _header(
+    path: Path, file: "WatchedFile", only: Sequence[int] | None, caught: list[warnings.WarningMessage]
+) -> Header:
+    dataset = _dataset_in_first_bytes(file, only)
+    if dataset is None:
+        caught.clear()
+        dataset = _dataset(file, only)
     header = Header(path, dataset)
-    implicit, little = dataset.original_encoding
-    if dataset.file_meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian and implicit is not None:
-        whole = _read_tail(file, header, implicit=bool(implicit), little=bool(little), size=path.stat().st_size)
-        if not whole:
-            header.remarks.append(ENDS_EARLY)
+    size = path.stat().st_size
+    whole = True
+    if file.tell() < size:
+        implicit, little = dataset.original_encoding
+        whole = _step_over_pixels(file, header, implicit=bool(implicit), little=bool(little))
+    # A value that is skipped unread may lie beyond the end.
+    skipped_too_far = file.tell() > size
+    if not whole or file.came_short or skipped_too_far or any("end of file" in str(w.message).lower() for w in caught):
+        header.remarks.append(ENDS_EARLY)
     if "Rows" in dataset and not header.bulk and not header.remarks and "PixelDataProviderURL" not in dataset:
         header.remarks.append(NO_PIXELS)
     if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         header.remarks.append("a DICOMDIR: it lists the files of a medium, name one of those")
     return header
+
+
+def _dataset_in_first_bytes(file: BinaryIO, only: Sequence[int] | None) -> pydicom.FileDataset | None:
+    """The elements before the pixels where these begin early in the file: in memory, pydicom's parser is quicker.
+
+    The file then stands at the pixels, otherwise at its start.
+    """
+    start = io.BytesIO(file.read(FIRST_BYTES))
+    file.seek(0)
+    try:
+        dataset = _dataset(start, only)
+    except InputError:
+        return None
+    at = start.tell()
+    if start.read(4) not in PIXEL_TAG_BYTES:
+        return None
+    file.seek(at)
+    return dataset
 
 
 @contextmanager
@@ -166,28 +196,25 @@ def _dataset(file: BinaryIO, only: Sequence[int] | None) -> pydicom.FileDataset:
     return dataset
 
 
-def _read_tail(file: BinaryIO, header: Header, *, implicit: bool, little: bool, size: int) -> bool:
-    """Step over the pixel data elements, note their sizes, and read what follows; False when the file ends in them."""
+def _step_over_pixels(file: BinaryIO, header: Header, *, implicit: bool, little: bool) -> bool:
+    """Step over the pixel data elements, note their sizes, and read what follows; False when a fragment is cut."""
     order: Literal["little", "big"] = "little" if little else "big"
-    while head := file.read(8):
+    while head := file.read(HEADER_SIZE):
         tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
-        if tag not in PIXEL_TAGS or len(head) < 8:
+        if tag not in PIXEL_TAGS:
             file.seek(-len(head), io.SEEK_CUR)
             with parser_errors(DAMAGED):
                 header.dataset.update(read_dataset(file, implicit, little, defer_size=DEFERRED))
-            return len(head) == 8
+            return True
         vr, length = "OW", int.from_bytes(head[4:], order)
         if not implicit:
             vr, length = head[4:6].decode("latin-1"), int.from_bytes(head[6:], order)
             if head[4:6] in LONG_VRS:
                 length = int.from_bytes(file.read(4), order)
         header.bulk[tag] = vr, None if length == UNDEFINED else length
-        if length == UNDEFINED:
-            if not _step_over_items(file, order):
-                return False
-        else:
+        if length != UNDEFINED:
             file.seek(length, io.SEEK_CUR)
-        if file.tell() > size:
+        elif not _step_over_items(file, order):
             return False
     return True
 

@@ -83,7 +83,7 @@ def _words(words: Iterable[object]) -> Iterable[str]:
             yield f"({word[0]:04X},{word[1]:04X})"
         else:
             text = str(word).strip()
-            if WHOLE.fullmatch(text):
+            if WHOLE.fullmatch(text) or "[" in text:
                 yield text
             else:  # `0x0008,` and `0x0008, 0x0016`: the comma only parts two words
                 yield from (piece for piece in re.split(r",\s*|\s+", text) if piece)

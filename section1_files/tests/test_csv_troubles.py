@@ -1,0 +1,121 @@
+"""Every file that is no CSV file is one logged line and exit status 1, with nothing half-reported."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import csv_text
+import main
+import pytest
+
+from support import PICTURES, Run, Write
+
+MAIN = Path(main.__file__)
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0:~\x9bU"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty; fetch or export it again"),
+        (b"\n\n \n", "holds no data"),
+        (PNG, "is not a CSV file but a PNG picture"),
+        (b"%PDF-1.7", "is not a CSV file but a PDF document"),
+        (b"PK\x03\x04", "is not a CSV file but a ZIP archive or an Excel workbook (export it as CSV)"),
+        (bytes(range(32)) * 8, "is not a CSV file: it holds binary data"),
+        (b"a,b\n1,2\n3,\0004\n", "line 3 holds a NUL byte: the file is damaged or is no text"),
+        (b'a,b\n1,"2\n3,4\n', "a quoted cell in the record of line 2 does not end; close its quote"),
+        (b'a,b\n"x",1\n' * 30_000 + b'"y,2\n', "a quoted cell in the record of line 60,001 does not end; close its quote"),
+    ],
+)
+def test_what_is_no_csv_is_refused(run: Run, csv_file: Write, content: bytes, message: str) -> None:
+    path = csv_file(content)
+    outcome = run("csv", path)
+    assert (outcome.status, outcome.output, outcome.log) == (1, "", [f"{path}: {message}"])
+
+
+def test_a_dicom_file_is_sent_to_the_dicom_command(run: Run) -> None:
+    outcome = run("csv", PICTURES, "CT_small.dcm")
+    assert outcome.status == 1
+    assert "a DICOM file; read it with the dicom command" in outcome.log[0]
+
+
+def test_a_missing_file_is_refused(run: Run, tmp_path: Path) -> None:
+    assert run("csv", tmp_path, "none.csv").log == [
+        f"{tmp_path}/none.csv: no such file; check the path and the file's name"
+    ]
+
+
+def test_a_folder_is_refused(run: Run, tmp_path: Path) -> None:
+    assert run("csv", tmp_path).log == [f"{tmp_path}: is a folder; name a file inside it"]
+
+
+def test_a_pipe_is_refused_without_waiting_for_a_writer(run: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "is not a regular file" in run("csv", tmp_path, "pipe").log[0]
+
+
+def test_a_name_with_a_nul_is_refused(run: Run, tmp_path: Path) -> None:
+    assert run("csv", tmp_path, "a\0b").status == 1
+
+
+def test_an_unknown_encoding_is_refused(run: Run, csv_file: Write) -> None:
+    outcome = run("csv", csv_file("a\n1\n"), "--encoding", "klingon")
+    assert outcome.log[0].endswith("klingon is no encoding that Python knows; try utf-8 or latin-1")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "ascii"])
+def test_a_wrong_encoding_is_refused(run: Run, csv_file: Write, encoding: str) -> None:
+    outcome = run("csv", csv_file("ä,b\n1,2\n"[:-1]), "--encoding", encoding)
+    assert outcome.status == 1
+    assert len(outcome.log) == 1
+
+
+def test_a_line_without_an_end_is_refused(run: Run, csv_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_text, "LINE_LIMIT", 1 << 20)
+    outcome = run("csv", csv_file(b"a" * (2 << 20)))
+    assert outcome.log[0].endswith("line 1 is longer than 1 MiB; is this a CSV file?")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("a,b\n", "has no rows below its header"), ("a\nx\n", "has no numeric columns: there is nothing to average")],
+)
+def test_a_table_without_numbers_is_shown_and_logged(run: Run, csv_file: Write, content: str, message: str) -> None:
+    outcome = run("csv", csv_file(content))
+    assert outcome.status == 1
+    assert "Columns: a" in outcome.output
+    assert outcome.log[0].endswith(message)
+
+
+def test_no_permission_is_refused(run: Run) -> None:
+    run("csv", PICTURES, "none.csv")  # what is imported late is imported before root's rights are laid down
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a folder that any user may enter
+        Path(folder).chmod(0o755)
+        path = Path(folder, "secret.csv")
+        path.write_text("a\n1\n", encoding="utf-8")
+        path.chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            outcome = run("csv", path)
+        finally:
+            if root:
+                os.seteuid(0)
+    assert outcome.status == 1
+    assert outcome.log == [f"{path}: cannot be read (permission denied); check its permissions"]
+
+
+def test_a_reader_that_leaves_early_is_no_error(csv_file: Write) -> None:
+    path = csv_file("a\n1\n")
+    with subprocess.Popen(
+        [sys.executable, str(MAIN), "csv", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
