@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from dicom_reading import quiet, read_header
+import pydicom
+from dicom_reading import is_deflated, quiet, read_header
 from errors import InputError, printable, reason
 from numpy.typing import NDArray
 from PIL import Image
@@ -30,8 +31,14 @@ def picture_of(path: Path, frame: int = 1, window: tuple[float, float] | None = 
         InputError: the file has no pixels, not this frame, or pixels that no decoder understands.
 
     """
-    dataset = read_header(path).dataset
-    return _picture(path, dataset, frame, window)
+    return _picture(path, _image_header(path), frame, window)
+
+
+def _image_header(path: Path) -> Dataset:
+    header = read_header(path)
+    if not header.bulk:
+        raise InputError(f"{printable(str(path))}: holds no pixels, so there is no picture")
+    return header.dataset
 
 
 def _picture(path: Path, dataset: Dataset, frame: int, window: tuple[float, float] | None) -> Picture:
@@ -41,7 +48,8 @@ def _picture(path: Path, dataset: Dataset, frame: int, window: tuple[float, floa
         raise InputError(f"{shown}: has no frame {frame}; its frames are 1 to {frames}")
     try:
         with quiet():
-            pixels = pixel_array(path, index=frame - 1)
+            # From the path one frame is read alone; pydicom finds no pixels behind a deflated header that way.
+            pixels = pixel_array(pydicom.dcmread(path) if is_deflated(dataset) else path, index=frame - 1)
             if dataset.PhotometricInterpretation == "PALETTE COLOR":
                 return _eight_bits(apply_color_lut(pixels, dataset), _palette_bits(dataset))
             if dataset.SamplesPerPixel == 3:  # pixel_array has made RGB of any YBR
@@ -133,7 +141,7 @@ def montage_of(path: Path, window: tuple[float, float] | None = None) -> Picture
         InputError: as `picture_of`.
 
     """
-    dataset = read_header(path).dataset
+    dataset = _image_header(path)
     frames = number_of_frames(dataset)
     count = min(frames, MONTAGE_FRAMES)
     tiles = []

@@ -121,6 +121,8 @@ def _header(
         caught.clear()
         dataset = _dataset(file, only)
     header = Header(path, dataset)
+    if is_deflated(dataset):
+        _look_into_deflated_pixels(file, header)
     size = path.stat().st_size
     whole = True
     if file.tell() < size:
@@ -135,6 +137,21 @@ def _header(
     if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         header.remarks.append("a DICOMDIR: it lists the files of a medium, name one of those")
     return header
+
+
+def is_deflated(dataset: Dataset) -> bool:
+    """Whether the data set is compressed as a whole (PS3.5 A.5)."""
+    return bool(dataset.file_meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian)
+
+
+def _look_into_deflated_pixels(file: BinaryIO, header: Header) -> None:
+    """Note the sizes of pixel data elements that can only be reached by inflating everything before them."""
+    file.seek(0)
+    with parser_errors(DAMAGED):
+        whole = pydicom.dcmread(file)
+    for tag in PIXEL_TAGS & set(whole.keys()):
+        element = whole.get_item(tag)
+        header.bulk[tag] = str(element.VR), len(element.value)
 
 
 def _dataset_in_first_bytes(file: BinaryIO, only: Sequence[int] | None) -> pydicom.FileDataset | None:

@@ -24,7 +24,10 @@ class Moments:
 
     @classmethod
     def of(cls, values: NDArray[np.float64]) -> "Moments":
-        """Moments of a one-dimensional float64 array of finite numbers (not checked; `m2` may overflow to infinity)."""
+        """Moments of a one-dimensional float64 array of finite numbers (not checked).
+
+        Squares of distances beyond 1e154 overflow `m2` to infinity; below 1e-154 they are lost.
+        """
         count = values.size
         if count == 0:
             return cls()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import main
 import pytest
-
 from support import Outcome, Run, Write
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pydicom
 import pytest
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 
 class Outcome(NamedTuple):
@@ -40,3 +42,28 @@ def peer(command: str, package: str) -> str:
             pytest.fail(message)
         pytest.skip(message)
     return found
+
+
+def ct_image(**attributes: object) -> FileDataset:
+    """A CT image of two by two pixels."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset = FileDataset("", Dataset(), file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID = CTImageStorage
+    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.PatientName, dataset.StudyDate, dataset.Modality = "Doe^John", "20260102", "CT"
+    dataset.Rows = dataset.Columns = 2
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    dataset.PixelData = bytes([0, 64, 128, 255])
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    return dataset
+
+
+def saved(dataset: FileDataset, folder: Path, name: str = "image.dcm") -> Path:
+    path = folder / name
+    dataset.save_as(path, enforce_file_format=True)
+    return path

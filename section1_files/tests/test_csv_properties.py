@@ -18,11 +18,30 @@ from hypothesis import strategies as st
 
 NUMBERS = st.one_of(
     st.integers(-(10**9), 10**9).map(str),
-    st.floats(-1e12, 1e12, allow_subnormal=False).map(repr),
+    # squares of numbers below 1e-100 leave the range of doubles
+    st.floats(-1e12, 1e12).filter(lambda number: number == 0 or abs(number) > 1e-100).map(repr),
     st.sampled_from(["69 ", " 7", "+5", "1.", ".5", "1e3", "2E-2", "007"]),
 )
 ODDITIES = st.sampled_from(
-    ["", "NA", "nan", "inf", "1e400", "1_000", "９", "0x10", "1e", "-", "+", ".", "1f", "\ufeff1", "1\x0b", "1\u00a0", "true"]
+    [
+        "",
+        "NA",
+        "nan",
+        "inf",
+        "1e400",
+        "1_000",
+        "９",
+        "0x10",
+        "1e",
+        "-",
+        "+",
+        ".",
+        "1f",
+        "\ufeff1",
+        "1\x0b",
+        "1\u00a0",
+        "true",
+    ]
 )
 TEXTS = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0\r"), max_size=6)
 CELLS = st.one_of(NUMBERS, NUMBERS, NUMBERS, ODDITIES, TEXTS, st.sampled_from(['"', "a,b", "x\ny", 'q"q', ";"]))

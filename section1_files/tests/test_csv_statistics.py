@@ -4,13 +4,12 @@ import gzip
 import io
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import main
 import pytest
-
 from support import Run, Write
+
 
 @pytest.fixture
 def facts(run: Run, csv_file: Write) -> Callable[..., dict[str, Any]]:
@@ -220,7 +219,7 @@ def test_a_column_whose_start_misleads_is_what_most_of_it_is(facts: Facts) -> No
     assert column["most_frequent"] == [{"value": "x", "count": 40_000}, {"value": "7", "count": 30_000}]
 
 
-def test_distinct_values_beyond_the_capacity_are_an_estimate_that_says_so(run: Run, facts: Facts) -> None:
+def test_distinct_values_beyond_the_capacity_are_an_estimate_that_says_so(facts: Facts) -> None:
     content = "uid,n\n" + "".join(f"1.2.{number},1\n" for number in range(60_000)) + "same,1\n" * 5_000
     column = first_column(facts(content))
     assert not column["exact"]
@@ -233,6 +232,6 @@ def test_quotes_within_a_cell_are_read_as_the_csv_module_does(facts: Facts) -> N
     assert [item["value"] for item in first_column(said)["most_frequent"]] == ['5" tube', '6" tube', 'a "b"']
 
 
-def test_a_hint_of_progress_never_reaches_standard_output(run: Run, csv_file: Write) -> None:
+def test_json_is_one_line(run: Run, csv_file: Write) -> None:
     outcome = run("csv", csv_file("v,w\n" + "1,2\n" * 10_000), "--json")
     assert len(outcome.output.splitlines()) == 1

@@ -9,7 +9,6 @@ from pathlib import Path
 import csv_text
 import main
 import pytest
-
 from support import PICTURES, Run, Write
 
 MAIN = Path(main.__file__)
@@ -27,7 +26,10 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0:~\x9bU"
         (bytes(range(32)) * 8, "is not a CSV file: it holds binary data"),
         (b"a,b\n1,2\n3,\0004\n", "line 3 holds a NUL byte: the file is damaged or is no text"),
         (b'a,b\n1,"2\n3,4\n', "a quoted cell in the record of line 2 does not end; close its quote"),
-        (b'a,b\n"x",1\n' * 30_000 + b'"y,2\n', "a quoted cell in the record of line 60,001 does not end; close its quote"),
+        (
+            b'a,b\n"x",1\n' * 30_000 + b'"y,2\n',
+            "a quoted cell in the record of line 60,001 does not end; close its quote",
+        ),
     ],
 )
 def test_what_is_no_csv_is_refused(run: Run, csv_file: Write, content: bytes, message: str) -> None:

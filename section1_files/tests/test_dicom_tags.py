@@ -60,7 +60,7 @@ def test_a_path_leads_into_a_sequence(word: str) -> None:
         ("0x0008",),
         ("0x0008", "PatientID"),
         ("Nonsense",),
-        ("",  "0x12345"),
+        ("", "0x12345"),
         ("PatientID[0]",),
         ("ReferencedStudySequence.PatientID",),
         ("A[x].B",),

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import main
 import pytest
-
 from support import Run
 
 
@@ -48,9 +47,7 @@ def test_details_tell_the_kinds_apart(tmp_path: Path, run: Run) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("size", "shown"), [(0, "0 B"), (1023, "1023 B"), (1500, "1.5 KiB"), (5 << 20, "5.0 MiB")]
-)
+@pytest.mark.parametrize(("size", "shown"), [(0, "0 B"), (1023, "1023 B"), (1500, "1.5 KiB"), (5 << 20, "5.0 MiB")])
 def test_details_show_sizes_for_people(tmp_path: Path, run: Run, size: int, shown: str) -> None:
     with (tmp_path / "file").open("wb") as file:
         file.truncate(size)

@@ -2,15 +2,14 @@ import math
 from fractions import Fraction
 
 import csv_reading
+import csv_report
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from moments import Moments
-
-import csv_report
-from support import Run, Write
 from nist_strd import DATA_SETS, DataSet
+from support import Run, Write
 
 FINITE = st.floats(-1e100, 1e100).filter(lambda number: number == 0 or abs(number) > 1e-100)
 
