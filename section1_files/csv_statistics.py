@@ -10,12 +10,23 @@ from typing import BinaryIO
 from csv_cells import BLANKS, MISSING_TOKENS, CellRule
 from csv_columns import Column, Findings
 from csv_dialect import Dialect, guess_dialect
-from csv_reading import Block, Layout, Part, Records, blocks_of, first_record, part_of, part_of_records, read_records
+from csv_reading import (
+    Block,
+    Kind,
+    Layout,
+    Part,
+    Records,
+    blocks_of,
+    first_record,
+    part_of,
+    part_of_records,
+    read_records,
+)
 from csv_text import SAMPLE_SIZE, LineStream, NotUtf8Error, guess_encoding, line_stream, opened
 from errors import InputError, printable
 from progress import Progress
 
-WORKERS = 2  # blocks at work at a time, beside the one that is read; polars spreads each over the cores
+WORKERS = 3  # blocks at work at a time, beside the one that is read; polars spreads each over the cores
 
 
 @dataclass(frozen=True)
@@ -98,15 +109,14 @@ def _settled_statistics(
     text = _sample_text(sample, encoding)
     dialect = guess_dialect(text, options.delimiter, options.decimal)
     rule = CellRule(dialect.decimal, options.missing)
-    texts: list[bool] | None = None
+    kinds: list[Kind] | None = None
     while True:
         with Progress(path, raw) as progress, line_stream(stream, sample, encoding) as lines:
             statistics = CsvStatistics(path, encoding, dialect, [])
-            _read_all(statistics, lines, rule, texts, text, options, progress)
-        kinds = [not column.is_numeric for column in statistics.columns]
-        if kinds == [column.as_text for column in statistics.columns]:
+            _read_all(statistics, lines, rule, kinds, text, options, progress)
+        if all(column.as_text != column.is_numeric for column in statistics.columns):
             return statistics
-        texts = kinds
+        kinds = [Kind.NUMBER if column.is_numeric else Kind.TEXT for column in statistics.columns]
 
 
 def _sample_text(sample: bytes, encoding: str) -> str:
@@ -120,7 +130,7 @@ def _read_all(
     statistics: CsvStatistics,
     lines: LineStream,
     rule: CellRule,
-    texts: list[bool] | None,
+    kinds: list[Kind] | None,
     sample: str,
     options: Options,
     progress: Progress,
@@ -128,8 +138,8 @@ def _read_all(
     delimiter = statistics.dialect.delimiter
     head, statistics.blank_lines = first_record(lines, delimiter)
     names = [name.strip(BLANKS) for name in head.cells[0]] if options.header else [""] * len(head.cells[0])
-    layout = Layout(delimiter, rule, texts or _kinds_in(sample, delimiter, rule, len(names), header=options.header))
-    statistics.columns = [Column(name, as_text) for name, as_text in zip(names, layout.texts, strict=True)]
+    layout = Layout(delimiter, rule, kinds or _kinds_in(sample, delimiter, rule, len(names), header=options.header))
+    statistics.columns = [Column(name, kind is Kind.TEXT) for name, kind in zip(names, layout.kinds, strict=True)]
     if not options.header:
         statistics.add(part_of_records(head, layout))
     for part in _parts(blocks_of(lines, head.next_line, delimiter), layout):
@@ -137,15 +147,18 @@ def _read_all(
         progress.update()
 
 
-def _kinds_in(sample: str, delimiter: str, rule: CellRule, width: int, *, header: bool) -> list[bool]:
-    """Which columns look like text in the sample."""
+def _kinds_in(sample: str, delimiter: str, rule: CellRule, width: int, *, header: bool) -> list[Kind]:
+    """What each column looks like in the sample."""
     rows = [cells for cells in _sample_records(sample, delimiter) if len(cells) == width][1 if header else 0 :]
-    kinds = []
-    for number in range(width):
-        cells = [row[number].strip(BLANKS) for row in rows]
-        present = [cell for cell in cells if not rule.is_missing(cell)]
-        kinds.append(sum(rule.number(cell) is not None for cell in present) * 2 <= len(present))
-    return kinds
+    return [_kind_of([row[number].strip(BLANKS) for row in rows], rule) for number in range(width)]
+
+
+def _kind_of(cells: list[str], rule: CellRule) -> Kind:
+    present = [cell for cell in cells if not rule.is_missing(cell)]
+    if sum(rule.number(cell) is not None for cell in present) * 2 <= len(present):
+        return Kind.TEXT
+    integers = all(cell.lstrip("-").isdecimal() for cell in cells)
+    return Kind.INTEGER if integers else Kind.NUMBER
 
 
 def _sample_records(sample: str, delimiter: str) -> list[list[str]]:

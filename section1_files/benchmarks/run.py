@@ -1,0 +1,204 @@
+"""Section 1 beside its peers, in one run: `make bench SECTION=section1_files`.
+
+Every program runs as a whole process, in turns, REPEATS times; the tables show medians and peak memory. Peers that are
+not installed are left out and named. csvstat is so slow that it gets a tenth of the file, and its time times ten.
+"""
+
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+REPEATS = 5
+MEGABYTES = 300
+COLUMNS = 8
+SECTION = Path(__file__).parent.parent
+MAIN = str(SECTION / "main.py")
+
+POLARS = """
+import sys, polars as pl
+frame = pl.scan_csv(sys.argv[1])
+names = frame.collect_schema().names()
+print(frame.select(*[pl.col(n).count().alias(n + "n") for n in names],
+                   *[pl.col(n).mean().alias(n + "m") for n in names],
+                   *[pl.col(n).std().alias(n + "s") for n in names]).collect(engine="streaming"))
+"""
+DUCKDB = """
+import sys, duckdb
+names = open(sys.argv[1]).readline().strip().split(",")
+what = ", ".join(f"count({n}), avg({n}), stddev_samp({n})" for n in names)
+print(duckdb.sql(f"select {what} from read_csv('{sys.argv[1]}')").fetchall())
+"""
+PANDAS = """
+import sys, pandas
+print(pandas.read_csv(sys.argv[1]).agg(["count", "mean", "std"]))
+"""
+BARE_DICOM = """
+import sys, pathlib, pydicom
+for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    dataset = pydicom.dcmread(path, stop_before_pixels=True)
+    print(dataset.PatientName, dataset.StudyDate, dataset.Modality, path.name)
+"""
+
+
+class Run(NamedTuple):
+    seconds: float
+    megabytes: float
+
+
+def run(command: list[str]) -> Run:
+    """One run as a process of its own: wall time and peak memory."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{command[:3]} failed: {said.decode(errors='replace')[-500:]}")
+    return Run(seconds, usage.ru_maxrss / 1024)
+
+
+def in_turns(commands: dict[str, list[str]]) -> dict[str, Run]:
+    """Medians of REPEATS runs of each command, one after the other in every round."""
+    runs: dict[str, list[Run]] = {name: [] for name in commands}
+    for number in range(REPEATS):
+        for name, command in commands.items():
+            print(f"  round {number + 1} of {REPEATS}: {name}        ", end="\r", file=sys.stderr)
+            runs[name].append(run(command))
+    return {
+        name: Run(statistics.median(r.seconds for r in found), max(r.megabytes for r in found))
+        for name, found in runs.items()
+    }
+
+
+def write_table(path: Path, kind: str, megabytes: int) -> Path:
+    """A table of integers below a million, or of normal floats with six decimals."""
+    rng = np.random.default_rng(1)
+    rows = 50_000
+    form = "%d" if kind == "integers" else "%.6f"
+    with path.open("w", encoding="ascii") as file:
+        file.write(",".join(f"c{number}" for number in range(COLUMNS)) + "\n")
+        values = (
+            rng.integers(0, 1_000_000, (rows, COLUMNS)) if kind == "integers" else rng.normal(100, 15, (rows, COLUMNS))
+        )
+        text = "\n".join(",".join(form % value for value in row) for row in values) + "\n"
+        for _ in range(max(1, round(megabytes * 1e6 / len(text)))):
+            file.write(text)
+    return path
+
+
+def csv_commands(path: Path) -> dict[str, list[str]]:
+    python = sys.executable
+    names = ",".join(f"c{number}" for number in range(COLUMNS))
+    commands = {"section 1": [python, MAIN, "csv", str(path), "--json"]}
+    for name, code in (("polars", POLARS), ("duckdb", DUCKDB), ("pandas", PANDAS)):
+        if has(name):
+            commands[name] = [python, "-c", code, str(path)]
+    if miller := shutil.which("mlr"):
+        commands["miller"] = [miller, "--icsv", "--ojson", "stats1", "-a", "count,mean,stddev", "-f", names, str(path)]
+    return commands
+
+
+def has(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        print(f"left out, not installed: {package}", file=sys.stderr)
+        return False
+    return True
+
+
+def show(title: str, found: dict[str, Run], base: str) -> None:
+    print(f"\n**{title}**\n\n| | seconds | times {base} | peak MB |\n| --- | ---: | ---: | ---: |")
+    for name, summary in found.items():
+        ratio = summary.seconds / found[base].seconds
+        print(f"| {name} | {summary.seconds:.2f} | {ratio:.2f} | {summary.megabytes:.0f} |")
+
+
+def csv_against_peers(folder: Path) -> None:
+    for kind in ("integers", "floats"):
+        path = write_table(folder / f"{kind}.csv", kind, MEGABYTES)
+        found = in_turns(csv_commands(path))
+        if has("csvkit"):
+            small = write_table(folder / "small.csv", kind, MEGABYTES // 10)
+            slow = run([sys.executable, "-m", "csvkit.utilities.csvstat", "--mean", str(small)])
+            found["csvstat --mean (a tenth of the file, once, times ten)"] = Run(slow.seconds * 10, slow.megabytes)
+        show(f"CSV, {MEGABYTES} MB of {kind}", found, "section 1")
+
+
+def csv_of_every_size(folder: Path) -> None:
+    sizes = {"1 kB": 0, "30 MB": 30, "300 MB": 300, "3 GB": 3000}
+    commands = {}
+    for name, megabytes in sizes.items():
+        path = write_table(folder / f"{name.replace(' ', '')}.csv", "floats", megabytes)
+        if not megabytes:
+            path.write_bytes(path.read_bytes()[:1000].rpartition(b"\n")[0] + b"\n")
+        commands[name] = [sys.executable, MAIN, "csv", str(path), "--json"]
+    show("CSV of floats, section 1 on every size", in_turns(commands), "300 MB")
+
+
+def dicom(folder: Path) -> None:
+    from pydicom.data import get_testdata_file
+
+    many = folder / "many"
+    many.mkdir()
+    for number in range(2000):
+        name = "CT_small.dcm" if number % 2 else "MR_small.dcm"
+        shutil.copy(str(get_testdata_file(name, download=False)), many / f"{number:04}.dcm")
+    commands = {
+        "bare pydicom": [sys.executable, "-c", BARE_DICOM, str(many)],
+        "section 1": [sys.executable, MAIN, "dicom", str(many)],
+    }
+    show("DICOM, headers of 2,000 files", in_turns(commands), "bare pydicom")
+    large = large_multiframe(folder)
+    small = str(get_testdata_file("CT_small.dcm", download=False))
+    commands = {
+        "a file of 39 kB": [sys.executable, MAIN, "dicom", small],
+        "a multi-frame file of 500 MB": [sys.executable, MAIN, "dicom", str(large)],
+    }
+    show("DICOM, one header", in_turns(commands), "a file of 39 kB")
+
+
+def large_multiframe(folder: Path) -> Path:
+    """1,000 frames of 512 by 512; its 524 MB are never in this process, whose peak memory its children inherit."""
+    import pydicom
+    from pydicom.data import get_testdata_file
+
+    dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = 1000, 512, 512
+    del dataset.PixelData, dataset[0xFFFCFFFC]
+    path = folder / "large.dcm"
+    dataset.save_as(path)
+    size = 1000 * 512 * 512 * 2
+    with path.open("ab") as file:
+        file.write(b"\xe0\x7f\x10\x00OW\x00\x00" + size.to_bytes(4, "little"))
+        file.truncate(file.tell() + size)
+    return path
+
+
+def main() -> int:
+    names = ("numpy", "polars", "duckdb", "pandas", "csvkit", "pydicom")
+    versions = ", ".join(f"{name} {version(name)}" for name in names if has(name))
+    miller = subprocess.run(["mlr", "--version"], capture_output=True, text=True, check=False).stdout.strip()
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}, {miller}; medians of {REPEATS}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        csv_against_peers(folder)
+        csv_of_every_size(folder)
+        dicom(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
