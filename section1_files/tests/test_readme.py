@@ -1,0 +1,73 @@
+"""The README and the program say the same."""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import main
+import pytest
+from support import PICTURES
+
+SECTION = Path(main.__file__).parent
+README = (SECTION / "README.md").read_text(encoding="utf-8")
+CONSOLE = re.findall(r"^\$ python section1_files/main\.py (.+)\n((?:(?!\$|```).*\n)+)", README, re.MULTILINE)
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    (action,) = [action for action in main.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(action.choices)
+
+
+@pytest.mark.parametrize(("words", "shown"), CONSOLE, ids=[words for words, _ in CONSOLE])
+def test_a_command_prints_what_the_readme_shows(words: str, shown: str) -> None:
+    here = words.replace("section1_files", SECTION.name).replace("/data", str(PICTURES)).split()
+    done = subprocess.run(
+        [sys.executable, str(SECTION / "main.py"), *here],
+        cwd=SECTION.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    said = done.stdout.replace(SECTION.name, "section1_files").replace(str(PICTURES), "/data")
+    assert said.rstrip() == shown.rstrip()
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(CONSOLE) == 3
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_and_option_is_in_the_readme(command: str) -> None:
+    assert f"main.py {command} " in README
+    for action in commands()[command]._actions:
+        for option in action.option_strings:
+            assert option in README or option in ("-h", "--help"), option
+
+
+def test_every_module_is_in_the_readme_and_every_module_of_the_readme_is_there() -> None:
+    named = set(re.findall(r"`(\w+\.py)`", README))
+    assert named == {path.name for path in SECTION.glob("*.py")}
+
+
+def test_every_dependency_has_its_reason_in_the_readme() -> None:
+    lines = (SECTION / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    for line in lines:
+        if not line.startswith("#"):
+            name = re.split(r"[>=<; ]", line)[0]
+            assert name in README or name.removeprefix("pylibjpeg-") in README, name
+
+
+def test_help_teaches_by_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main.main(["dicom", "--help"])
+    assert left.value.code == 0
+    assert "examples:" in capsys.readouterr().out
+
+
+def test_wrong_usage_has_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main.main(["csv", "x", "--delimiter", "ab"])
+    assert left.value.code == 2
+    assert "is not one ASCII character" in capsys.readouterr().err
