@@ -16,14 +16,14 @@ class CellRule:
 
     decimal: str = "."
     missing: Iterable[str] = MISSING_TOKENS
-    missing_folded: frozenset[str] = field(init=False)
+    missing_words: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "missing_folded", frozenset(token.strip(BLANKS).casefold() for token in self.missing))
+        object.__setattr__(self, "missing_words", frozenset(word.strip(BLANKS).lower() for word in self.missing))
 
     def is_missing(self, cell: str) -> bool:
         """Whether a cell, already without blanks around it, stands for a missing value."""
-        return not cell or cell.casefold() in self.missing_folded
+        return not cell or cell.lower() in self.missing_words
 
     def number(self, cell: str) -> float | None:
         """The number in a cell, already without blanks around it; None where it is none.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from csv_cells import BLANKS, CellRule
-from frequencies import Frequencies
+from frequencies import Counted, Frequencies
 from moments import Moments
 
 if TYPE_CHECKING:
@@ -50,8 +50,9 @@ class ColumnPart:
     missing: int = 0
     not_finite: Findings = field(default_factory=Findings)
     bad: Findings = field(default_factory=Findings)
-    counts: Mapping[str, int] | None = None
+    texts: int = 0
     numbers_among_text: int = 0
+    counted: Counted | None = None
 
 
 @dataclass
@@ -74,10 +75,10 @@ class Column:
         self.missing += part.missing
         self.not_finite.extend(part.not_finite)
         self.bad.extend(part.bad)
-        if part.counts is not None:
-            self.frequencies.add(part.counts)
-            self.texts += sum(part.counts.values())
-            self.numbers_among_text += part.numbers_among_text
+        self.texts += part.texts
+        self.numbers_among_text += part.numbers_among_text
+        if part.counted is not None:
+            self.frequencies.add(part.counted)
 
     @property
     def is_numeric(self) -> bool:
@@ -120,28 +121,44 @@ def part_of_counts(counts: Mapping[str, int], rule: CellRule) -> ColumnPart:
         texts[cell] += count
         if rule.number(cell) is not None:
             part.numbers_among_text += count
-    part.counts = texts
+    part.texts = texts.total()
+    part.counted = Counted(texts)
     return part
 
 
 def part_of_series(cells: pl.Series, lines: Sequence[int], rule: CellRule, *, as_text: bool) -> ColumnPart:
     """The part that a polars column of strings makes; `lines` has the line of each row."""
-    import polars as pl
-
-    if as_text:
-        values = cells.value_counts(name="count")
-        return part_of_counts(dict(zip(values[cells.name], values["count"], strict=True)), rule)
     stripped = cells.str.strip_chars(BLANKS)
+    if as_text:
+        return _part_of_texts(stripped, rule)
+    numbers = _as_numbers(stripped, rule)
     empty = stripped == ""
-    if rule.decimal == ",":
-        if stripped.str.contains(".", literal=True).any():
-            return part_of_cells(cells.to_list(), lines, rule, as_text=False)
-        numbers = stripped.str.replace_all(",", ".", literal=True).cast(pl.Float64, strict=False)
-    else:
-        numbers = stripped.cast(pl.Float64, strict=False)
     finite = numbers.is_finite().fill_null(value=False)
     rest = (~(finite | empty)).arg_true()
     part = part_of_cells(stripped.gather(rest).to_list(), [lines[row] for row in rest], rule, as_text=False)
     part.missing += int(empty.sum())
     part.moments = Moments.of(numbers.filter(finite).to_numpy()) | part.moments
     return part
+
+
+def _as_numbers(stripped: pl.Series, rule: CellRule) -> pl.Series:
+    """The cells as Float64; null where a cell is no number."""
+    import polars as pl
+
+    if rule.decimal == ",":
+        with_point = stripped.str.contains(".", literal=True)
+        stripped = stripped.str.replace_all(",", ".", literal=True).set(with_point, None)
+    return stripped.cast(pl.Float64, strict=False)
+
+
+def _part_of_texts(stripped: pl.Series, rule: CellRule) -> ColumnPart:
+    values = stripped.alias("value").value_counts(name="count")
+    missing = values["value"].str.to_lowercase().is_in([*rule.missing_words, ""])
+    texts = values.filter(~missing)
+    total = int(texts["count"].sum())
+    return ColumnPart(
+        missing=len(stripped) - total,
+        texts=total,
+        numbers_among_text=int(texts["count"].filter(_as_numbers(texts["value"], rule).is_not_null()).sum()),
+        counted=Counted.of_distinct(texts["value"], texts["count"]),
+    )

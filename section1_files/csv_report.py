@@ -63,7 +63,7 @@ def _table_of_texts(columns: Sequence[Column]) -> Iterator[str]:
             f"{column.texts:,}",
             f"{column.missing:,}",
             f"{'' if column.frequencies.exact else 'about '}{column.frequencies.distinct:,}",
-            "  ".join(f"{_quoted(value)} ×{count:,}" for value, count in column.frequencies.most_frequent()),
+            _most_frequent(column),
         ]
         for number, column in enumerate(columns, 1)
         if not column.is_numeric
@@ -71,6 +71,12 @@ def _table_of_texts(columns: Sequence[Column]) -> Iterator[str]:
     if rows:
         yield ""
         yield from table([["Text", "count", "missing", "distinct", "most frequent"], *rows], left=1, last_left=True)
+
+
+def _most_frequent(column: Column) -> str:
+    sign = "×" if column.frequencies.exact else "≥"
+    named = (f"{_quoted(value)} {sign}{count:,}" for value, count in column.frequencies.most_frequent())
+    return "  ".join(named) or ("none stands out" if column.texts else "")
 
 
 def _remarks(statistics: CsvStatistics) -> Iterator[str]:
