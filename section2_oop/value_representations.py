@@ -1,0 +1,266 @@
+"""The rules of DICOM's value representations (PS3.5 section 6.2), in one place: text to typed value and back.
+
+Every parser takes text, or a value that is typed already, and raises RuleError with the rule that the value breaks.
+Blanks around a text are padding and belong to no value. A query range (`20200101-20201231`) is no value.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, time
+from decimal import Decimal, InvalidOperation
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+CONTROL = re.compile(r"[\x00-\x1a\x1c-\x1f\x7f]")  # ESC (1b) switches character sets and may stand in text
+
+
+class RuleError(ValueError):
+    """A value that its representation forbids; the message is the rule, without the value."""
+
+
+@dataclass(frozen=True)
+class Representation(Generic[T]):
+    """A value representation: its two letters, its rule in words, how text becomes a value and a value text."""
+
+    vr: str
+    rule: str
+    parse: Callable[[object], T]
+    text: Callable[[T], str] = str
+
+
+def _text(value: object, rule: str) -> str:
+    if not isinstance(value, str):
+        raise RuleError(rule)
+    return value.strip(" \0")
+
+
+# Names -------------------------------------------------------------------------------------------------------------
+
+NAME_RULE = "up to three groups parted by =, each of up to five components parted by ^ and of up to 64 characters"
+COMPONENTS = ("family", "given", "middle", "prefix", "suffix")
+
+
+@dataclass(frozen=True)
+class NameGroup:
+    """A name in one way of writing (PS3.5 6.2.1): family name, given name, middle name, prefix, suffix."""
+
+    family: str = ""
+    given: str = ""
+    middle: str = ""
+    prefix: str = ""
+    suffix: str = ""
+
+    def __str__(self) -> str:
+        return "^".join(getattr(self, component) for component in COMPONENTS).rstrip("^")
+
+    def __bool__(self) -> bool:
+        return bool(str(self))
+
+
+@dataclass(frozen=True)
+class PersonName:
+    """A person's name: alphabetic, ideographic and phonetic. Equal when all components are: `Doe^John` is `Doe^John^^^`."""
+
+    alphabetic: NameGroup = NameGroup()
+    ideographic: NameGroup = NameGroup()
+    phonetic: NameGroup = NameGroup()
+
+    def __str__(self) -> str:
+        return "=".join(map(str, (self.alphabetic, self.ideographic, self.phonetic))).rstrip("=")
+
+
+def parse_name(value: object) -> PersonName:
+    """Parse PN."""
+    text = str(value) if isinstance(value, PersonName) else _text(value, NAME_RULE)
+    groups = text.split("=")
+    if len(groups) > 3 or "\\" in text or CONTROL.search(text):
+        raise RuleError(NAME_RULE)
+    parsed = []
+    for group in groups:
+        components = [component.strip(" ") for component in group.split("^")]
+        if len(components) > 5 or len(group) > 64:
+            raise RuleError(NAME_RULE)
+        parsed.append(NameGroup(*components))
+    return PersonName(*parsed)
+
+
+# Text ---------------------------------------------------------------------------------------------------------------
+
+
+def long_string(rule: str = "up to 64 characters, no backslash and no control characters") -> Representation[str]:
+    """LO: a line of text."""
+
+    def parse(value: object) -> str:
+        text = _text(value, rule)
+        if len(text) > 64 or "\\" in text or CONTROL.search(text):
+            raise RuleError(rule)
+        return text
+
+    return Representation("LO", rule, parse)
+
+
+def code_string(*terms: str) -> Representation[str]:
+    """CS: up to 16 capital letters, digits, blanks and underscores; one of the terms where some are given."""
+    rule = f"one of {', '.join(terms)}" if terms else "up to 16 capital letters, digits, blanks and underscores"
+
+    def parse(value: object) -> str:
+        text = _text(value, rule)
+        if not re.fullmatch(r"[A-Z0-9 _]{1,16}", text) or (terms and text not in terms):
+            raise RuleError(rule)
+        return text
+
+    return Representation("CS", rule, parse)
+
+
+UID_RULE = "up to 64 digits and dots: numbers without leading zeros, parted by dots"
+
+
+def parse_uid(value: object) -> str:
+    """Parse UI (PS3.5 section 9.1)."""
+    text = _text(value, UID_RULE)
+    if len(text) > 64 or not re.fullmatch(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*", text):
+        raise RuleError(UID_RULE)
+    return text
+
+
+# Age, date and time -------------------------------------------------------------------------------------------------
+
+AGE_RULE = "three digits and D, W, M or Y (days, weeks, months, years), like 018M"
+AGE_UNITS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
+
+
+@dataclass(frozen=True)
+class Age:
+    """A number of days, weeks, months or years; the unit is D, W, M or Y."""
+
+    number: int
+    unit: str
+
+    def __str__(self) -> str:
+        return f"{self.number:03}{self.unit}"
+
+
+def parse_age(value: object) -> Age:
+    """Parse AS."""
+    text = str(value) if isinstance(value, Age) else _text(value, AGE_RULE)
+    if not re.fullmatch(r"[0-9]{3}[DWMY]", text):
+        raise RuleError(AGE_RULE)
+    return Age(int(text[:3]), text[3])
+
+
+DATE_RULE = "a day that the calendar has, as YYYYMMDD"
+
+
+def parse_date(value: object) -> date:
+    """Parse DA."""
+    if type(value) is date:
+        return value
+    text = _text(value, DATE_RULE)
+    if not re.fullmatch(r"[0-9]{8}", text):
+        raise RuleError(DATE_RULE)
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except ValueError as error:
+        raise RuleError(DATE_RULE) from error
+
+
+def date_text(value: date) -> str:
+    """A date as DA writes it."""
+    return f"{value.year:04}{value.month:02}{value.day:02}"
+
+
+TIME_RULE = "HH, HHMM, HHMMSS or HHMMSS.F to HHMMSS.FFFFFF, hours to 23, minutes and seconds to 59"
+TIME = re.compile(r"([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?")
+
+
+class Time(time):
+    """A time of day that remembers how precisely it was written: `0930` says nothing of seconds."""
+
+    text: str
+
+    @classmethod
+    def of(cls, text: str) -> "Time":
+        """Parse TM. (The 60th second of a leap second, which PS3.5 allows, no time of day can hold.)"""
+        match = TIME.fullmatch(text)
+        if match is None:
+            raise RuleError(TIME_RULE)
+        hours, minutes, seconds, fraction = match.groups()
+        try:
+            found = cls(int(hours), int(minutes or 0), int(seconds or 0), int((fraction or "").ljust(6, "0")))
+        except ValueError as error:
+            raise RuleError(TIME_RULE) from error
+        found.text = text
+        return found
+
+    def __str__(self) -> str:
+        digits = self.text.partition(".")
+        return ":".join(re.findall("..", digits[0])) + digits[1] + digits[2]
+
+    def __reduce_ex__(self, _protocol: object) -> tuple[Callable[[str], "Time"], tuple[str]]:  # type: ignore[override]
+        return Time.of, (self.text,)
+
+
+def parse_time(value: object) -> Time:
+    """Parse TM."""
+    if isinstance(value, Time):
+        return value
+    if isinstance(value, time):
+        if value.tzinfo is not None:
+            raise RuleError(TIME_RULE)
+        fraction = f".{value.microsecond:06}" if value.microsecond else ""
+        return Time.of(f"{value.hour:02}{value.minute:02}{value.second:02}{fraction}")
+    return Time.of(_text(value, TIME_RULE))
+
+
+# Numbers ------------------------------------------------------------------------------------------------------------
+
+DECIMAL_RULE = "a decimal number of up to 16 characters"
+INTEGER_LIMIT = 2**31
+
+
+def decimal_string(what: str, *, minimum: int) -> Representation[Decimal]:
+    """DS: a number, kept to the digit."""
+    rule = f"{DECIMAL_RULE}, {what}"
+
+    def parse(value: object) -> Decimal:
+        if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+            value = str(value)
+        text = _text(value, rule)
+        if len(text) > 16 or not re.fullmatch(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", text):
+            raise RuleError(rule)
+        try:
+            number = Decimal(text)
+        except InvalidOperation as error:  # an exponent beyond what decimals hold
+            raise RuleError(rule) from error
+        if number < minimum:
+            raise RuleError(rule)
+        return number
+
+    return Representation("DS", rule, parse)
+
+
+def integer_string(what: str, *, minimum: int) -> Representation[int]:
+    """IS: a whole number of 32 bits."""
+    rule = f"a whole number of up to 12 characters, {what}"
+
+    def parse(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        text = _text(value, rule)
+        if len(text) > 12 or not re.fullmatch(r"[+-]?[0-9]+", text):
+            raise RuleError(rule)
+        number = int(text)
+        if not minimum <= number < INTEGER_LIMIT:
+            raise RuleError(rule)
+        return number
+
+    return Representation("IS", rule, parse)
+
+
+PERSON_NAME = Representation("PN", NAME_RULE, parse_name)
+AGE = Representation("AS", AGE_RULE, parse_age)
+DATE = Representation("DA", DATE_RULE, parse_date, date_text)
+TIME_OF_DAY = Representation("TM", TIME_RULE, parse_time, lambda value: value.text)
+UID = Representation("UI", UID_RULE, parse_uid)
