@@ -90,7 +90,8 @@ class Attribute(Generic[T]):
             parsed = self.representation.parse(value)
         except RuleError as error:
             raise InvalidValueError(self.name, value, str(error)) from None
-        return Field(State.PRESENT, parsed, self.representation.text(parsed))
+        text = self.representation.text(parsed)
+        return Field(State.PRESENT, parsed, text) if text else Field(State.EMPTY)  # a name may be `^^^^`
 
     def as_it_stands(self, text: str, report: Callable[[str, str], None]) -> Field:
         """A text out of a file as a field; one that breaks the rule is kept, and the rule reported once."""

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
+from attributes import Attribute, Field, State
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.multival import MultiValue
-
-from attributes import Attribute, Field, State
 from study_record import Series
 
 log = logging.getLogger("section2")
@@ -116,7 +115,7 @@ def _header(path: Path) -> FileDataset:
         raise
     except PermissionError as error:
         raise DicomError(f"{path}: may not be read; check its permissions") from error
-    except Exception as error:  # noqa: BLE001 (pydicom raises whatever its parser stumbles over)
+    except Exception as error:
         raise DicomError(f"{path}: not a DICOM file, or a damaged one; check that it is the right file") from error
     # pydicom finds elements in any bytes: without a preamble, ask for one that every composite instance has.
     if not any(keyword in dataset for keyword in IDENTIFYING) and not (has_preamble and len(dataset)):

@@ -44,7 +44,9 @@ def to_fhir_imaging_study(record: StudyRecord) -> dict[str, Any]:
         resource["identifier"] = [{"system": DICOM_UID, "value": f"urn:oid:{record.study_instance_uid}"}]
     if record.study_date:
         resource["started"] = record.study_date.isoformat()
-    modalities = sorted({series.modality for series in record.series if series.modality} | {record.modality or ""} - {""})
+    modalities = sorted(
+        {series.modality for series in record.series if series.modality} | {record.modality or ""} - {""}
+    )
     if modalities:
         resource["modality"] = [_coding(modality) for modality in modalities]
     if record.series:

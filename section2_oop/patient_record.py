@@ -78,7 +78,7 @@ class PatientRecord:
 
     def set_name(self, value: object) -> None:
         """Set the name: a PersonName, or text like `Doe^John` (PN)."""
-        self.name = value  # type: ignore[assignment]
+        self.name = value
 
     def get_age(self) -> Age | None:
         """The age, with its unit."""
@@ -86,7 +86,7 @@ class PatientRecord:
 
     def set_age(self, value: object) -> None:
         """Set the age: an Age, or text like `018M` (AS)."""
-        self.age = value  # type: ignore[assignment]
+        self.age = value
 
     def get_birth_date(self) -> date | None:
         """The birth date."""
@@ -94,7 +94,7 @@ class PatientRecord:
 
     def set_birth_date(self, value: object) -> None:
         """Set the birth date: a date, or text like `19810302` (DA)."""
-        self.birth_date = value  # type: ignore[assignment]
+        self.birth_date = value
 
     def get_sex(self) -> str | None:
         """The sex: M, F or O (other)."""
@@ -102,7 +102,7 @@ class PatientRecord:
 
     def set_sex(self, value: object) -> None:
         """Set the sex: M, F or O (CS)."""
-        self.sex = value  # type: ignore[assignment]
+        self.sex = value
 
     def get_weight(self) -> Decimal | None:
         """The weight in kilograms."""
@@ -110,7 +110,7 @@ class PatientRecord:
 
     def set_weight(self, value: object) -> None:
         """Set the weight in kilograms: a number, or text like `70.5` (DS)."""
-        self.weight = value  # type: ignore[assignment]
+        self.weight = value
 
     def get_patient_id(self) -> str | None:
         """The patient ID."""
@@ -118,7 +118,7 @@ class PatientRecord:
 
     def set_patient_id(self, value: object) -> None:
         """Set the patient ID: text (LO)."""
-        self.patient_id = value  # type: ignore[assignment]
+        self.patient_id = value
 
     def get_patient_id_type(self) -> str | None:
         """The type of patient ID: TEXT, RFID or BARCODE."""
@@ -126,7 +126,7 @@ class PatientRecord:
 
     def set_patient_id_type(self, value: object) -> None:
         """Set the type of patient ID: TEXT, RFID or BARCODE (CS)."""
-        self.patient_id_type = value  # type: ignore[assignment]
+        self.patient_id_type = value
 
     # The diagnosis
 

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self
 
-from attributes import Attribute, Field
+from attributes import Attribute
 from patient_record import PatientRecord, log
 from value_representations import DATE, TIME_OF_DAY, UID, Time, code_string, integer_string
 
@@ -56,7 +56,7 @@ class StudyRecord(PatientRecord):
 
     def set_modality(self, value: object) -> None:
         """Set the modality: a code like `CT` (CS)."""
-        self.modality = value  # type: ignore[assignment]
+        self.modality = value
 
     def get_study_date(self) -> date | None:
         """The date of the study."""
@@ -64,7 +64,7 @@ class StudyRecord(PatientRecord):
 
     def set_study_date(self, value: object) -> None:
         """Set the date of the study: a date, or text like `20260102` (DA)."""
-        self.study_date = value  # type: ignore[assignment]
+        self.study_date = value
 
     def get_study_time(self) -> Time | None:
         """The time of the study; its `text` shows how precisely it is known."""
@@ -72,7 +72,7 @@ class StudyRecord(PatientRecord):
 
     def set_study_time(self, value: object) -> None:
         """Set the time of the study: a time, or text like `0930` or `093000.25` (TM)."""
-        self.study_time = value  # type: ignore[assignment]
+        self.study_time = value
 
     def get_study_instance_uid(self) -> str | None:
         """The study instance UID."""
@@ -80,7 +80,7 @@ class StudyRecord(PatientRecord):
 
     def set_study_instance_uid(self, value: object) -> None:
         """Set the study instance UID: digits and dots (UI)."""
-        self.study_instance_uid = value  # type: ignore[assignment]
+        self.study_instance_uid = value
 
     def get_series_number(self) -> int | None:
         """The series number."""
@@ -88,7 +88,7 @@ class StudyRecord(PatientRecord):
 
     def set_series_number(self, value: object) -> None:
         """Set the series number: a whole number (IS)."""
-        self.series_number = value  # type: ignore[assignment]
+        self.series_number = value
 
     def get_number_of_frames(self) -> int | None:
         """The number of frames."""
@@ -96,7 +96,7 @@ class StudyRecord(PatientRecord):
 
     def set_number_of_frames(self, value: object) -> None:
         """Set the number of frames: at least 1 (IS)."""
-        self.number_of_frames = value  # type: ignore[assignment]
+        self.number_of_frames = value
 
     # Loading
 
@@ -163,8 +163,9 @@ class StudyRecord(PatientRecord):
         for number, series in enumerate(self.series, 1):
             counts = f"{series.instances} {'instance' if series.instances == 1 else 'instances'}, {series.frames} "
             words = (f"number {series.number}" if series.number is not None else "", series.modality or "")
-            yield f"  Series {number} of {len(self.series)}", (
-                ", ".join(word for word in (*words, counts + ("frame" if series.frames == 1 else "frames")) if word)
+            yield (
+                f"  Series {number} of {len(self.series)}",
+                (", ".join(word for word in (*words, counts + ("frame" if series.frames == 1 else "frames")) if word)),
             )
         for contradiction in self.contradictions():
             yield "  ! contradiction", contradiction
@@ -177,5 +178,3 @@ class StudyRecord(PatientRecord):
         record = super()._from_facts(facts)
         record.series = [Series(**series) for series in facts["series"]]
         return record
-
-

@@ -61,7 +61,7 @@ class NameGroup:
 
 @dataclass(frozen=True)
 class PersonName:
-    """A person's name: alphabetic, ideographic and phonetic. Equal when all components are: `Doe^John` is `Doe^John^^^`."""
+    """A person's name: alphabetic, ideographic, phonetic. Equal when all components are: `Doe^John`, `Doe^John^^^`."""
 
     alphabetic: NameGroup = NameGroup()
     ideographic: NameGroup = NameGroup()
@@ -182,7 +182,7 @@ class Time(time):
 
     @classmethod
     def of(cls, text: str) -> "Time":
-        """Parse TM. (The 60th second of a leap second, which PS3.5 allows, no time of day can hold.)"""
+        """Parse TM; the second 60 of a leap second, which PS3.5 allows, is more than a time of day can hold."""
         match = TIME.fullmatch(text)
         if match is None:
             raise RuleError(TIME_RULE)
@@ -198,7 +198,7 @@ class Time(time):
         digits = self.text.partition(".")
         return ":".join(re.findall("..", digits[0])) + digits[1] + digits[2]
 
-    def __reduce_ex__(self, _protocol: object) -> tuple[Callable[[str], "Time"], tuple[str]]:  # type: ignore[override]
+    def __reduce_ex__(self, _protocol: object) -> tuple[Callable[[str], "Time"], tuple[str]]:
         return Time.of, (self.text,)
 
 

@@ -1,0 +1,77 @@
+import json
+import re
+import subprocess
+import sys
+import unittest
+
+from support import PICTURES, SAMPLE, SECTION, FilesTestCase, output_of
+
+# isort: split
+
+import main as command_line
+from study_record import StudyRecord
+
+README = (SECTION / "README.md").read_text(encoding="utf-8")
+
+
+class CommandLine(FilesTestCase):
+    def test_without_arguments_the_sample_is_shown(self) -> None:
+        with self.assertLogs("section2", "INFO") as logged:
+            status, output = output_of()
+        self.assertEqual(status, 0)
+        self.assertIn("Yamada^Tarou=山田^太郎=やまだ^たろう", output)
+        self.assertIn("InvalidValueError: birth_date: '20190229'", output)
+        self.assertIn("diagnosis of patient", logged.output[0])
+
+    def test_files_are_shown_one_after_the_other(self) -> None:
+        status, output = output_of(PICTURES / "CT_small.dcm", PICTURES / "MR_small.dcm")
+        self.assertEqual(status, 0)
+        self.assertEqual(re.findall(r"Modality +(\w+)", output), ["CT", "MR"])
+
+    def test_a_file_that_cannot_be_loaded_is_logged_and_the_others_are_shown(self) -> None:
+        with self.assertLogs("section2", "ERROR") as logged:
+            status, output = output_of(self.folder / "none.dcm", PICTURES / "CT_small.dcm")
+        self.assertEqual(status, 1)
+        self.assertIn("CompressedSamples^CT1", output)
+        self.assertEqual(len(logged.output), 1)
+
+    def test_json_is_what_from_json_reads(self) -> None:
+        _, output = output_of(SAMPLE, "--json")
+        self.assertEqual(StudyRecord.from_json(output), StudyRecord.from_dicom(SAMPLE))
+
+    def test_exports_are_json(self) -> None:
+        self.assertEqual(json.loads(output_of(SAMPLE, "--fhir")[1])["resourceType"], "ImagingStudy")
+        self.assertEqual(json.loads(output_of(SAMPLE, "--dicom-json")[1])["00080060"]["Value"], ["CT"])
+
+
+class Readme(unittest.TestCase):
+    def test_the_command_prints_what_the_readme_shows(self) -> None:
+        shown = re.search(r"\$ python section2_oop/main\.py (section2_oop/sample)\n(.*?)```", README, re.DOTALL)
+        assert shown is not None
+        command = [sys.executable, str(SECTION / "main.py"), str(SAMPLE)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        self.assertEqual(done.stdout.rstrip(), shown[2].rstrip())
+
+    def test_the_table_names_every_attribute_with_tag_vr_and_rule(self) -> None:
+        rows = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", README, re.MULTILINE))
+        self.assertEqual(set(rows), {*StudyRecord.attributes})
+        for name, attribute in StudyRecord.attributes.items():
+            tag, vr, rule, _ = rows[name].split(" | ")
+            with self.subTest(name):
+                self.assertEqual(tag, f"({attribute.tag >> 16:04X},{attribute.tag & 0xFFFF:04X}) {attribute.keyword}")
+                self.assertEqual((vr, rule), (attribute.representation.vr, attribute.representation.rule))
+
+    def test_every_option_and_module_is_named(self) -> None:
+        for action in command_line.parser()._actions:
+            for option in set(action.option_strings) - {"-h", "--help"}:
+                self.assertIn(option, README)
+        self.assertEqual(set(re.findall(r"`(\w+\.py)`", README)), {path.name for path in SECTION.glob("*.py")})
+
+    def test_every_dependency_has_its_reason(self) -> None:
+        for line in (SECTION / "requirements.txt").read_text(encoding="utf-8").splitlines():
+            if not line.startswith("#"):
+                self.assertIn(re.split(r"[>=<;]", line)[0], README)
+
+
+if __name__ == "__main__":
+    unittest.main()
