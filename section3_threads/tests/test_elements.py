@@ -1,0 +1,175 @@
+"""Elements out of JSON files: whole, strict, and each on its own."""
+
+import io
+import json
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+import elements
+import pytest
+from elements import Element, Problem, elements_in
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support import element, keyed
+
+
+def read(text: str | bytes, chunk: int = elements.CHUNK) -> list[Element | Problem]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(elements, "CHUNK", chunk)
+        return list(elements_in(io.BytesIO(text.encode() if isinstance(text, str) else text)))
+
+
+def good(name: str = "good") -> str:
+    return f'"{name}": {{"id": "{name}", "data": ["1 2"], "deviceName": "RX"}}'
+
+
+def test_elements_come_in_order_with_all_their_fields_and_their_lines() -> None:
+    found = read(
+        '{\n"1": {"id": "a", "data": ["1 2", "3"], "deviceName": "RX 1"},\n'
+        '\n"2": {"id": "b", "data": [], "deviceName": ""}}'
+    )
+    assert found == [Element("a", "RX 1", ["1 2", "3"], 2), Element("b", "", [], 4)]
+
+
+@pytest.mark.parametrize("text", ["{}", " { } ", "{\n}\n"])
+def test_an_empty_object_has_no_elements(text: str) -> None:
+    assert read(text) == []
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=12,
+)
+ELEMENTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "data": st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), max_size=3),
+            "deviceName": st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
+        },
+        optional={"more": JSON},
+    ),
+    max_size=5,
+)
+
+
+@given(ELEMENTS, st.booleans(), st.sampled_from([None, 1]), st.integers(1, 40))
+@settings(deadline=None, max_examples=300)
+def test_any_element_is_read_as_json_reads_it_whatever_the_chunk(
+    fields: list[dict[str, Any]], ascii_only: bool, indent: int | None, chunk: int
+) -> None:
+    members = {f'k"{number}\\': {"id": f"e{number}"} | one for number, one in enumerate(fields)}
+    text = json.dumps(members, ensure_ascii=ascii_only, indent=indent)
+    found = read(text, chunk)
+    assert [(one.id, one.rows, one.device_name) for one in found if isinstance(one, Element)] == [
+        (one["id"], one["data"], one["deviceName"]) for one in members.values()
+    ]
+    assert [one.line for one in found] == [
+        text[: text.index(json.dumps(key, ensure_ascii=ascii_only) + ":")].count("\n") + 1 for key in members
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "id_", "reason"),
+    [
+        ("NaN", None, "is no JSON"),
+        ("5", None, "is no object"),
+        ('"text"', None, "is no object"),
+        ("[]", None, "is no object"),
+        ('{"id": 5, "data": ["1"], "deviceName": "RX"}', None, "has no id"),
+        ('{"id": "", "data": ["1"], "deviceName": "RX"}', None, "has no id"),
+        ('{"data": ["1"], "deviceName": "RX"}', None, "has no id"),
+        ('{"id": "x", "deviceName": "RX"}', "x", "data is missing"),
+        ('{"id": "x", "data": ["1"]}', "x", "deviceName is missing"),
+        ('{"id": "x", "data": "1 2", "deviceName": "RX"}', "x", "data is no list of texts"),
+        ('{"id": "x", "data": null, "deviceName": "RX"}', "x", "data is no list of texts"),
+        ('{"id": "x", "data": [1, 2], "deviceName": "RX"}', "x", "data is no list of texts"),
+        ('{"id": "x", "data": ["1"], "deviceName": 5}', "x", "deviceName is no text"),
+        ('{"id": "x", "data": ["1"], "data": ["2"], "deviceName": "RX"}', "x", "the key 'data' is repeated"),
+        ('{"id": "x", "data": ["1"], "d\\u0061ta": ["2"], "deviceName": "RX"}', "x", "the key 'data' is repeated"),
+        ('{"id": "x", "data"\n: ["1"], "deviceName": "RX", "id": "y"}', "y", "the key 'id' is repeated"),
+        ('{"id": "x", "data": ["1"], "deviceName": "RX", "more": {"a": 1, "a": 2}}', "x", "the key 'a' is repeated"),
+        ('{"id": "x", "data": ["\\ud800"], "deviceName": "RX"}', None, "is no JSON"),
+        ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": Infinity}', None, "is no JSON"),
+        ('{"id": "x", "data": ["1"], "deviceName": "RX",}', None, "is no JSON"),
+        ('{"id": "x", "data": ["1\n2"], "deviceName": "RX"}', None, "is no JSON"),
+        ('{"id": "good", "data": ["1"], "deviceName": "RX"}', "good", "the id is repeated"),
+        ("[" * 100_000 + "]" * 100_000, None, "is no JSON"),
+        ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": ' + "[" * 2000 + "]" * 2000 + "}", None, "is no JSON"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_one_element_leaves_the_others_alone(value: str, id_: str | None, reason: str) -> None:
+    found = read(f'{{{good()},\n"bad": {value},\n{good("last")}}}')
+    assert [one.id for one in found if isinstance(one, Element)] == ["good", "last"]
+    (problem,) = (one for one in found if isinstance(one, Problem))
+    assert (problem.id, problem.line) == (id_, 2)
+    assert problem.reason.startswith(reason)
+
+
+def test_bytes_that_are_no_utf8_are_refused_in_their_element() -> None:
+    found = read(b'{"1": {"id": "a\xff", "data": ["1"], "deviceName": "RX"}, ' + good().encode() + b"}")
+    assert [type(one) for one in found] == [Problem, Element]
+
+
+def test_a_repeated_key_is_refused() -> None:
+    found = read(f'{{{good()}, "good": {{"id": "other", "data": ["1"], "deviceName": "RX"}}}}')
+    assert found[1] == Problem("other", 1, "the key 'good' is repeated")
+
+
+def test_a_byte_order_mark_is_reported_and_the_elements_are_read() -> None:
+    found = read(b"\xef\xbb\xbf{" + good().encode() + b"}")
+    assert isinstance(found[0], Problem)
+    assert "byte order mark" in found[0].reason
+    assert isinstance(found[1], Element)
+
+
+GOOD = good()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "[]", "5", '"x"', "nonsense", "{", "{" + GOOD, "{" + GOOD + ",}", "{" + GOOD + "} x",
+     "{" + GOOD + '"2": 5}', "{" + GOOD + "}{}", "{5: 5}", '{"a" 5}', '{"a": }', '{"a', '{"a": {', "{'a': 5}", "\x00", "/* */ {}"],
+)  # fmt: skip
+def test_a_file_that_is_no_json_object_ends_in_a_problem(text: str) -> None:
+    found = read(text)
+    assert isinstance(found[-1], Problem)
+    assert [one.id for one in found[:-1]] == (["good"] if good() in text else [])[: len(found) - 1]
+
+
+class Endless(io.RawIOBase):
+    """A file of many elements that is never in memory."""
+
+    def __init__(self, count: int) -> None:
+        self._pieces = self._made(count)
+        self._rest = b""
+
+    def _made(self, count: int) -> Iterator[bytes]:
+        yield b"{"
+        for number in range(count):
+            one = json.dumps(element(number, "1 2 3 " * 100))
+            yield f'{"," if number else ""}"{number}": {one}'.encode()
+        yield b"}"
+
+    def read(self, size: int = -1, /) -> bytes:
+        while len(self._rest) < size and (piece := next(self._pieces, b"")):
+            self._rest += piece
+        found, self._rest = self._rest[:size], self._rest[size:]
+        return found
+
+
+def test_memory_holds_one_element_not_the_file() -> None:
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in elements_in(cast("BinaryIO", Endless(20_000))))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 20_000
+    assert peak < 10 << 20, "16 MB of elements went through"
+
+
+def test_keyed_elements_of_the_test_are_read() -> None:
+    assert [one.id for one in read(keyed(element(1), element(2)))] == ["e1", "e2"]

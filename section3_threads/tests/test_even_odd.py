@@ -1,0 +1,99 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import main
+import pytest
+from even_odd import EvenOdd
+
+MAIN = str(Path(main.__file__))
+
+
+def test_both_threads_together_print_1_to_200_in_order() -> None:
+    said: list[str] = []
+    EvenOdd(0.0001, say=said.append).run()
+    assert [int(line.split()[1]) for line in said] == list(range(1, 201))
+
+
+def test_one_thread_prints_the_odd_and_the_other_the_even_numbers() -> None:
+    threads: dict[int, str] = {}
+    EvenOdd(0.0001, say=lambda line: threads.update({int(line.split()[1]): threading.current_thread().name})).run()
+    assert {name for number, name in threads.items() if number % 2} == {"odd"}
+    assert {name for number, name in threads.items() if number % 2 == 0} == {"even"}
+
+
+def test_the_order_holds_when_one_thread_is_slow() -> None:
+    said: list[int] = []
+
+    def say(line: str) -> None:
+        kind, number = line.split()
+        if kind == "odd":
+            busy_until = time.perf_counter() + 0.0003
+            while time.perf_counter() < busy_until:
+                pass
+        said.append(int(number))
+
+    EvenOdd(0.00001, say=say).run()
+    assert said == list(range(1, 201))
+
+
+def test_a_late_tick_makes_no_later_one_late() -> None:
+    """Each number is due at start + n × interval: the pauses add up to what is left, not to what was."""
+    moments: dict[int, float] = {}
+    clock = EvenOdd(0.005, last=100, say=lambda line: moments.update({int(line.split()[1]): time.monotonic()}))
+    clock.run()
+    due = {number: clock.start + (number - 1) // 2 * 0.005 for number in moments}
+    assert all(moments[number] >= due[number] for number in moments), "no number comes before its time"
+    behind = [moments[number] - due[number] for number in moments]
+    assert min(behind[-20:]) < 0.02, "the clock does not drift"
+
+
+def test_an_output_that_fails_ends_both_threads_and_is_raised() -> None:
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        if len(said) == 3:
+            raise BrokenPipeError
+        said.append(line)
+
+    with pytest.raises(BrokenPipeError):
+        EvenOdd(0.0001, say=say).run()
+    assert len(said) == 3
+    assert not [thread for thread in threading.enumerate() if thread.name in ("odd", "even")]
+
+
+def test_ctrl_c_ends_both_threads_at_once_and_without_a_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, MAIN, "numbers", "--interval", "30"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"odd  1\n"
+        assert process.stdout.readline() == b"even 2\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert process.stderr.read() == b""
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    with subprocess.Popen(
+        [sys.executable, MAIN, "numbers", "--interval", "0.001"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=10) == 0
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "x", "nan", "1e9"])
+def test_an_interval_that_is_no_pace_is_wrong_usage(interval: str) -> None:
+    with pytest.raises(SystemExit) as left, open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123
+        main.main(["numbers", "--interval", interval])
+    assert left.value.code == 2

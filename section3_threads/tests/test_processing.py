@@ -1,0 +1,238 @@
+"""The rules of threads, by observation: who is alive when, and that nothing is lost."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import main
+import pytest
+from processing import run_in_threads
+from support import Run, Write, element, keyed
+
+MAIN = str(Path(main.__file__))
+
+
+def workers() -> list[threading.Thread]:
+    """The threads that are alive beside the test's own."""
+    return [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 5000])
+@pytest.mark.parametrize("limit", [1, 4])
+def test_each_element_has_a_thread_of_its_own_and_at_most_the_limit_is_alive(count: int, limit: int) -> None:
+    seen: list[tuple[int, str, int]] = []
+
+    def work(item: int) -> None:
+        seen.append((item, threading.current_thread().name, len(workers())))
+
+    run_in_threads(range(count), work, limit)
+    assert sorted(item for item, _, _ in seen) == list(range(count))
+    assert len({name for _, name, _ in seen}) == count
+    assert max(alive for _, _, alive in seen) <= limit
+    assert workers() == []
+
+
+def test_four_elements_are_at_work_at_the_same_time() -> None:
+    together = threading.Barrier(4, timeout=10)
+    met: list[int] = []
+    run_in_threads(range(4), lambda _item: met.append(together.wait()))
+    assert sorted(met) == [0, 1, 2, 3]
+
+
+def test_a_new_thread_is_made_as_soon_as_an_old_one_ends() -> None:
+    """Four are held; one is let go; the fifth begins while the other three are still held."""
+    let_go = [threading.Event() for _ in range(5)]
+    begun = [threading.Event() for _ in range(5)]
+
+    def work(item: int) -> None:
+        begun[item].set()
+        assert let_go[item].wait(10)
+
+    running = threading.Thread(target=run_in_threads, args=(range(5), work))
+    running.start()
+    for event in begun[:4]:
+        assert event.wait(10)
+    assert not begun[4].is_set(), "no fifth thread while four are alive"
+    let_go[2].set()
+    assert begun[4].wait(10)
+    for event in let_go:
+        event.set()
+    running.join(10)
+    assert not running.is_alive()
+
+
+def test_a_thread_has_ended_before_the_next_one_begins() -> None:
+    alive_at_start: list[bool] = []
+    threads: list[threading.Thread] = []
+
+    def work(_item: int) -> None:
+        alive_at_start.append(any(thread.is_alive() for thread in threads))
+        threads.append(threading.current_thread())
+
+    run_in_threads(range(200), work, 1)
+    assert len(set(threads)) == 200
+    assert not any(alive_at_start)
+
+
+def test_elements_are_taken_only_as_places_become_free() -> None:
+    taken: list[int] = []
+    held = threading.Event()
+    four_begun = threading.Semaphore(0)
+
+    def items() -> Iterator[int]:
+        for number in range(50):
+            taken.append(number)
+            yield number
+
+    def work(_item: int) -> None:
+        four_begun.release()
+        assert held.wait(10)
+
+    running = threading.Thread(target=run_in_threads, args=(items(), work))
+    running.start()
+    for _ in range(4):
+        assert four_begun.acquire(timeout=10)
+    assert len(taken) <= 5
+    held.set()
+    running.join(10)
+    assert len(taken) == 50
+
+
+def test_what_is_printed_is_the_test_s_example(run: Run, json_file: Write, tmp_path: Path) -> None:
+    path = json_file('{"1": {"id": "aabbcc1", "data": ["54 26 34", "75 87 75"], "deviceName": "RX 1"}}')
+    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    assert (outcome.status, outcome.errors) == (0, [])
+    assert outcome.output.splitlines() == [
+        "Element aabbcc1 (RX 1)",
+        "  average before normalisation  58.5",
+        "  average after normalisation   0.6724137931034483",
+        "  size of data                  6",
+        "1 element processed",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 5000])
+def test_the_log_is_complete_and_in_whole_lines(run: Run, json_file: Write, tmp_path: Path, count: int) -> None:
+    path = json_file(keyed(*(element(number, f"{number} 1") for number in range(count))))
+    run("process", path.parent, path.name, "--log", tmp_path / "log")
+    lines = (tmp_path / "log").read_text().splitlines()
+    for what in ("average before normalisation", "size of data 2"):
+        assert {line.split("] ")[1].split(":")[0] for line in lines if what in line} == {f"e{n}" for n in range(count)}
+    assert len(lines) == 2 * count + 1
+    assert lines[-1].endswith(f"{count} of {count} elements processed, 0 failed")
+
+
+def test_blocks_of_elements_are_never_torn(run: Run, json_file: Write, tmp_path: Path) -> None:
+    path = json_file(keyed(*(element(number) for number in range(2000))))
+    output = run("process", path.parent, path.name, "--log", tmp_path / "log").output.splitlines()[:-1]
+    blocks = [output[start : start + 4] for start in range(0, len(output), 4)]
+    assert {block[0] for block in blocks} == {f"Element e{number} (RX 1)" for number in range(2000)}
+    assert {block[3] for block in blocks} == {"  size of data                  3"}
+
+
+def test_two_processes_on_one_log_lose_nothing(json_file: Write, tmp_path: Path) -> None:
+    path = json_file(keyed(*(element(number) for number in range(3000))))
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", str(tmp_path / "log")]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [process.wait(timeout=60) for process in both] == [0, 0]
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert len(lines) == 2 * (2 * 3000 + 1)
+    assert all(line[:4].isdigit() and " INFO [" in line for line in lines)
+
+
+def test_elements_that_fail_are_logged_the_others_processed_and_the_status_says_so(
+    run: Run, json_file: Write, tmp_path: Path
+) -> None:
+    path = json_file(keyed(element(1), element(2, "1 -2"), element(3, deviceName=5), element(4)))
+    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    assert outcome.status == 1
+    assert outcome.output.count("Element ") == 2
+    assert sorted(outcome.errors[:-1]) == [
+        "element e2, line 9: '-2', row 1, place 2, is negative",
+        "element e3, line 16: deviceName is no text",
+    ]
+    assert outcome.errors[-1] == f"{path}: 2 of 4 elements processed, 2 failed"
+    assert "'-2', row 1, place 2, is negative" in (tmp_path / "log").read_text()
+
+
+def test_json_is_one_result_a_line_for_failures_too(run: Run, json_file: Write, tmp_path: Path) -> None:
+    path = json_file(keyed(element(1, "0 5"), element(2, "")))
+    outcome = run("process", path.parent, path.name, "--json", "--log", tmp_path / "log")
+    results = {said["id"]: said for said in map(json.loads, outcome.output.splitlines())}
+    assert results == {
+        "e1": {
+            "id": "e1",
+            "device_name": "RX 1",
+            "average_before_normalization": 2.5,
+            "average_after_normalization": 0.5,
+            "data_size": 2,
+        },
+        "e2": {"id": "e2", "line": 9, "error": "data holds no numbers"},
+    }
+
+
+def test_a_control_character_in_an_id_forges_no_line(run: Run, json_file: Write, tmp_path: Path) -> None:
+    path = json_file(keyed(element(1, id="a\nINFO: b\x1b[2J")))
+    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    assert "Element a\\nINFO: b\\x1b[2J (RX 1)" in outcome.output
+    assert len((tmp_path / "log").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("none.json", "no such file"), ("folder", "is not a file"), ("a\0b", "no such file")]
+)
+def test_a_file_that_cannot_be_read_is_one_line(run: Run, tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "folder").mkdir()
+    outcome = run("process", tmp_path, name, "--log", tmp_path / "log")
+    assert outcome.status == 1
+    assert len(outcome.errors) == 1
+    assert message in outcome.errors[0]
+
+
+def test_a_log_that_cannot_be_written_is_one_line_before_work_starts(
+    run: Run, json_file: Write, tmp_path: Path
+) -> None:
+    path = json_file(keyed(element(1)))
+    outcome = run("process", path.parent, path.name, "--log", tmp_path / "none" / "log")
+    assert (outcome.status, outcome.output) == (1, "")
+    assert "the log cannot be written" in outcome.errors[0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+def test_a_full_disk_under_the_log_is_one_line_and_a_status(json_file: Write) -> None:
+    path = json_file(keyed(*(element(number) for number in range(2000))))
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", "/dev/full"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "no space left on device" in done.stderr.lower()
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_traceback(json_file: Write, tmp_path: Path) -> None:
+    path = json_file(keyed(*(element(number) for number in range(5000))))
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "x", "1001", "２"])
+def test_a_number_of_threads_that_is_none_is_wrong_usage(threads: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main.main(["process", ".", "x", "--threads", threads])
+    assert left.value.code == 2
+    assert "must be a whole number" in capsys.readouterr().err
+
+
+def test_the_log_is_for_its_owner_alone(run: Run, json_file: Write, tmp_path: Path) -> None:
+    path = json_file(keyed(element(1)))
+    run("process", path.parent, path.name, "--log", tmp_path / "log")
+    assert os.stat(tmp_path / "log").st_mode & 0o077 == 0  # noqa: PTH116
