@@ -11,6 +11,7 @@ from typing import TextIO, TypeVar
 from averages import Summary, summarise
 from elements import Element, Problem
 from numbers_text import NumberError, numbers_of
+from one_processor import on_one_processor
 
 THREADS = 4
 SHORT_WAIT = 0.02  # seconds
@@ -80,7 +81,8 @@ class Processing:
             OSError: the output or the log cannot be written; no further element was begun.
 
         """
-        run_in_threads(self._good(elements), self._process, self.threads, lambda: self._guarded(self._flush))
+        with on_one_processor():
+            run_in_threads(self._good(elements), self._process, self.threads, lambda: self._guarded(self._flush))
         self._guarded(self._flush)
         if self.error is not None:
             raise self.error

@@ -72,17 +72,26 @@ def commands(path: Path, log: Path) -> dict[str, list[str]]:
 
 
 def compare(title: str, path: Path, log: Path) -> None:
+    """Medians of whole processes, and what is left of them without the start: the same program on one small element."""
+    tiny = write_elements(path.parent / "tiny.json", 1, 2)
+    starts: dict[str, list[Run]] = {name: [] for name in commands(tiny, log)}
     runs: dict[str, list[Run]] = {name: [] for name in commands(path, log)}
     for number in range(REPEATS):
         for name, command in commands(path, log).items():
             print(f"  round {number + 1} of {REPEATS}: {name}          ", end="\r", file=sys.stderr)
             log.unlink(missing_ok=True)
             runs[name].append(run(command))
-    medians = {name: statistics.median(one.seconds for one in found) for name, found in runs.items()}
-    print(f"\n**{title}**\n\n| | seconds | times section 3 | peak MB |\n| --- | ---: | ---: | ---: |")
-    for name, seconds in medians.items():
+            starts[name].append(run(commands(tiny, log)[name]))
+    whole, start = (
+        {name: statistics.median(one.seconds for one in found) for name, found in of.items()} for of in (runs, starts)
+    )
+    work = {name: whole[name] - start[name] for name in whole}
+    print(f"\n**{title}**\n\n| | seconds | times section 3 | without start | times section 3 | peak MB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    for name in whole:
+        ratios = whole[name] / whole["section 3"], work[name] / work["section 3"]
         memory = max(one.megabytes for one in runs[name])
-        print(f"| {name} | {seconds:.2f} | {seconds / medians['section 3']:.1f} | {memory:.0f} |")
+        print(f"| {name} | {whole[name]:.2f} | {ratios[0]:.1f} | {work[name]:.2f} | {ratios[1]:.1f} | {memory:.0f} |")
 
 
 def large_file(folder: Path) -> None:

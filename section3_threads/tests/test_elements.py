@@ -130,9 +130,27 @@ GOOD = good()
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "[]", "5", '"x"', "nonsense", "{", "{" + GOOD, "{" + GOOD + ",}", "{" + GOOD + "} x",
-     "{" + GOOD + '"2": 5}', "{" + GOOD + "}{}", "{5: 5}", '{"a" 5}', '{"a": }', '{"a', '{"a": {', "{'a': 5}", "\x00", "/* */ {}"],
-)  # fmt: skip
+    [
+        *(
+            "",
+            " ",
+            "[]",
+            "5",
+            '"x"',
+            "nonsense",
+            "{",
+            "{5: 5}",
+            '{"a" 5}',
+            '{"a": }',
+            '{"a',
+            '{"a": {',
+            "{'a': 5}",
+            "\0",
+        ),
+        *("{" + GOOD + end for end in ("", ",}", "} x", "}{}", '"2": 5}')),
+        "/* */ {}",
+    ],
+)
 def test_a_file_that_is_no_json_object_ends_in_a_problem(text: str) -> None:
     found = read(text)
     assert isinstance(found[-1], Problem)

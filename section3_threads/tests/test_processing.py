@@ -236,3 +236,11 @@ def test_the_log_is_for_its_owner_alone(run: Run, json_file: Write, tmp_path: Pa
     path = json_file(keyed(element(1)))
     run("process", path.parent, path.name, "--log", tmp_path / "log")
     assert os.stat(tmp_path / "log").st_mode & 0o077 == 0  # noqa: PTH116
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no threads")
+def test_the_processors_of_the_process_are_as_before(run: Run, json_file: Write, tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    path = json_file(keyed(element(1)))
+    run("process", path.parent, path.name, "--log", tmp_path / "log")
+    assert os.sched_getaffinity(0) == before

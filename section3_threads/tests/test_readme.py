@@ -1,0 +1,56 @@
+"""The README and the program say the same."""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import main
+import pytest
+
+SECTION = Path(main.__file__).parent
+README = (SECTION / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(text: str) -> list[str]:
+    """The blocks of elements in any order: threads finish as they like."""
+    return sorted(re.split(r"(?m)^(?=Element |\d+ elements)", text.strip()))
+
+
+def test_the_command_prints_what_the_readme_shows(tmp_path: Path) -> None:
+    shown = re.search(r"\$ python section3_threads/main\.py process \S+ elements\.json\n(.*?)```", README, re.DOTALL)
+    assert shown is not None
+    command = [sys.executable, str(SECTION / "main.py"), "process", str(SECTION / "sample"), "elements.json"]
+    done = subprocess.run([*command, "--log", str(tmp_path / "log")], capture_output=True, text=True, check=True)
+    assert [block.strip() for block in blocks(done.stdout)] == [block.strip() for block in blocks(shown[1])]
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    (action,) = [action for action in main.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    return dict(action.choices)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_and_option_is_in_the_readme(command: str) -> None:
+    assert f"main.py {command}" in README
+    for action in commands()[command]._actions:
+        for option in action.option_strings:
+            assert option in README or option in ("-h", "--help"), option
+
+
+def test_every_module_is_in_the_readme_and_every_module_of_the_readme_is_there() -> None:
+    assert set(re.findall(r"`(\w+\.py)`", README)) == {path.name for path in SECTION.glob("*.py")}
+
+
+def test_every_dependency_has_its_reason_in_the_readme() -> None:
+    for line in (SECTION / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            assert re.split(r"[>=<; ]", line)[0] in README
+
+
+def test_the_tour_shows_both_programs() -> None:
+    done = subprocess.run([sys.executable, str(SECTION / "main.py")], capture_output=True, text=True, check=True)
+    assert "even 200\n" in done.stdout
+    assert "Element aabbcc1 (RX 1)" in done.stdout
+    assert "'-87', row 2, place 2, is negative" in done.stderr
