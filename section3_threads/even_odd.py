@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 LAST = 200
 INTERVAL = 0.5  # seconds
@@ -15,10 +16,15 @@ class EvenOdd:
     A number waits for its tick and for its turn, so the numbers stand in order whatever the load.
     """
 
-    def __init__(self, interval: float = INTERVAL, last: int = LAST, say: Callable[[str], None] | None = None) -> None:
-        self.interval, self.last = interval, last
+    def __init__(
+        self,
+        interval: float = INTERVAL,
+        last: int = LAST,
+        say: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.interval, self.last, self._clock = interval, last, clock
         self._say = say or print_line
-        self.start = 0.0  # on time.monotonic's clock, set when the threads start
         self._turn = threading.Condition()
         self._next = 1
         self._stopped = threading.Event()
@@ -35,24 +41,25 @@ class EvenOdd:
             OSError: the output cannot be written; both have ended.
 
         """
-        self.start = time.monotonic()
-        for thread in self._threads:
-            thread.start()
-        try:
+        self._start = self._clock()
+        try:  # Ctrl-C may come while a thread is being started
+            for thread in self._threads:
+                thread.start()
             for thread in self._threads:
                 thread.join()
         finally:
             self._stop()
             for thread in self._threads:
-                thread.join()
+                with suppress(RuntimeError):  # it was never started
+                    thread.join()
         if self._error is not None:
             raise self._error
 
     def _run(self, first: int) -> None:
         try:
             for tick, number in enumerate(range(first, self.last + 1, 2)):
-                due = self.start + tick * self.interval
-                if self._stopped.wait(max(0.0, due - time.monotonic())):
+                due = self._start + tick * self.interval
+                if self._stopped.wait(max(0.0, due - self._clock())):
                     return
                 with self._turn:
                     while self._next != number and not self._stopped.is_set():

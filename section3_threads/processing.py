@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TextIO, TypeVar
@@ -39,27 +40,24 @@ def run_in_threads(
         finally:
             ending.put(threading.current_thread())
 
-    alive = 0
-
-    def end_one() -> None:
-        nonlocal alive
-        try:
-            ended = ending.get(timeout=SHORT_WAIT)
-        except Empty:
-            before_waiting()
-            ended = ending.get()
-        ended.join()
-        alive -= 1
-
+    alive: set[threading.Thread] = set()
     try:
         for item in items:
-            if alive == limit:
-                end_one()
-            threading.Thread(target=run, args=(item,)).start()
-            alive += 1
+            if len(alive) == limit:
+                try:
+                    ended = ending.get(timeout=SHORT_WAIT)
+                except Empty:
+                    before_waiting()
+                    ended = ending.get()
+                ended.join()
+                alive.discard(ended)
+            thread = threading.Thread(target=run, args=(item,))
+            alive.add(thread)
+            thread.start()
     finally:  # after Ctrl-C too: what has begun is ended
-        while alive:
-            end_one()
+        for thread in alive:
+            with suppress(RuntimeError):  # it was never started
+                thread.join()
 
 
 @dataclass

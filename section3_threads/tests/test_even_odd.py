@@ -42,15 +42,25 @@ def test_the_order_holds_when_one_thread_is_slow() -> None:
     assert said == list(range(1, 201))
 
 
-def test_a_late_tick_makes_no_later_one_late() -> None:
-    """Each number is due at start + n × interval: the pauses add up to what is left, not to what was."""
-    moments: dict[int, float] = {}
-    clock = EvenOdd(0.005, last=100, say=lambda line: moments.update({int(line.split()[1]): time.monotonic()}))
+class Waits(threading.Event):
+    """Notes how long it is asked to wait, and does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.asked.append(timeout or 0.0)
+        return self.is_set()
+
+
+def test_every_number_is_due_at_start_plus_n_intervals_so_a_late_one_makes_no_later_one_late() -> None:
+    moments = iter([100.0])  # the start; from then on it is 10.2 s later, 20 ticks late
+    clock = EvenOdd(0.5, say=lambda _line: None, clock=lambda: next(moments, 110.2))
+    clock._stopped = waits = Waits()
     clock.run()
-    due = {number: clock.start + (number - 1) // 2 * 0.005 for number in moments}
-    assert all(moments[number] >= due[number] for number in moments), "no number comes before its time"
-    behind = [moments[number] - due[number] for number in moments]
-    assert min(behind[-20:]) < 0.02, "the clock does not drift"
+    expected = [max(0.0, tick * 0.5 - 10.2) for tick in range(100) for _thread in range(2)]
+    assert sorted(waits.asked) == pytest.approx(expected)
 
 
 def test_an_output_that_fails_ends_both_threads_and_is_raised() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -222,6 +223,23 @@ def test_a_reader_that_leaves_early_is_no_traceback(json_file: Write, tmp_path: 
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=30) == 0
+
+
+def test_ctrl_c_ends_what_has_begun_and_leaves_whole_lines(json_file: Write, tmp_path: Path) -> None:
+    path = json_file(keyed(*(element(number) for number in range(100_000))))
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        printed = process.stdout.read()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=30) == 130
+    assert printed.endswith(b"size of data                  3\n")
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert 0 < len(lines) < 200_000
+    assert lines[-1].endswith("size of data 3")
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "x", "1001", "２"])
