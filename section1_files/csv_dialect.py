@@ -8,16 +8,21 @@ from csv_cells import BLANKS, CellRule
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 DECIMALS = {".": "point", ",": "comma"}
+HINT = re.compile(r"sep=([,;|\t])\n")
 COMMA_NUMBER = re.compile(r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?")
 POINT_NUMBER = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """One delimiter between cells; `"` quotes a cell and is doubled within; `.` or `,` as decimal mark."""
+    """One delimiter between cells; `"` quotes a cell and is doubled within; `.` or `,` as decimal mark.
+
+    `hint` says whether the first line only names the delimiter, as Excel writes it: `sep=;`.
+    """
 
     delimiter: str
     decimal: str
+    hint: bool = False
 
 
 def records_of(sample: str, delimiter: str) -> list[list[str]]:
@@ -68,9 +73,12 @@ def guess_decimal(cells: list[str], delimiter: str) -> str:
 
 def guess_dialect(sample: str, delimiter: str | None = None, decimal: str | None = None) -> Dialect:
     """The dialect of a text, from its first lines; what is given is not guessed."""
+    hint = HINT.match(sample)
+    if hint:
+        sample = sample[hint.end() :]
     if delimiter is None:
-        delimiter = guess_delimiter(sample)
+        delimiter = hint[1] if hint else guess_delimiter(sample)
     if decimal is None:
         cells = [cell.strip(BLANKS) for record in records_of(sample, delimiter) for cell in record]
         decimal = guess_decimal(cells, delimiter)
-    return Dialect(delimiter, decimal)
+    return Dialect(delimiter, decimal, hint is not None)

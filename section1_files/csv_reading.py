@@ -118,13 +118,15 @@ def read_records(
     return found
 
 
-def first_record(stream: LineStream, delimiter: str) -> tuple[Records, int]:
+def first_record(stream: LineStream, delimiter: str, line_number: int = 1) -> tuple[Records, int]:
     """The first record that holds something, alone, and the number of blank lines before it."""
-    line_number = 1
+    first_line = line_number
     while text := with_plain_line_ends(whole_line(stream, line_number)):
         check_text(text, line_number)
         if text.strip(b" \t\n"):
-            return read_records(text, line_number, delimiter, lambda line: whole_line(stream, line)), line_number - 1
+            return read_records(
+                text, line_number, delimiter, lambda line: whole_line(stream, line)
+            ), line_number - first_line
         line_number += 1
     raise InputError("holds no data")
 

@@ -82,6 +82,8 @@ def _most_frequent(column: Column) -> str:
 def _remarks(statistics: CsvStatistics) -> Iterator[str]:
     """What a person should know before trusting the figures."""
     remarks = list(_remarks_on_columns(statistics.columns))
+    if statistics.header_is_numbers:
+        remarks.insert(0, "the first line is taken for names but looks like data; --no-header makes it a row")
     for findings, what in ((statistics.short_rows, "shorter"), (statistics.long_rows, "longer")):
         if findings.count:
             rest = "the cells that it lacks count as missing" if what == "shorter" else "its further cells do not count"
@@ -158,6 +160,7 @@ def facts(statistics: CsvStatistics, *, population: bool = False) -> dict[str, o
         "encoding": statistics.encoding,
         "delimiter": statistics.dialect.delimiter,
         "decimal": statistics.dialect.decimal,
+        "header_looks_like_data": statistics.header_is_numbers,
         "rows": statistics.rows,
         "blank_lines": statistics.blank_lines,
         "short_rows": _findings_facts(statistics.short_rows),

@@ -22,7 +22,7 @@ from csv_reading import (
     part_of_records,
     read_records,
 )
-from csv_text import SAMPLE_SIZE, LineStream, NotUtf8Error, guess_encoding, line_stream, opened
+from csv_text import SAMPLE_SIZE, LineStream, NotUtf8Error, guess_encoding, line_stream, opened, whole_line
 from errors import InputError, printable
 from progress import Progress
 
@@ -52,6 +52,7 @@ class CsvStatistics:
     blank_lines: int = 0
     short_rows: Findings = field(default_factory=Findings)
     long_rows: Findings = field(default_factory=Findings)
+    header_is_numbers: bool = False
 
     def add(self, part: Part) -> None:
         """Take in the next part of the file."""
@@ -109,6 +110,8 @@ def _settled_statistics(
     text = _sample_text(sample, encoding)
     dialect = guess_dialect(text, options.delimiter, options.decimal)
     rule = CellRule(dialect.decimal, options.missing)
+    if dialect.hint:
+        text = text.partition("\n")[2]
     kinds: list[Kind] | None = None
     while True:
         with Progress(path, raw) as progress, line_stream(stream, sample, encoding) as lines:
@@ -136,7 +139,14 @@ def _read_all(
     progress: Progress,
 ) -> None:
     delimiter = statistics.dialect.delimiter
-    head, statistics.blank_lines = first_record(lines, delimiter)
+    first_line = 1
+    if statistics.dialect.hint:
+        whole_line(lines, first_line)
+        first_line += 1
+    head, statistics.blank_lines = first_record(lines, delimiter, first_line)
+    statistics.header_is_numbers = options.header and all(
+        rule.number(cell.strip(BLANKS)) is not None for cell in head.cells[0]
+    )
     names = [name.strip(BLANKS) for name in head.cells[0]] if options.header else [""] * len(head.cells[0])
     layout = Layout(delimiter, rule, kinds or _kinds_in(sample, delimiter, rule, len(names), header=options.header))
     statistics.columns = [Column(name, kind is Kind.TEXT) for name, kind in zip(names, layout.kinds, strict=True)]

@@ -114,6 +114,20 @@ def test_without_a_header_the_first_line_counts(facts: Facts) -> None:
     assert (said["rows"], first_column(said)["average"]) == (2, 2)
 
 
+def test_a_first_line_that_looks_like_data_is_remarked(run: Run, csv_file: Write) -> None:
+    assert "! the first line is taken for names but looks like data" in run("csv", csv_file("1,2\n3,4\n")).output
+    assert "looks like data" not in run("csv", csv_file("a,2\n3,4\n")).output
+    assert "looks like data" not in run("csv", csv_file("1,2\n3,4\n"), "--no-header").output
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_by_which_excel_names_the_delimiter_is_no_header(facts: Facts, end: str) -> None:
+    said = facts(end.join(["sep=;", "a;b", "1,5;x", "2,5;3", ""]))
+    assert (said["delimiter"], [column["name"] for column in said["columns"]]) == (";", ["a", "b"])
+    assert said["columns"][0]["average"] == 2
+    assert (said["rows"], said["blank_lines"]) == (2, 0)
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_every_line_ending_is_read(facts: Facts, end: str) -> None:
     said = facts(end.join(["v,w", "1,2", "3,x", "5,6", ""]))
