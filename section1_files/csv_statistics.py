@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from csv_cells import BLANKS, MISSING_TOKENS, CellRule
 from csv_columns import Column, Findings
-from csv_dialect import Dialect, guess_dialect
+from csv_dialect import Dialect, guess_dialect, records_of
 from csv_reading import (
     Block,
     Kind,
@@ -20,7 +20,6 @@ from csv_reading import (
     first_record,
     part_of,
     part_of_records,
-    read_records,
 )
 from csv_text import SAMPLE_SIZE, LineStream, NotUtf8Error, guess_encoding, line_stream, opened, whole_line
 from errors import InputError, printable
@@ -159,7 +158,7 @@ def _read_all(
 
 def _kinds_in(sample: str, delimiter: str, rule: CellRule, width: int, *, header: bool) -> list[Kind]:
     """What each column looks like in the sample."""
-    rows = [cells for cells in _sample_records(sample, delimiter) if len(cells) == width][1 if header else 0 :]
+    rows = [cells for cells in records_of(sample, delimiter) if len(cells) == width][1 if header else 0 :]
     return [_kind_of([row[number].strip(BLANKS) for row in rows], rule) for number in range(width)]
 
 
@@ -169,13 +168,6 @@ def _kind_of(cells: list[str], rule: CellRule) -> Kind:
         return Kind.TEXT
     integers = all(cell.lstrip("-").isdecimal() for cell in cells)
     return Kind.INTEGER if integers else Kind.NUMBER
-
-
-def _sample_records(sample: str, delimiter: str) -> list[list[str]]:
-    try:
-        return read_records(sample.encode("utf-8", "surrogatepass"), 1, delimiter).cells
-    except InputError:  # the sample ends within a quoted cell, or the file does: reading the file will tell
-        return []
 
 
 def _parts(sources: Iterator[Block | Records], layout: Layout) -> Iterator[Part]:

@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import csv_statistics
+import csv_text
 import main
 import pytest
+from csv_cells import CellRule
 from support import Run, Write
 
 
@@ -231,6 +234,17 @@ def test_a_column_whose_start_misleads_is_what_most_of_it_is(facts: Facts) -> No
     column = first_column(facts("v,w\n" + "7,1\n" * 30_000 + "x,1\n" * 40_000))
     assert (column["type"], column["distinct"]) == ("text", 2)
     assert column["most_frequent"] == [{"value": "x", "count": 40_000}, {"value": "7", "count": 30_000}]
+
+
+def test_a_start_that_ends_within_a_quoted_cell_tells_numbers_from_text_all_the_same(csv_file: Write) -> None:
+    report = '"' + "a line of a long report\n" * 50 + '"'
+    path = csv_file("n,report\n" + f"7,{report}\n" * 200)
+    sample = path.read_bytes()[: csv_text.SAMPLE_SIZE].decode()
+    kinds = csv_statistics._kinds_in(sample, ",", CellRule(), 2, header=True)
+    assert [kind.value for kind in kinds] == ["integer", "text"]
+    statistics = main.read_csv(path)
+    assert statistics is not None
+    assert (statistics.rows, statistics.columns[0].moments.mean) == (200, 7)
 
 
 def test_distinct_values_beyond_the_capacity_are_an_estimate_that_says_so(facts: Facts) -> None:
