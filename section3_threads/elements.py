@@ -156,7 +156,7 @@ def elements_in(file: BinaryIO) -> Iterator[Element | Problem]:
     """Every element of a file, or what is wrong with it, in the file's order.
 
     What is wrong with the file itself is the last problem; it has no id. Ids and keys are remembered as hashes, about
-    100 bytes an element.
+    150 bytes an element.
     """
     scanner = Scanner(file)
     seen: set[int] = set()
