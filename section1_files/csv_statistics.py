@@ -10,17 +10,8 @@ from typing import BinaryIO
 from csv_cells import BLANKS, MISSING_TOKENS, CellRule
 from csv_columns import Column, Findings
 from csv_dialect import Dialect, guess_dialect, records_of
-from csv_reading import (
-    Block,
-    Kind,
-    Layout,
-    Part,
-    Records,
-    blocks_of,
-    first_record,
-    part_of,
-    part_of_records,
-)
+from csv_parts import Kind, Layout, Part, part_of, part_of_records
+from csv_reading import Block, Records, blocks_of, first_record
 from csv_text import SAMPLE_SIZE, LineStream, NotUtf8Error, guess_encoding, line_stream, opened, whole_line
 from errors import InputError, printable
 from progress import Progress

@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import csv_parts
 import csv_reading
 import csv_text
 import pytest
@@ -64,7 +65,7 @@ def read(text: str, *, small: int, block: int) -> CsvStatistics:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = Path(folder, "table.csv")
         path.write_text(text, encoding="utf-8", newline="")
-        patch.setattr(csv_reading, "SMALL", small)
+        patch.setattr(csv_parts, "SMALL", small)
         patch.setattr(csv_reading, "BLOCK_SIZE", block)
         return statistics_of(path, Options(encoding="utf-8", delimiter=",", decimal="."))
 

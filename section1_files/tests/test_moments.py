@@ -1,7 +1,7 @@
 import math
 from fractions import Fraction
 
-import csv_reading
+import csv_parts
 import csv_report
 import numpy as np
 import pytest
@@ -36,13 +36,13 @@ def test_standard_deviation_of_nist_sets_is_at_the_limit_of_doubles(data: DataSe
 
 
 @pytest.mark.parametrize("data", DATA_SETS.values(), ids=DATA_SETS.keys())
-@pytest.mark.parametrize("small", [0, csv_reading.SMALL], ids=["by polars", "by csv"])
+@pytest.mark.parametrize("small", [0, csv_parts.SMALL], ids=["by polars", "by csv"])
 def test_nist_sets_keep_their_digits_through_a_file(
     data: DataSet, small: int, csv_file: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from csv_statistics import statistics_of
 
-    monkeypatch.setattr(csv_reading, "SMALL", small)
+    monkeypatch.setattr(csv_parts, "SMALL", small)
     (column,) = statistics_of(csv_file("\n".join(["y", *data.values]))).columns
     assert correct_digits(csv_report.average(column), data.mean) >= 14
     assert correct_digits(column.moments.standard_deviation(), data.standard_deviation) >= data.digits
