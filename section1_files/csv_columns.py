@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from csv_cells import BLANKS, CellRule
 from frequencies import Counted, Frequencies
 from moments import Moments

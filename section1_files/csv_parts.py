@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from csv_cells import BLANKS, CellRule
 from csv_columns import ColumnPart, Findings, part_of_cells, part_of_series
 from csv_reading import Block, Records, as_array, count_byte, read_records

@@ -6,15 +6,12 @@ What a record is says RFC 4180, and of files that break it Python's csv module.
 import csv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
-from csv_text import BLOCK_SIZE, LINE_LIMIT, LineStream, check_text, whole_line, with_plain_line_ends
-from errors import InputError
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    pass
+from csv_text import BLOCK_SIZE, LINE_LIMIT, LineStream, check_text, whole_line, with_plain_line_ends
+from errors import InputError
 
 CACHED = 1 << 18  # bytes that are looked at in one go, so that they stay in the processor's cache
 

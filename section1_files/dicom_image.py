@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from dicom_reading import is_deflated, quiet, read_header
-from errors import InputError, printable, reason
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing, pixel_array
+
+from dicom_reading import is_deflated, quiet, read_header
+from errors import InputError, printable, reason
 
 Picture = NDArray[np.uint8]
 MONTAGE_FRAMES = 64

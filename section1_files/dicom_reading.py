@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 import pydicom
-from dicom_tags import Step, TagPath
-from errors import InputError, printable, reason, regular_file
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, MediaStorageDirectoryStorage
+
+from dicom_tags import Step, TagPath
+from errors import InputError, printable, reason, regular_file
 
 PATIENT_NAME, STUDY_DATE, MODALITY, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080060, 0x00080005
 IDENTIFYING = (0x00080016, 0x00080018, 0x0020000D, MODALITY)  # SOP class and instance, study, modality

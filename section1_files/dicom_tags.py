@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from errors import InputError, printable
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from pydicom.tag import Tag
+
+from errors import InputError, printable
 
 HALF = re.compile(r"(?:0x)?[0-9a-f]{1,4}", re.IGNORECASE)
 WHOLE = re.compile(r"\(?\s*(?:0x)?([0-9a-f]{4})\s*,?\s*(?:0x)?([0-9a-f]{4})\s*\)?", re.IGNORECASE)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from attributes import Attribute, Field, State
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
 from pydicom.multival import MultiValue
+
+from attributes import Attribute, Field, State
 from study_record import Series
 
 log = logging.getLogger("section2")

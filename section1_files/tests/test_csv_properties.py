@@ -7,15 +7,16 @@ import statistics
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 import csv_parts
 import csv_reading
 import csv_text
-import pytest
 from csv_cells import CellRule
 from csv_columns import Column
 from csv_statistics import CsvStatistics, Options, statistics_of
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 NUMBERS = st.one_of(
     st.integers(-(10**9), 10**9).map(str),

@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 import csv_statistics
 import csv_text
 import main
-import pytest
 from csv_cells import CellRule
 from support import Run, Write
 

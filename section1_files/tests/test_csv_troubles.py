@@ -6,9 +6,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 import csv_text
 import main
-import pytest
 from support import PICTURES, Run, Write
 
 MAIN = Path(main.__file__)

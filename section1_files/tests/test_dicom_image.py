@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_image import Picture, picture_of
-from errors import InputError
 from PIL import Image
 from pydicom.dataset import FileDataset
+
+from dicom_image import Picture, picture_of
+from errors import InputError
 from support import PICTURES, Run, ct_image, peer, saved
 
 # Of what DCMTK's dcmj2pnm and dcml2pnm decode: native, RLE, JPEG, JPEG-LS; grey with and without a window, inverted,

@@ -7,9 +7,10 @@ import subprocess
 import tracemalloc
 from pathlib import Path
 
-import main
 import pydicom
 import pytest
+
+import main
 from dicom_reading import DAMAGED, ENDS_EARLY, NOT_DICOM, read_header
 from dicom_report import report_on
 from dicom_tags import parse_tags

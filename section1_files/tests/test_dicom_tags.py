@@ -1,8 +1,9 @@
 import pytest
-from dicom_tags import parse_tags
-from errors import InputError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dicom_tags import parse_tags
+from errors import InputError
 
 SOP_CLASS = "(0008,0016)"
 

@@ -3,8 +3,9 @@ import os
 import socket
 from pathlib import Path
 
-import main
 import pytest
+
+import main
 from support import Run
 
 

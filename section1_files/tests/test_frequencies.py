@@ -1,11 +1,12 @@
 from collections import Counter
 
-import frequencies
 import polars as pl
 import pytest
-from frequencies import Counted, Frequencies
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import frequencies
+from frequencies import Counted, Frequencies
 
 BATCHES = st.lists(st.lists(st.integers(0, 60).map(str), max_size=40), max_size=6)
 

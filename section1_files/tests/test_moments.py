@@ -1,12 +1,13 @@
 import math
 from fractions import Fraction
 
-import csv_parts
-import csv_report
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import csv_parts
+import csv_report
 from moments import Moments
 from nist_strd import DATA_SETS, DataSet
 from support import Run, Write

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import main
 import pytest
+
+import main
 from support import PICTURES
 
 SECTION = Path(main.__file__).parent

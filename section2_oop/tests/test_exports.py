@@ -8,10 +8,11 @@ from support import PACKAGE_DATA, SAMPLE, FilesTestCase, ct_image, needs
 
 # isort: split
 
+from pydicom.dataset import Dataset
+
 from dicom_json_export import to_dicom_json
 from dicom_loading import DicomError
 from fhir_export import to_fhir_imaging_study, to_fhir_patient
-from pydicom.dataset import Dataset
 from study_record import StudyRecord
 
 fhir_patient: Any = needs("fhirclient.models.patient", "fhirclient")

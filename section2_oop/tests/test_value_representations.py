@@ -11,9 +11,10 @@ from support import needs
 
 needs("hypothesis", "hypothesis")
 
-import value_representations as vr  # noqa: E402
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+
+import value_representations as vr  # noqa: E402
 
 ANY_TEXT = st.text(max_size=70)
 WEIGHT = vr.decimal_string("not negative", minimum=0)

@@ -3,8 +3,9 @@
 import logging
 from pathlib import Path
 
-import main
 import pytest
+
+import main
 from support import Outcome, Run, Write
 
 

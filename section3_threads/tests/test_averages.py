@@ -1,12 +1,13 @@
 import math
 from fractions import Fraction
 
-import averages
 import numpy as np
 import pytest
-from averages import summarise
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import averages
+from averages import summarise
 
 NUMBERS = st.lists(
     st.one_of(st.floats(0, 1e308), st.integers(0, 10**6).map(float), st.floats(0, 1)), min_size=1, max_size=60

@@ -6,11 +6,12 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
-import elements
 import pytest
-from elements import Element, Problem, elements_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import elements
+from elements import Element, Problem, elements_in
 from support import element, keyed
 
 

@@ -7,8 +7,9 @@ import threading
 import time
 from pathlib import Path
 
-import main
 import pytest
+
+import main
 from even_odd import EvenOdd
 
 MAIN = str(Path(main.__file__))

@@ -3,11 +3,12 @@
 import math
 import re
 
-import numbers_text
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import numbers_text
 from numbers_text import NumberError, numbers_of
 
 GOOD = st.one_of(

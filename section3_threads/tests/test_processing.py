@@ -9,8 +9,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import main
 import pytest
+
+import main
 from processing import run_in_threads
 from support import Run, Write, element, keyed
 

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import main
 import pytest
+
+import main
 
 SECTION = Path(main.__file__).parent
 README = (SECTION / "README.md").read_text(encoding="utf-8")
