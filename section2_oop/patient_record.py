@@ -54,7 +54,6 @@ class PatientRecord:
     weight = Attribute(0x00101030, "PatientWeight", decimal_string("not negative", minimum=0), "Weight", "kg")
 
     attributes: ClassVar[dict[str, Attribute[Any]]] = {}
-    title: ClassVar[str] = "Patient"
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __init_subclass__(cls) -> None:
@@ -196,7 +195,7 @@ class PatientRecord:
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         """Label and value of everything there is to show."""
-        yield self.title, ""
+        yield "Patient", ""
         for attribute in PatientRecord.attributes.values():
             yield f"  {attribute.label}", self._shown(attribute)
         yield "  Diagnosis", _printable(self.diagnosis) if self.diagnosis is not None else "<absent>"

@@ -42,8 +42,6 @@ class StudyRecord(PatientRecord):
         0x00280008, "NumberOfFrames", integer_string("at least 1", minimum=1), "Number of frames"
     )
 
-    title = "Patient"
-
     def __init__(self, *, diagnosis: str | None = None, **values: object) -> None:
         super().__init__(diagnosis=diagnosis, **values)
         self.series: list[Series] = []

@@ -128,7 +128,6 @@ def parse_uid(value: object) -> str:
 # Age, date and time -------------------------------------------------------------------------------------------------
 
 AGE_RULE = "three digits and D, W, M or Y (days, weeks, months, years), like 018M"
-AGE_UNITS = {"D": "day", "W": "week", "M": "month", "Y": "year"}
 
 
 @dataclass(frozen=True)

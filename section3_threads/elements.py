@@ -36,11 +36,15 @@ class Element:
 
 @dataclass(frozen=True)
 class Problem:
-    """What cannot be processed: the element's id, where it has one, the line where it starts, and the reason."""
+    """What cannot be processed: the element's id, where it has one, the line where it starts, and the reason.
+
+    `of_file` says that the file itself is wrong there, not an element.
+    """
 
     id: str | None
     line: int
     reason: str
+    of_file: bool = False
 
 
 class JsonSyntaxError(Exception):
@@ -161,7 +165,9 @@ def elements_in(file: BinaryIO) -> Iterator[Element | Problem]:
     scanner = Scanner(file)
     seen: set[int] = set()
     if scanner.skip(BYTE_ORDER_MARK):
-        yield Problem(None, 1, "the file starts with a byte order mark, which JSON forbids (RFC 8259, 8.1)")
+        yield Problem(
+            None, 1, "the file starts with a byte order mark, which JSON forbids (RFC 8259, 8.1)", of_file=True
+        )
     try:
         scanner.take(b"{")
         more = scanner.peek() != b"}"
@@ -182,7 +188,8 @@ def elements_in(file: BinaryIO) -> Iterator[Element | Problem]:
         if scanner.peek():
             raise JsonSyntaxError("something stands behind the end of the object")
     except JsonSyntaxError as problem:
-        yield Problem(None, scanner.line(), f"the file is no JSON object: {problem}; nothing behind this place is read")
+        reason = f"the file is no JSON object: {problem}; nothing behind this place is read"
+        yield Problem(None, scanner.line(), reason, of_file=True)
 
 
 def _key(scanner: Scanner) -> tuple[int, str | None]:

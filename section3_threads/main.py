@@ -51,7 +51,7 @@ def process_file(folder: str, name: str, *, threads: int = 4, as_json: bool = Fa
             processing.run(watched(elements_in(file), file, path))
         done, failed = processing.processed, processing.failed
         report = log.error if failed else log.info
-        report("%s: %d of %d elements processed, %d failed", path, done, done + failed, failed)
+        report("%s: elements processed: %d, problems: %d", path, done, failed)
         if not (failed or as_json):
             print(f"{done:,} {'element' if done == 1 else 'elements'} processed")
     except PermissionError as error:

@@ -137,7 +137,8 @@ class Processing:
             self.output.write(text)
 
     def _report(self, problem: Problem) -> None:
-        name = f"element {printable(problem.id)}" if problem.id is not None else "element without id"
+        element = f"element {printable(problem.id)}" if problem.id is not None else "element without id"
+        name = "file" if problem.of_file else element
         log.error("%s, line %d: %s", name, problem.line, problem.reason)
         with self._lock:
             self.failed += 1

@@ -125,7 +125,7 @@ def test_the_log_is_complete_and_in_whole_lines(run: Run, json_file: Write, tmp_
     for what in ("average before normalisation", "size of data 2"):
         assert {line.split("] ")[1].split(":")[0] for line in lines if what in line} == {f"e{n}" for n in range(count)}
     assert len(lines) == 2 * count + 1
-    assert lines[-1].endswith(f"{count} of {count} elements processed, 0 failed")
+    assert lines[-1].endswith(f"elements processed: {count}, problems: 0")
 
 
 def test_blocks_of_elements_are_never_torn(run: Run, json_file: Write, tmp_path: Path) -> None:
@@ -157,8 +157,16 @@ def test_elements_that_fail_are_logged_the_others_processed_and_the_status_says_
         "element e2, line 9: '-2', row 1, place 2, is negative",
         "element e3, line 16: deviceName is no text",
     ]
-    assert outcome.errors[-1] == f"{path}: 2 of 4 elements processed, 2 failed"
+    assert outcome.errors[-1] == f"{path}: elements processed: 2, problems: 2"
     assert "'-2', row 1, place 2, is negative" in (tmp_path / "log").read_text()
+
+
+def test_a_file_that_is_no_json_is_no_element(run: Run, json_file: Write, tmp_path: Path) -> None:
+    path = json_file("# a heading")
+    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    assert outcome.status == 1
+    assert outcome.errors[0].startswith("file, line 1: the file is no JSON object")
+    assert outcome.errors[1] == f"{path}: elements processed: 0, problems: 1"
 
 
 def test_json_is_one_result_a_line_for_failures_too(run: Run, json_file: Write, tmp_path: Path) -> None:
