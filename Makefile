@@ -17,7 +17,8 @@ environment:
 demo: environment ## run every section's main.py on its sample data
 	@for section in $(SECTION); do \
 	    printf '\n======== %s ========\n\n' "$$section"; \
-	    $(BIN)/python $$section/main.py || { echo "make demo: $$section failed, see above" >&2; exit 1; }; \
+	    case $$section in section[45]*) once=--once ;; *) once= ;; esac; \
+	    $(BIN)/python $$section/main.py $$once || { echo "make demo: $$section failed, see above" >&2; exit 1; }; \
 	done
 
 test: environment ## run every section's tests, and the tests of the frame

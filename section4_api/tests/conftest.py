@@ -1,0 +1,47 @@
+"""A real PostgreSQL for every test: DATABASE_URL's, or else an embedded one in a folder that goes away."""
+
+import atexit
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import django
+import pytest
+from django.test import Client
+
+from embedded_postgres import EmbeddedPostgres
+
+if not os.environ.get("DATABASE_URL"):
+    folder = tempfile.TemporaryDirectory(prefix="section4-tests-")
+    Path(folder.name).chmod(0o755)  # where root runs the tests, the server is nobody's
+    server = EmbeddedPostgres(Path(folder.name) / "data")
+    server.start()
+    atexit.register(folder.cleanup)
+    atexit.register(server.stop)  # before the folder goes
+    os.environ["DATABASE_URL"] = server.url
+
+for name in ("PROFILE", "SECRET_KEY", "ALLOWED_HOSTS", "LOG_FILE", "LOG_BODIES", "BEHIND_PROXY"):
+    os.environ.pop(name, None)
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+django.setup()  # pytest-django looks for settings before this file is read
+
+
+@pytest.fixture
+def api(client: Client, db: None) -> Client:  # noqa: ARG001
+    """A client without a server in between, each test in a transaction of its own."""
+    return client
+
+
+@pytest.fixture
+def real_api(client: Client, transactional_db: None) -> Client:  # noqa: ARG001
+    """A client whose transactions are real ones, for tests with threads."""
+    return client
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[logging.LogRecord]]]:
+    """The records that were logged by us."""
+    with caplog.at_level(logging.INFO, "section4"):
+        yield lambda: [record for record in caplog.records if record.name.startswith("section4")]

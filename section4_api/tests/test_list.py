@@ -1,0 +1,225 @@
+"""GET /api/elements/: pages, filters, fields, orders, exports."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from elements import paging
+from elements.queries import WITHOUT_DATA
+from support import ELEMENTS, element, keyed, path, post, problem, send, store, stored_ids
+
+
+def pages(api: Client, query: str) -> Iterator[list[dict[str, Any]]]:
+    url: str | None = ELEMENTS + query
+    while url:
+        answer = api.get(url)
+        assert answer.status_code == 200, answer.content
+        yield answer.json()["results"]
+        url = answer.json()["next"]
+
+
+def ids(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.content
+    return [row["id"] for row in answer.json()["results"]]
+
+
+def text(answer: Any) -> str:
+    assert answer.status_code == 200
+    content = b"".join(answer.streaming_content)
+    assert int(answer["Content-Length"]) == len(content)
+    return content.decode()
+
+
+@pytest.fixture
+def some(api: Client) -> list[str]:
+    """Elements among which every column has equal values."""
+    names = ["RX 1", 'CT "2", new', "MR 3"]
+    for number in range(30):
+        store(api, f"e{number:02}", deviceName=names[number % 3], data=[f"{number % 4} 1", "2"][: number % 2 + 1])
+    return [f"e{number:02}" for number in range(30)]
+
+
+def test_an_empty_list(api: Client) -> None:
+    assert api.get(ELEMENTS).json() == {"next": None, "results": []}
+
+
+def test_a_list_has_every_field_but_the_data(api: Client, some: list[str]) -> None:
+    assert tuple(api.get(ELEMENTS).json()["results"][0]) == WITHOUT_DATA
+    assert stored_ids(api) == some
+
+
+@pytest.mark.parametrize("ordering", paging.ORDERINGS)
+def test_pages_in_any_order_hold_every_row_once(api: Client, some: list[str], ordering: str) -> None:
+    field, down = ordering.removeprefix("-"), ordering.startswith("-")
+    rows = [row for page in pages(api, f"?page_size=7&ordering={ordering}&fields=id,{field}") for row in page]
+    assert len(rows) == len(some)
+    with connection.cursor() as cursor:  # PostgreSQL's order, which for names is the database's collation
+        way = "DESC" if down else "ASC"
+        cursor.execute(f"SELECT id FROM elements_element ORDER BY {field} {way}, id {way}")
+        assert [row["id"] for row in rows] == [id_ for (id_,) in cursor.fetchall()]
+
+
+def test_a_page_is_reached_by_an_index_and_not_by_reading_what_is_before(api: Client) -> None:
+    store(api, *(f"e{number:04}" for number in range(3000)))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE elements_element")
+        cursor.execute("SET LOCAL enable_seqscan = off")
+    *_, last = api.get(f"{ELEMENTS}?page_size=10&ordering=-created_at").json()["results"]
+    with CaptureQueriesContext(connection) as asked:
+        list(zip(pages(api, f"?page_size=10&ordering=-created_at&id__startswith={last['id'][:3]}"), range(3), strict=False))
+        cursor_url = api.get(f"{ELEMENTS}?page_size=10&ordering=-created_at").json()["next"]
+        api.get(cursor_url)
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {asked[-1]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "Index Cond: (ROW(created_at, (id)::text) < ROW(" in plan, plan
+
+
+def test_a_list_costs_one_statement(api: Client, some: list[str]) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        assert len(ids(api.get(f"{ELEMENTS}?page_size=10&device_name=RX 1"))) == len(some) // 3
+    assert len(asked) == 1
+
+
+def test_rows_that_come_or_go_between_pages_move_no_other(api: Client, some: list[str]) -> None:
+    walk = pages(api, "?page_size=10")
+    first = next(walk)
+    assert api.delete(path("e03")).status_code == 204
+    store(api, "e00a")
+    rest = [row["id"] for page in walk for row in page]
+    assert [row["id"] for row in first] + rest == some
+
+
+def test_a_full_last_page_has_no_next(api: Client, some: list[str]) -> None:
+    assert [len(page) for page in pages(api, "?page_size=15")] == [15, 15]
+
+
+def test_a_page_is_capped(api: Client) -> None:
+    store(api, *(f"e{number}" for number in range(1001)))
+    assert len(ids(api.get(f"{ELEMENTS}?page_size=5000"))) == 1000
+
+
+def test_count_only_where_asked(api: Client, some: list[str]) -> None:
+    assert api.get(f"{ELEMENTS}?page_size=2&count=true").json()["count"] == len(some)
+    assert "count" not in api.get(ELEMENTS).json()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("device_name=RX 1", {"a"}),
+        ("id__startswith=b", {"b", "bc"}),
+        ("id__startswith=b_", set()),
+        ("id__startswith=%25", set()),
+        ("data_size__gte=2", {"b", "bc"}),
+        ("data_size__lte=1", {"a"}),
+        ("data_size__gte=99999999999999999999", set()),
+        ("average_before_normalization__gte=20&average_before_normalization__lte=30", {"b"}),
+        ("average_after_normalization__lte=0.9", {"b", "bc"}),
+        ("created_at__gte=2000-01-01T00:00:00Z", {"a", "b", "bc"}),
+        ("created_at__lte=2000-01-01T00:00:00%2B01:00", set()),
+        ("updated_at__gte=2000-01-01", {"a", "b", "bc"}),
+        ("device_name=CT 2&data_size__gte=3", {"bc"}),
+    ],
+)
+def test_filters(api: Client, query: str, expected: set[str]) -> None:
+    store(api, "a", data=["5"])
+    store(api, "b", data=["10 40"], deviceName="CT 2")
+    store(api, "bc", data=["10 40 400"], deviceName="CT 2")
+    assert set(ids(api.get(f"{ELEMENTS}?{query}"))) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "colour=red",
+        "device_nam=RX 1",
+        "data_size__gte=many",
+        "data_size__gte=nan",
+        "average_before_normalization__gte=inf",
+        "created_at__gte=yesterday",
+        "device_name=a%00b",
+        "id__startswith=%00",
+        "ordering=raw_data",
+        "ordering=--id",
+        "fields=id,colour",
+        "fields=",
+        "page_size=0",
+        "page_size=-1",
+        "page_size=%D9%A1",
+        "page_size=99999999999999999999",
+        "count=yes",
+        "cursor=x",
+        "cursor=%00",
+        "cursor=WyJpZCIsMSwyXQ",
+        "ordering=data_size&cursor=WyJpZCIsImUiLCJlIl0",
+        "format=csv&page_size=5",
+        "device_name=a&device_name=b",
+    ],
+)
+def test_a_query_that_is_not_understood_is_400(api: Client, query: str) -> None:
+    assert problem(api.get(f"{ELEMENTS}?{query}"), 400)["errors"]
+
+
+@pytest.mark.parametrize("value", [None, [1], {"a": 1}, True, "x", 1e400, "2020-13-45"])
+@pytest.mark.parametrize("field", WITHOUT_DATA)
+def test_a_cursor_of_somebody_s_own_making_is_no_fault_of_the_server(api: Client, field: str, value: Any) -> None:
+    forged = paging.encode(field, value, "a")
+    assert api.get(f"{ELEMENTS}?ordering={field}&cursor={forged}").status_code in (200, 400)
+
+
+def test_fields_choose_and_order_what_is_shown(api: Client) -> None:
+    store(api, "a")
+    assert api.get(f"{ELEMENTS}?fields=raw_data,id").content == (
+        b'{"next":null,"results":[{"raw_data":["54 26 34", "75 87 75"],"id":"a"}]}'
+    )
+
+
+@pytest.mark.parametrize("how", ["?format=csv", "header"])
+def test_csv_holds_every_row(api: Client, some: list[str], how: str) -> None:
+    answer = api.get(ELEMENTS, headers={"Accept": "text/csv"}) if how == "header" else api.get(ELEMENTS + how)
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    assert answer["Content-Disposition"] == 'attachment; filename="elements.csv"'
+    rows = list(csv.DictReader(io.StringIO(text(answer))))
+    assert [row["id"] for row in rows] == some
+    assert tuple(rows[0]) == WITHOUT_DATA
+    assert rows[1]["device_name"] == 'CT "2", new'
+
+
+def test_ndjson_holds_what_the_list_shows(api: Client, some: list[str]) -> None:
+    lines = text(api.get(f"{ELEMENTS}?format=ndjson&fields=id,device_name,data_size,raw_data")).splitlines()
+    listed = api.get(f"{ELEMENTS}?fields=id,device_name,data_size,raw_data").json()["results"]
+    assert [json.loads(line) for line in lines] == listed
+    assert len(lines) == len(some)
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson"])
+def test_an_export_keeps_what_a_device_name_may_hold(api: Client, kind: str) -> None:
+    name = 'a"b\\n,\\\\;\u00e9\u4e2d\U0001f600\'%s'
+    post(api, element("a", deviceName=name))
+    content = text(api.get(f"{ELEMENTS}?format={kind}&fields=device_name"))
+    read = list(csv.DictReader(io.StringIO(content)))[0] if kind == "csv" else json.loads(content)
+    assert read["device_name"] == name
+
+
+def test_an_export_can_be_filtered_and_ordered(api: Client, some: list[str]) -> None:
+    content = text(api.get(f"{ELEMENTS}?format=csv&device_name=RX 1&ordering=-id&fields=id"))
+    assert content.splitlines() == ["id", *sorted(some[::3], reverse=True)]
+
+
+def test_an_unknown_format_is_406(api: Client) -> None:
+    problem(api.get(f"{ELEMENTS}?format=xml"), 406)
+    problem(api.get(ELEMENTS, headers={"Accept": "text/html"}), 406)
+
+
+def test_a_rename_is_seen_in_the_list(api: Client) -> None:
+    assert post(api, keyed(element("a"), element("b"))).status_code == 201
+    send(api, "PATCH", path("a"), {"id": "c"})
+    assert stored_ids(api) == ["b", "c"]
