@@ -130,6 +130,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["elements.renderers.JSONRenderer"],
     "DEFAULT_FILTER_BACKENDS": ["elements.filters.StrictFilterBackend"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "elements.problems.handle",
     "UNAUTHENTICATED_USER": None,
 }

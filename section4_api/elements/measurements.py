@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 # An optional +, ASCII digits with an optional decimal point among or beside them, an optional exponent.
+PLAIN_NUMBER = r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"  # as other languages' regular expressions have it
 NUMBER = r"\+?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
 ROW = re.compile(rf"[ \t]*+(?:{NUMBER}(?:[ \t]++|\Z))*+")
 SHOWN = 40  # characters of a bad token

@@ -22,11 +22,13 @@ MAX_NAME = 200
 ID = r"(?!\.{1,2}$)[A-Za-z0-9._~-]{1,64}"
 ID_RULE = "must be 1 to 64 of the characters A-Z a-z 0-9 . _ ~ - (what a URL carries as it is), and not . or .."
 NAME_RULE = f"must be a text of 1 to {MAX_NAME} characters, not blank, without control characters"
+CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+NOT_CONTROL = f"[^{CONTROL}]"
 COMPUTED = ("average_before_normalization", "average_after_normalization", "data_size", "created_at", "updated_at")
 NAMES = ("deviceName", "device_name")
 
 _id = re.compile(rf"{ID}\Z")
-_control = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_control = re.compile(f"[{CONTROL}]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.urls import is_valid_path
 from rest_framework import exceptions
 
 CONTENT_TYPE = "application/problem+json"
+RFC_9110 = {413: "Content Too Large", 422: "Unprocessable Content"}  # older Pythons have the older names
 SHOWN_ERRORS = 100  # of a problem; a map may hold thousands
 
 log = logging.getLogger("section4.errors")
@@ -59,7 +60,7 @@ def answer(
     """A problem document as response."""
     document: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": RFC_9110.get(status, HTTPStatus(status).phrase),
         "status": status,
         "detail": detail,
         "instance": request.path,
@@ -85,6 +86,8 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
             return answer(request, 403, "this is not allowed")
         case OperationalError() | InterfaceError():
             return database_is_away(request, error)
+        case DataError():  # a time zone of 23 hours, a year before Christ
+            return answer(request, 400, "a value is beyond what the database can hold")
         case exceptions.APIException():
             headers = {}
             if auth_header := getattr(error, "auth_header", None):

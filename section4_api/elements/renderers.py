@@ -53,6 +53,8 @@ class Negotiation(DefaultContentNegotiation):
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
         """The renderer that the client likes best."""
+        if request.query_params.get("format") == "":
+            self.filter_renderers(renderers, "")
         try:
             chosen: tuple[Any, str] = super().select_renderer(request, renderers, format_suffix)
         except NotAcceptable as error:

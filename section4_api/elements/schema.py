@@ -7,6 +7,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 
 from elements import payloads
+from elements.measurements import PLAIN_NUMBER as NUMBER
 from elements.paging import DEFAULT_SIZE, MAX_SIZE, ORDERINGS
 from elements.problems import CONTENT_TYPE
 
@@ -14,11 +15,16 @@ View = TypeVar("View", bound=type)
 Schema = dict[str, Any]
 
 ID: Schema = {"type": "string", "pattern": rf"^{payloads.ID}$", "maxLength": 64, "examples": ["aabbcc1"]}
-NAME: Schema = {"type": "string", "minLength": 1, "maxLength": payloads.MAX_NAME, "examples": ["RX 1"]}
+NAME: Schema = {
+    "type": "string",
+    "pattern": rf"^{payloads.NOT_CONTROL}*[^\s{payloads.CONTROL}]{payloads.NOT_CONTROL}*$",
+    "maxLength": payloads.MAX_NAME,
+    "examples": ["RX 1"],
+}
 DATA: Schema = {
     "type": "array",
-    "minItems": 1,
-    "items": {"type": "string"},
+    "items": {"type": "string", "pattern": rf"^[ \t]*({NUMBER}([ \t]+|$))*$"},
+    "contains": {"type": "string", "pattern": "[0-9]"},
     "description": "Rows of numbers, separated by blanks or tabs; each finite and not negative.",
     "examples": [["54 26 34", "75 87 75"]],
 }
@@ -69,9 +75,11 @@ COMPONENTS: Schema = {
     },
     "Change": {
         "type": "object",
-        "description": "What is to be otherwise. Computed fields may come along as they are stored.",
-        "properties": {"id": ID, "device_name": NAME},
-        "minProperties": 1,
+        "description": "What is to be otherwise; `deviceName` is understood too. The other fields of an element may come"
+        " along, as they are stored.",
+        "anyOf": [{"required": ["id"]}, {"required": ["device_name"]}],
+        "properties": FIELDS,
+        "additionalProperties": False,
     },
     "Page": {
         "type": "object",
@@ -156,7 +164,13 @@ def header(name: str, description: str) -> OpenApiParameter:
     return OpenApiParameter(name, OpenApiTypes.STR, OpenApiParameter.HEADER, description=description)
 
 
-FIELDS_PARAMETER = query("fields", "Names of fields, separated by commas.", examples=["id,device_name"])
+SOME_FIELD = f"({'|'.join(FIELDS)})"
+FIELDS_PARAMETER = query(
+    "fields",
+    "Names of fields, separated by commas.",
+    pattern=f"^{SOME_FIELD}(,{SOME_FIELD})*$",
+    examples=["id,device_name"],
+)
 IF_MATCH = header("If-Match", "An entity tag; 412 where the element was changed since.")
 LISTING = [
     FIELDS_PARAMETER,
@@ -252,13 +266,19 @@ def finish(result: Schema, **_: Any) -> Schema:
         "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "In the production profile."}},
     }
     result["security"] = [{}, {"token": []}]
-    element_path = result["paths"]["/api/elements/{id}/"]
+    elements_path, element_path = result["paths"]["/api/elements/"], result["paths"]["/api/elements/{id}/"]
+    elements_path["get"]["responses"]["200"]["content"]["application/json"]["schema"] = ref("Page")
+    for described in elements_path["get"]["parameters"]:
+        if described["name"] in ("device_name", "id__startswith"):
+            described["schema"]["pattern"] = r"^[^\u0000]*$"
+    for operation in (elements_path["post"], element_path["put"], element_path["patch"]):
+        operation["requestBody"]["required"] = True
     for operation in element_path.values():
         for described in operation["parameters"]:
             if described["name"] == "id":
                 described["schema"] = ID
     created = {"id": "$response.body#/id"}
-    result["paths"]["/api/elements/"]["post"]["responses"]["201"]["links"] = {
+    elements_path["post"]["responses"]["201"]["links"] = {
         operation: {"operationId": operation, "parameters": created}
         for operation in ("retrieve", "update", "partial_update", "destroy")
     }

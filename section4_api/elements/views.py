@@ -96,6 +96,10 @@ class ElementViewSet(GenericViewSet):
         queries.delete(pk, if_match(request._request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
+    def options(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
+        """What can be done here, in the header Allow."""
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
     def changed(self, request: Request, pk: str, *media_types: str) -> Response:
         """What PUT and PATCH do; both name only what is to be otherwise."""
         refuse_unknown(request, {"fields", "format"})

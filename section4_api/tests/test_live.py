@@ -1,0 +1,151 @@
+"""The service over the wire: schemathesis, keep-alive, chunked bodies, exports, broken requests."""
+
+import contextlib
+import http.client
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from live import SECTION, Service, ask, url_of
+from support import ELEMENTS, element, path
+
+MIB = 1 << 20
+
+
+def test_schemathesis_finds_nothing_in_any_of_its_phases(live: Service, tmp_path: Path) -> None:
+    program = Path(sysconfig.get_path("scripts")) / "schemathesis"
+    done = subprocess.run(
+        [
+            *(program, "--config-file", Path(__file__).parent / "schemathesis.toml", "run", f"{live.url}/api/schema/"),
+            *("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "60"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "6 selected / 6 total" in done.stdout
+
+
+def test_a_connection_to_the_database_serves_many_requests(live: Service) -> None:
+    with contextlib.closing(live.connect()) as connection:
+        seen = {connections_of(connection) for _ in range(20)}
+    assert len(seen) == 1
+
+
+def connections_of(connection: http.client.HTTPConnection) -> int:
+    """How many sockets to PostgreSQL the workers hold while they serve."""
+    assert ask(connection, "GET", ELEMENTS).status == 200
+    return sum(
+        1
+        for child in psutil.Process().children(recursive=True)
+        for link in child.net_connections(kind="all")
+        if ".s.PGSQL." in str(link.raddr) or (link.raddr and getattr(link.raddr, "port", 0) == 5432)
+    )
+
+
+def test_a_chunked_body_is_read(live: Service) -> None:
+    with contextlib.closing(live.connect()) as connection:
+        body = (part for part in (b'{"id": "chunked", ', b'"data": ["1 2"], "deviceName": "RX"}'))
+        connection.request("POST", ELEMENTS, body, {"Content-Type": "application/json"}, encode_chunked=True)
+        assert connection.getresponse().status == 201
+    assert live.ask("GET", path("chunked")).json()["data_size"] == 2
+
+
+def test_a_chunked_body_over_the_limit_is_413(live: Service) -> None:
+    with contextlib.closing(live.connect()) as connection:
+        body = (b" " * MIB for _ in range(66))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request("POST", ELEMENTS, body, {"Content-Type": "application/json"}, encode_chunked=True)
+        assert connection.getresponse().status == 413
+
+
+def test_a_head_has_no_body(live: Service) -> None:
+    answer = live.ask("HEAD", ELEMENTS)
+    assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"POST /api/elements/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        b"POST /api/elements/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+        b"POST /api/elements/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        b"GET /api/elements/ HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a\0b\r\n\r\n",
+        b"POST /api/elements/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=\0\r\n\r\n",
+        b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET /api/elements/ HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_a_broken_request_is_no_fault_of_the_server(live: Service, text: bytes) -> None:
+    where = urlsplit(live.url)
+    with socket.create_connection((where.hostname, where.port), timeout=20) as connection:
+        connection.sendall(text)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.recv(1000)
+    assert answer == b"" or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.0 4"))
+    assert live.ask("GET", "/ready").status == 200
+
+
+def test_an_export_is_sent_whole_and_with_its_length_in_flat_memory(live: Service) -> None:
+    """250 MB of rows are exported while no process of the service grows by a fifth of that."""
+    row = "1.2345678901234567 " * 50_000
+    for number in range(280):
+        assert live.ask("POST", f"{ELEMENTS}?fields=id", element(f"big{number}", row)).status == 201
+    service = psutil.Process(live.process.pid)
+    processes = [service, *service.children(recursive=True)]
+    before = [process.memory_info().rss for process in processes]
+    with contextlib.closing(live.connect()) as connection:
+        connection.request("GET", f"{ELEMENTS}?format=ndjson&fields=id,raw_data&id__startswith=big")
+        response = connection.getresponse()
+        size = most = 0
+        while part := response.read(8 * MIB):
+            size += len(part)
+            most = max(most, *(p.memory_info().rss - b for p, b in zip(processes, before, strict=True)))
+    assert size == int(response.headers["Content-Length"]) > 250 * MIB
+    assert most < 50 * MIB
+
+
+def test_metrics_tell_of_requests(live: Service) -> None:
+    live.ask("GET", path("nobody"))
+    text = live.ask("GET", "/metrics").body.decode()
+    assert 'api_requests_total{method="GET",route="api/elements/' in text
+    assert 'status="404"} ' in text
+    assert 'api_request_seconds_bucket{le="0.05",method="GET"' in text
+
+
+def test_docs_and_schema_need_no_network(live: Service) -> None:
+    page = live.ask("GET", "/api/docs/").body.decode()
+    assert "//" not in page.replace(live.url, "")
+    for address in [part.split('"')[0] for part in page.split('src="')[1:]]:
+        assert live.ask("GET", address).status == 200
+    assert live.ask("GET", "/api/schema/").json()["openapi"].startswith("3.1")
+
+
+def test_ready_is_said_to_machines(live: Service) -> None:
+    assert live.ask("GET", "/live").json() == {"status": "live"}
+    assert live.ask("GET", "/ready").json() == {"status": "ready"}
+
+
+def test_workers_end_with_a_service_that_was_killed(tmp_path: Path) -> None:
+    command = [sys.executable, str(SECTION / "main.py"), "--port", "0", "--workers", "2"]
+    environment = os.environ | {"LOG_FILE": str(tmp_path / "api.log")}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        url_of(process)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    assert workers
+    assert not alive
+
+

@@ -1,0 +1,183 @@
+"""GET, PUT, PATCH and DELETE of /api/elements/<id>/."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from support import element, path, pointers, post, problem, send, store, stored_ids
+
+METHODS = ["PUT", "PATCH"]
+
+
+def test_what_was_read_is_not_sent_again(api: Client) -> None:
+    store(api, "a")
+    tag = api.get(path("a"))["ETag"]
+    for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
+        answer = api.get(path("a"), headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer["ETag"]) == (304, b"", tag)
+    assert api.get(path("a"), headers={"If-None-Match": '"x"'}).status_code == 200
+
+
+def test_the_tag_changes_with_the_element(api: Client) -> None:
+    store(api, "a")
+    tags = {api.get(path("a"))["ETag"]}
+    for name in ("RX 2", "RX 1", "RX 2"):
+        tags.add(send(api, "PATCH", path("a"), {"device_name": name})["ETag"])
+    assert len(tags) == 4
+
+
+def test_fields_narrow_an_element(api: Client) -> None:
+    store(api, "a")
+    assert api.get(f"{path('a')}?fields=data_size,id").json() == {"data_size": 6, "id": "a"}
+
+
+def test_reading_costs_one_statement(api: Client) -> None:
+    store(api, "a")
+    with CaptureQueriesContext(connection) as asked:
+        api.get(path("a"))
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("method", ["GET", *METHODS, "DELETE"])
+def test_what_is_not_there_is_404(api: Client, method: str) -> None:
+    problem(send(api, method, path("a"), {"device_name": "RX 2"}), 404)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("field", ["device_name", "deviceName"])
+def test_the_device_is_renamed(api: Client, method: str, field: str) -> None:
+    store(api, "a")
+    before = api.get(path("a")).json()
+    answer = send(api, method, path("a"), {field: "new_device_name"})
+    assert answer.status_code == 200
+    assert "Location" not in answer
+    told = answer.json()
+    assert told == before | {"device_name": "new_device_name", "updated_at": told["updated_at"]}
+    assert told["updated_at"] > before["updated_at"]
+    assert api.get(path("a")).json() == told
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_new_id_really_renames(api: Client, method: str) -> None:
+    store(api, "a", "b")
+    before = api.get(path("a")).json()
+    answer = send(api, method, path("a"), {"id": "c", "device_name": "CT 9"})
+    assert (answer.status_code, answer["Location"]) == (200, "/api/elements/c/")
+    told = answer.json()
+    assert told == before | {"id": "c", "device_name": "CT 9", "updated_at": told["updated_at"]}
+    assert stored_ids(api) == ["b", "c"]
+    problem(api.get(path("a")), 404)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_taken_id_is_409(api: Client, method: str) -> None:
+    store(api, "a", "b")
+    assert problem(send(api, method, path("a"), {"id": "b"}), 409)["errors"][0]["id"] == "b"
+    assert stored_ids(api) == ["a", "b"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_client_may_send_back_what_it_got(api: Client, method: str) -> None:
+    store(api, "a")
+    got = api.get(path("a"))
+    answer = send(api, method, path("a"), got.json())
+    assert (answer.status_code, answer.json(), answer["ETag"]) == (200, got.json(), got["ETag"])
+    assert send(api, method, path("a"), element("a")).status_code == 200
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("average_before_normalization", 1),
+        ("average_after_normalization", None),
+        ("data_size", 7),
+        ("data_size", True),
+        ("data_size", "6"),
+        ("data_size", 2**70),
+        ("raw_data", ["1"]),
+        ("raw_data", []),
+        ("created_at", "2020-01-01T00:00:00Z"),
+        ("created_at", "2020-13-45T00:00:00Z"),
+        ("created_at", 5),
+        ("updated_at", "2020-01-01T00:00:00"),
+        ("colour", "red"),
+    ],
+)
+def test_a_field_that_cannot_be_changed_is_400(api: Client, method: str, field: str, value: Any) -> None:
+    store(api, "a")
+    assert pointers(send(api, method, path("a"), {"device_name": "new", field: value}), 400) == [f"#/{field}"]
+    assert api.get(path("a")).json()["device_name"] == "RX 1"
+
+
+def test_one_number_is_not_true(api: Client) -> None:
+    post(api, element("a", "1"))
+    assert pointers(send(api, "PATCH", path("a"), {"data_size": True}), 400) == ["#/data_size"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("body", "at"),
+    [
+        ({"id": "a/b"}, ["#/id"]),
+        ({"id": None}, ["#/id"]),
+        ({"device_name": ""}, ["#/device_name"]),
+        ({"device_name": None}, ["#/device_name"]),
+        ({"deviceName": "a\0"}, ["#/deviceName"]),
+        ({"id": "..", "device_name": 5, "x": 1}, ["#/x", "#/id", "#/device_name"]),
+    ],
+)
+def test_a_change_that_cannot_be_is_400_at_its_place(api: Client, method: str, body: Any, at: list[str]) -> None:
+    store(api, "a")
+    assert pointers(send(api, method, path("a"), body), 400) == at
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b"5", b"{"])
+def test_a_change_that_names_nothing_is_400(api: Client, body: bytes) -> None:
+    store(api, "a")
+    assert send(api, "PATCH", path("a"), body).status_code in (400, 415)
+
+
+def test_a_merge_patch_is_understood(api: Client) -> None:
+    store(api, "a")
+    body = {"device_name": "RX 2"}
+    assert send(api, "PATCH", path("a"), body, content_type="application/merge-patch+json").status_code == 200
+    problem(send(api, "PUT", path("a"), body, content_type="application/merge-patch+json"), 415)
+
+
+@pytest.mark.parametrize("method", [*METHODS, "DELETE"])
+def test_if_match_stops_who_was_slower(api: Client, method: str) -> None:
+    store(api, "a")
+    old = api.get(path("a"))["ETag"]
+    new = send(api, "PATCH", path("a"), {"device_name": "RX 2"}, If_Match=old)["ETag"]
+    for stale in (old, '"x"', f"W/{new}"):
+        assert problem(send(api, method, path("a"), {"device_name": "RX 3"}, If_Match=stale), 412)
+    assert api.get(path("a")).json()["device_name"] == "RX 2"
+    assert send(api, method, path("a"), {"device_name": "RX 3"}, If_Match=f'"x", {new}').status_code in (200, 204)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_changing_costs_few_statements(api: Client, method: str) -> None:
+    store(api, "a")
+    with CaptureQueriesContext(connection) as asked:
+        send(api, method, path("a"), {"device_name": "RX 2"})
+    assert len(asked) <= 5  # BEGIN, read and lock, write, COMMIT, read
+
+
+def test_an_element_is_removed_once(api: Client) -> None:
+    store(api, "a", "b")
+    answer = api.delete(path("a"))
+    assert (answer.status_code, answer.content) == (204, b"")
+    problem(api.delete(path("a")), 404)
+    assert stored_ids(api) == ["b"]
+
+
+@pytest.mark.parametrize("id_", ["a.b", "~a", "-", "A_b-1.2~", "1.2.840.10008.5.1.4.1.1.2", "a" * 64, "..."])
+def test_every_id_that_is_taken_can_be_read_renamed_and_removed(api: Client, id_: str) -> None:
+    assert post(api, element(id_)).status_code == 201
+    assert api.get(path(id_)).status_code == 200
+    assert send(api, "PATCH", path(id_), {"device_name": "RX 2"}).status_code == 200
+    assert api.delete(path(id_)).status_code == 204
