@@ -27,7 +27,7 @@ SAMPLE = HERE / "sample" / "elements.json"
 PORT = 8000
 THREADS = 4  # of each worker process; each has a connection to the database of its own
 
-log = logging.getLogger("section4")
+log = logging.getLogger("main")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -158,6 +158,13 @@ def refused(where: str, why: str) -> int:
     return FAILED
 
 
+def speak_plainly() -> None:
+    """Errors of the command line on standard error, as a person reads them; the service's own log is JSON."""
+    log.handlers = [logging.StreamHandler()]
+    log.handlers[0].setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    log.propagate = False
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
@@ -189,7 +196,7 @@ def _count(word: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 1 when something failed, 2 for wrong usage, 130 after Ctrl-C."""
-    logging.basicConfig(format="%(levelname)s: %(message)s")
+    speak_plainly()
     arguments = parser().parse_args(argv)
     try:
         return run(arguments)

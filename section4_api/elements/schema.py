@@ -3,6 +3,7 @@
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 
@@ -154,6 +155,17 @@ RENAMES = [
 ]
 
 
+class TokenScheme(OpenApiAuthenticationExtension):
+    """How a token is sent, in the production profile."""
+
+    target_class = "elements.access.TokenAuthentication"
+    name = "token"
+
+    def get_security_definition(self, auto_schema: Any) -> Schema:  # noqa: ARG002
+        """A bearer token."""
+        return {"type": "http", "scheme": "bearer", "description": "`manage.py token create` makes one."}
+
+
 def query(name: str, description: str, **schema: Any) -> OpenApiParameter:
     """A parameter of the query string."""
     return OpenApiParameter(name, {"type": "string"} | schema, description=description)
@@ -183,7 +195,7 @@ LISTING = [
 
 def problems(*codes: int) -> dict[tuple[int, str], OpenApiResponse]:
     """The problem documents that an operation may answer with."""
-    every = (*codes, 406, 503)
+    every = (*codes, 401, 403, 406, 429, 503)
     return {(code, CONTENT_TYPE): OpenApiResponse(ref("Problem"), HTTPStatus(code).phrase) for code in sorted(every)}
 
 
@@ -260,12 +272,8 @@ def describe(view: View) -> View:
 
 
 def finish(result: Schema, **_: Any) -> Schema:
-    """The components, the links from an answer to what can be done next, and how tokens are sent."""
-    result["components"] = {
-        "schemas": COMPONENTS,
-        "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "In the production profile."}},
-    }
-    result["security"] = [{}, {"token": []}]
+    """The components, and the links from an answer to what can be done next."""
+    result.setdefault("components", {})["schemas"] = COMPONENTS
     elements_path, element_path = result["paths"]["/api/elements/"], result["paths"]["/api/elements/{id}/"]
     elements_path["get"]["responses"]["200"]["content"]["application/json"]["schema"] = ref("Page")
     for described in elements_path["get"]["parameters"]:

@@ -1,0 +1,97 @@
+"""A line for every request, with what became of it; never a token."""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from elements.request_log import JsonFormatter
+from support import ELEMENTS, element, path, post, problem
+
+Lines = Callable[[], list[logging.LogRecord]]
+
+
+def last(lines: Lines) -> dict[str, Any]:
+    (record,) = lines()[-1:]
+    text = JsonFormatter().format(record)
+    assert "\n" not in text
+    told: dict[str, Any] = json.loads(text)
+    return told
+
+
+def test_a_request_is_one_line(api: Client, lines: Lines) -> None:
+    answer = post(api, element("a"), X_Request_ID="mine-1")
+    assert len(lines()) == 1
+    told = last(lines)
+    assert told.pop("milliseconds") > 0
+    assert told.pop("time").endswith("+00:00")
+    assert told == {
+        "level": "INFO",
+        "logger": "section4.requests",
+        "message": "request",
+        "request_id": "mine-1",
+        "method": "POST",
+        "path": ELEMENTS,
+        "status": 201,
+        "bytes": len(answer.content),
+        "client": "127.0.0.1",
+        "token": None,
+    }
+
+
+def test_a_request_id_is_given_back(api: Client) -> None:
+    assert api.get(ELEMENTS, headers={"X-Request-ID": "mine-1"})["X-Request-ID"] == "mine-1"
+
+
+@pytest.mark.parametrize("given", ["", "a b", "a" * 65, 'x"y', "{}", "é"])
+def test_a_request_id_that_is_none_is_replaced(api: Client, given: str) -> None:
+    made = api.get(ELEMENTS, headers={"X-Request-ID": given})["X-Request-ID"]
+    assert len(made) == 32
+    assert made != api.get(ELEMENTS)["X-Request-ID"]
+
+
+@pytest.mark.parametrize(("where", "status"), [(path("a"), 404), ("/nowhere", 404), (f"{ELEMENTS}?x=1", 400)])
+def test_an_error_is_a_line_with_the_id_that_the_client_sees(api: Client, lines: Lines, where: str, status: int) -> None:
+    document = problem(api.get(where), status)
+    told = last(lines)
+    assert (told["request_id"], told["status"]) == (document["request_id"], status)
+
+
+def test_a_fault_of_ours_is_500_and_a_line_with_its_traceback(
+    api: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("elements.queries.rows", lambda *_: 1 // 0)
+    api.raise_request_exception = False
+    document = problem(api.get(path("a")), 500)
+    (record,) = [record for record in caplog.records if record.name == "django.request"]
+    told = json.loads(JsonFormatter().format(record))
+    assert told["request_id"] == document["request_id"]
+    assert "ZeroDivisionError" in told["traceback"]
+    assert "ZeroDivisionError" not in json.dumps(document)
+
+
+def test_an_export_is_a_line_when_it_has_been_sent(api: Client, lines: Lines) -> None:
+    post(api, element("a"))
+    answer = api.get(f"{ELEMENTS}?format=csv")
+    content = b"".join(answer.streaming_content)
+    answer.close()
+    assert (last(lines)["path"], last(lines)["bytes"]) == (ELEMENTS, len(content))
+
+
+def test_bodies_are_logged_only_where_wanted_and_cut(api: Client, lines: Lines, settings: Any) -> None:
+    post(api, element("a"))
+    assert "body" not in last(lines)
+    settings.LOG_BODIES = 12
+    post(api, element("b"))
+    assert last(lines)["body"] == '{"id": "b", '
+
+
+def test_the_client_is_who_the_proxy_names_where_one_is_trusted(api: Client, lines: Lines, settings: Any) -> None:
+    api.get(ELEMENTS, headers={"X-Forwarded-For": "1.1.1.1, 2.2.2.2"})
+    assert last(lines)["client"] == "127.0.0.1"
+    settings.BEHIND_PROXY = True
+    api.get(ELEMENTS, headers={"X-Forwarded-For": "1.1.1.1, 2.2.2.2"})
+    assert last(lines)["client"] == "2.2.2.2"

@@ -1,0 +1,198 @@
+"""The production profile: it refuses to start half-configured, and every call needs a token."""
+
+import contextlib
+import http.client
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live import SECTION, Answer, Service, ask, database
+from support import ELEMENTS, element, path
+
+SECRETS = {"SECRET_KEY": "k" * 25 + "secret" * 5, "ALLOWED_HOSTS": "api.example,localhost", "BEHIND_PROXY": "1"}
+TLS = {"Host": "api.example", "X-Forwarded-Proto": "https"}
+
+
+def manage(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SECTION / "manage.py"), *words]
+    inherited = os.environ | {"PROFILE": "production"} | SECRETS | environment
+    return subprocess.run(command, env=inherited, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("missing", ["SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL"])
+def test_it_refuses_to_start_without(missing: str) -> None:
+    inherited = os.environ | {"PROFILE": "production"} | SECRETS | {missing: ""}
+    command = [sys.executable, str(SECTION / "main.py")]
+    done = subprocess.run(command, env=inherited, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"ERROR: the production profile needs {missing} in the environment\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("SECRET_KEY", "short"), ("PROFILE", "prod"), ("DATABASE_URL", "sqlite:///x"), ("LOG_BODIES", "x")]
+)
+def test_it_refuses_to_start_with(name: str, value: str) -> None:
+    inherited = os.environ | {"PROFILE": "production"} | SECRETS | {name: value}
+    command = [sys.executable, str(SECTION / "main.py")]
+    done = subprocess.run(command, env=inherited, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert name in done.stderr
+
+
+def test_django_s_own_check_of_a_deployment_is_clean() -> None:
+    done = manage("check", "--deploy", "--fail-level", "WARNING")
+    assert done.returncode == 0, done.stderr
+    assert "no issues" in done.stdout
+
+
+def test_it_serves_nothing_before_the_migrations(tmp_path: Path) -> None:
+    with database(f"section4_bare_{os.getpid()}") as url:
+        inherited = os.environ | {"PROFILE": "production", "DATABASE_URL": url} | SECRETS
+        command = [sys.executable, str(SECTION / "main.py"), "--port", "0"]
+        done = subprocess.run(command, env=inherited, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "ERROR: the database: lacks migrations; run manage.py migrate\n"
+
+
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, dict[str, str]]]:
+    """The service in production, behind a proxy, and a token of each scope by name."""
+    log = tmp_path_factory.mktemp("production") / "api.log"
+    with database(f"section4_production_{os.getpid()}") as url, contextlib.ExitStack() as stack:
+        assert manage("migrate", DATABASE_URL=url).returncode == 0
+        tokens = {
+            scope: manage("token", "create", f"the {scope}er", "--scope", scope, DATABASE_URL=url).stdout.strip()
+            for scope in ("read", "write")
+        }
+        tokens["url"] = url
+        environment = os.environ | {"PROFILE": "production", "DATABASE_URL": url, "LOG_FILE": str(log)} | SECRETS
+        environment["REQUESTS_PER_MINUTE"] = "100"
+        port = str(free_port())
+        command = [sys.executable, str(SECTION / "main.py"), "--port", port]
+        process = stack.enter_context(subprocess.Popen(command, env=environment, text=True))
+        stack.callback(process.terminate)
+        running = Service(process, f"http://127.0.0.1:{port}", log)
+        wait_until_ready(running)
+        yield running, tokens
+
+
+def free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until_ready(service: Service) -> None:
+    while service.process.poll() is None:
+        with contextlib.suppress(OSError):
+            if service.ask("GET", "/ready", Host="localhost").status == 200:
+                return
+    raise AssertionError("the service ended")
+
+
+def call(service: Service, token: str | None, method: str, where: str, body: Any = None, **more: str) -> Answer:
+    headers = TLS | ({"Authorization": f"Bearer {token}"} if token else {}) | more
+    with contextlib.closing(service.connect()) as connection:
+        return ask(connection, method, where, body, **headers)
+
+
+def test_a_call_without_a_token_is_401(production: tuple[Service, dict[str, str]]) -> None:
+    service, _ = production
+    for method, where in (("GET", ELEMENTS), ("POST", ELEMENTS), ("DELETE", path("a")), ("GET", "/metrics")):
+        answer = call(service, None, method, where, element("a") if method == "POST" else None)
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="api"')
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("header", ["Bearer x", "Bearer", "Basic eDp5", "Bearer \u00e9", "x" * 5000])
+def test_a_token_that_is_none_is_401(production: tuple[Service, dict[str, str]], header: str) -> None:
+    assert call(production[0], None, "GET", ELEMENTS, Authorization=header).status == 401
+
+
+def test_a_read_token_reads_and_does_not_write(production: tuple[Service, dict[str, str]]) -> None:
+    service, tokens = production
+    assert call(service, tokens["read"], "GET", ELEMENTS).status == 200
+    assert call(service, tokens["read"], "POST", ELEMENTS, element("a")).status == 403
+    assert call(service, tokens["read"], "DELETE", path("a")).status == 403
+
+
+def test_a_write_token_writes_and_reads(production: tuple[Service, dict[str, str]]) -> None:
+    service, tokens = production
+    assert call(service, tokens["write"], "POST", ELEMENTS, element("w")).status == 201
+    assert call(service, tokens["write"], "GET", path("w")).status == 200
+    assert call(service, tokens["write"], "DELETE", path("w")).status == 204
+
+
+def test_a_revoked_token_ends_at_once(production: tuple[Service, dict[str, str]]) -> None:
+    service, tokens = production
+    token = manage("token", "create", "passing", DATABASE_URL=tokens["url"]).stdout.strip()
+    assert call(service, token, "GET", ELEMENTS).status == 200
+    assert "passing\tread" in manage("token", "list", DATABASE_URL=tokens["url"]).stdout
+    assert manage("token", "revoke", "passing", DATABASE_URL=tokens["url"]).returncode == 0
+    assert call(service, token, "GET", ELEMENTS).status == 401
+
+
+def test_only_a_hash_of_a_token_is_stored_and_none_is_logged(production: tuple[Service, dict[str, str]]) -> None:
+    import psycopg2
+
+    service, tokens = production
+    call(service, tokens["write"], "GET", f"{ELEMENTS}?token={tokens['write']}")
+    with contextlib.closing(psycopg2.connect(tokens["url"])) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT string_agg(t::text, ' ') FROM elements_token t")
+        stored = cursor.fetchone()[0]
+    log = service.log.read_text(encoding="utf-8")
+    for scope in ("read", "write"):
+        assert tokens[scope] not in stored
+        assert tokens[scope] not in log
+    assert '"token":"the writeer"' in log
+
+
+def test_a_token_s_name_is_taken_once(production: tuple[Service, dict[str, str]]) -> None:
+    again = manage("token", "create", "the reader", DATABASE_URL=production[1]["url"])
+    assert again.returncode == 1
+    assert "CommandError: there is a token 'the reader' already" in again.stderr
+    assert manage("token", "revoke", "nobody", DATABASE_URL=production[1]["url"]).returncode == 1
+
+
+def test_headers_guard_the_browser(production: tuple[Service, dict[str, str]]) -> None:
+    headers = call(production[0], production[1]["read"], "GET", "/api/docs/").headers
+    assert headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert "default-src 'self'" in headers["Content-Security-Policy"]
+    assert "'unsafe-inline'" not in headers["Content-Security-Policy"].partition("script-src")[2].partition(";")[0]
+
+
+def test_a_call_without_tls_is_led_to_tls(production: tuple[Service, dict[str, str]]) -> None:
+    with contextlib.closing(production[0].connect()) as connection:
+        answer = ask(connection, "GET", ELEMENTS, Host="api.example")
+    assert (answer.status, answer.headers["Location"]) == (301, "https://api.example/api/elements/")
+
+
+def test_machines_ask_for_health_without_token_and_tls(production: tuple[Service, dict[str, str]]) -> None:
+    for where in ("/live", "/ready"):
+        assert production[0].ask("GET", where, Host="localhost").status == 200
+
+
+def test_who_asks_too_often_is_429_with_when_to_come_again(production: tuple[Service, dict[str, str]]) -> None:
+    service, tokens = production
+    token = manage("token", "create", "hasty", DATABASE_URL=tokens["url"]).stdout.strip()
+    headers = TLS | {"Authorization": f"Bearer {token}"}
+    connection: http.client.HTTPConnection
+    with contextlib.closing(service.connect()) as connection:
+        answers = [ask(connection, "GET", ELEMENTS, **headers) for _ in range(120)]
+    assert [answer.status for answer in answers[:100]] == [200] * 100
+    assert answers[-1].status == 429
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 2
+    assert call(service, tokens["read"], "GET", "/metrics").status == 200
