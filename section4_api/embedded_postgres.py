@@ -9,6 +9,7 @@ holds no lock, so the next one finds its server and takes it over.
 """
 
 import atexit
+import contextlib
 import fcntl
 import hashlib
 import importlib.util
@@ -19,6 +20,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -42,7 +44,7 @@ class EmbeddedPostgres:
         self._owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
         self.folder = self._reachable_folder(folder.resolve())
         self._data = self.folder / "postgresql"
-        self._lock: TextIO | None = None
+        self._user: TextIO | None = None
 
     def __enter__(self) -> "EmbeddedPostgres":
         self.start()
@@ -55,8 +57,10 @@ class EmbeddedPostgres:
     def url(self) -> str:
         """The DATABASE_URL of the running server."""
         password = (self.folder / "password").read_text(encoding="ascii").strip()
-        socket_folder = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[4]
-        return f"postgresql://{USER}:{password}@{quote(socket_folder, safe='')}/postgres"
+        return f"postgresql://{USER}:{password}@{quote(str(self._socket_folder()), safe='')}/postgres"
+
+    def _socket_folder(self) -> Path:
+        return Path((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[4])
 
     def start(self) -> None:
         """Start the server, or join it where it runs already.
@@ -66,33 +70,39 @@ class EmbeddedPostgres:
 
         """
         self._make_folder(self.folder)
-        lock = (self.folder / "lock").open("a")
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one starts, the others wait for it
-        try:
+        with self._one_at_a_time():
             self._bin = self._binaries()
             if not self._data.exists():
                 self._initialise()
             if not self._is_running():
                 self._launch()
-        except BaseException:
-            lock.close()
-            raise
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        self._lock = lock
+            self._user = (self.folder / "users.lock").open("a")
+            fcntl.flock(self._user, fcntl.LOCK_SH)
 
     def stop(self) -> None:
         """Leave the server; the last one to leave stops it."""
-        if self._lock is None:
+        if self._user is None:
             return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass  # somebody else is using it
-        else:
-            self._run("pg_ctl", "stop", "-D", self._data, "-m", "fast", "-w")
-        finally:
-            self._lock.close()
-            self._lock = None
+        with self._one_at_a_time(), self._user:
+            with contextlib.suppress(BlockingIOError):  # somebody else is using it
+                fcntl.flock(self._user, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._shut_down()
+        self._user = None
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        """Whoever starts or stops the server waits until others have done so."""
+        with (self.folder / "start.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _shut_down(self) -> None:
+        if not self._is_running():  # somebody stopped it by hand
+            return
+        socket_folder = self._socket_folder()
+        self._run("pg_ctl", "stop", "-D", self._data, "-m", "fast", "-w")
+        if socket_folder != self.folder:
+            socket_folder.rmdir()
 
     def _is_running(self) -> bool:
         return self._run("pg_ctl", "status", "-D", self._data, allowed=(0, NOT_RUNNING, NO_DATA)) == 0

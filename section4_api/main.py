@@ -207,9 +207,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:
-        if type(error).__name__ not in ("ImproperlyConfigured", "OperationalError"):  # Django's, imported late
+        kinds = {"ImproperlyConfigured": "", "OperationalError": "the database of DATABASE_URL: "}  # of Django's
+        if type(error).__name__ not in kinds:
             raise
-        log.error("%s", " ".join(str(error).split()))  # noqa: TRY400
+        log.error("%s%s", kinds[type(error).__name__], " ".join(str(error).split()))  # noqa: TRY400
     return FAILED
 
 

@@ -99,9 +99,9 @@ def handle(error: Exception, context: Mapping[str, Any]) -> HttpResponse | None:
 
 
 def database_is_away(request: HttpRequest, error: DatabaseError | InterfaceError) -> HttpResponse:
-    """503: nothing was stored, and the same request may be sent again."""
+    """503. Whether a change was stored is not known when the line broke at its end; its ids tell, when sent again."""
     log.error("database: %s", type(error).__name__, extra={"request_id": getattr(request, "request_id", None)})
-    detail = "the database does not answer; nothing was changed, try again"
+    detail = "the database does not answer; try again, what was stored after all is recognised by its id"
     return answer(request, 503, detail, headers={"Retry-After": "2"})
 
 

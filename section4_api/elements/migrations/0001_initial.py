@@ -47,10 +47,4 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
-        # Django adds an index for LIKE to every text key. The key's own index serves LIKE here, by its collation C,
-        # and one index less makes every insert cheaper.
-        migrations.RunSQL(
-            "DROP INDEX IF EXISTS elements_element_id_9a1a0537_like",
-            "CREATE INDEX elements_element_id_9a1a0537_like ON elements_element (id varchar_pattern_ops)",
-        ),
     ]

@@ -1,0 +1,59 @@
+"""The admin site."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from elements.models import Element
+from support import path, store
+
+
+@pytest.fixture
+def admin(admin_client: Client) -> Client:
+    store(admin_client, *(f"e{number:03}" for number in range(120)))
+    return admin_client
+
+
+def test_elements_are_listed_without_counting_them_all(admin: Client) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        answer = admin.get("/admin/elements/element/")
+    assert answer.status_code == 200
+    assert b"e099" in answer.content
+    counts = [query["sql"] for query in asked if "COUNT" in query["sql"]]
+    assert counts
+    assert all("LIMIT 10000" in sql for sql in counts)
+    assert not any("raw_data" in query["sql"] for query in asked)
+
+
+def test_an_element_is_found_by_the_beginning_of_its_id(admin: Client) -> None:
+    content = admin.get("/admin/elements/element/?q=e11").content
+    assert b"e119" in content
+    assert b"e100" not in content
+
+
+def test_a_device_can_be_renamed_and_nothing_else(admin: Client) -> None:
+    before = admin.get(path("e000"))
+    form: Any = {"device_name": "CT 9", "data_size": "1", "raw_data": "[]", "id": "other"}
+    assert admin.post("/admin/elements/element/e000/change/", form).status_code == 302
+    after = admin.get(path("e000"))
+    changed = {field for field, value in after.json().items() if value != before.json()[field]}
+    assert changed == {"device_name", "updated_at"}
+    assert after["ETag"] != before["ETag"]
+
+
+def test_none_can_be_added_by_hand(admin: Client) -> None:
+    assert admin.get("/admin/elements/element/add/").status_code == 403
+
+
+def test_elements_can_be_removed(admin: Client) -> None:
+    form = {"action": "delete_selected", "_selected_action": ["e001", "e002"], "post": "yes"}
+    assert admin.post("/admin/elements/element/", form).status_code == 302
+    assert Element.objects.count() == 118
+
+
+def test_strangers_are_asked_to_log_in(api: Client) -> None:
+    answer = api.get("/admin/elements/element/")
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/login/?next=/admin/elements/element/")

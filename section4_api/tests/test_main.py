@@ -1,0 +1,67 @@
+"""main.py and manage.py as a person runs them."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import main
+from live import SECTION, database
+
+
+def run(*words: str, program: str = "main.py", **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SECTION / program), *words]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
+def test_a_round_is_shown_and_leaves_the_sample(tmp_path: Path) -> None:
+    with database(f"section4_main_{os.getpid()}") as url:
+        environment = {"DATABASE_URL": url, "LOG_FILE": str(tmp_path / "api.log")}
+        for _ in range(2):
+            done = run("--once", **environment)
+            assert (done.returncode, done.stderr) == (0, "")
+            shown = re.findall(r"^([A-Z]+) \S+.*\n  (\d+) ", done.stdout, re.MULTILINE)
+            assert shown == [
+                ("POST", "201"),
+                ("GET", "200"),
+                ("GET", "200"),
+                ("PATCH", "200"),
+                ("POST", "422"),
+                ("DELETE", "204"),
+                ("GET", "404"),
+            ]
+        shell = "from elements.models import Element; print(sorted(Element.objects.values_list('id', flat=True)))"
+        listed = run("shell", "--no-imports", "-c", shell, program="manage.py", **environment)
+        assert listed.stdout == "['aabbcc1', 'aabbcc2', 'aabbcc3', 'aabbcc4', 'aabbcc5']\n"
+
+
+def test_a_port_that_is_in_use_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("--port", str(port))
+    assert done.returncode == 1
+    assert done.stderr == f"ERROR: 127.0.0.1:{port}: is in use or cannot be listened on; name another with --port\n"
+
+
+def test_the_open_profile_serves_this_machine_only() -> None:
+    done = run("--host", "0.0.0.0", "--port", "0")
+    assert done.returncode == 1
+    assert "the development profile has no tokens and serves this machine only" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["--port", "x"], ["--port", "65536"], ["--workers", "0"], ["--nonsense"], ["x"]])
+def test_wrong_usage_is_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(words)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["check", "makemigrations --check --dry-run", "migrate --plan", "showmigrations"])
+def test_manage_works_as_every_django_developer_expects(command: str) -> None:
+    done = run(*command.split(), program="manage.py")
+    assert done.returncode == 0, done.stderr
