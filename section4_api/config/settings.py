@@ -51,7 +51,14 @@ DATABASES = {
 }
 if not DATABASES["default"]["ENGINE"].endswith(".postgresql"):
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
-DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+DATABASES["default"]["ENGINE"] = "config.postgresql"
+DATABASES["default"]["OPTIONS"] = {
+    "connect_timeout": 5,  # seconds, as the next two: a line that is cut is noticed within a minute
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "tcp_user_timeout": 30_000,  # milliseconds
+    **DATABASES["default"].get("OPTIONS", {}),
+}
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -97,6 +104,7 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served out of the installed packages; nothing to collect

@@ -7,8 +7,7 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import ValidationError
-from django.db.models import F, Func, QuerySet, TextField, Value
-from django.db.models.lookups import GreaterThan, LessThan
+from django.db.models import QuerySet
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,13 +19,6 @@ from elements.problems import Problem
 
 DEFAULT_SIZE, MAX_SIZE = 100, 1000
 ORDERINGS = (*queries.WITHOUT_DATA, *(f"-{field}" for field in queries.WITHOUT_DATA))
-
-
-class Row(Func):
-    """An SQL row value; PostgreSQL compares them key by key, and finds the place in an index of the same keys."""
-
-    function = "ROW"
-    output_field = TextField()
 
 
 class KeysetPagination(BasePagination):
@@ -41,12 +33,11 @@ class KeysetPagination(BasePagination):
         self._ordering = ordering(request)
         size = page_size(request)
         self._count = queryset.count() if flag(request, "count") else None
-        queryset = ordered(queryset, self._ordering)
-        if cursor := request.query_params.get("cursor"):
-            queryset = behind(queryset, self._ordering, decode(cursor, self._ordering))
+        cursor = request.query_params.get("cursor")
+        behind = None if cursor is None else decode(cursor, self._ordering)
         key = self._ordering.removeprefix("-")
         wanted = tuple(dict.fromkeys((*fields, key, "id")))
-        found = queries.rows(queryset[: size + 1], wanted)
+        found = queries.page(queryset, wanted, self._ordering, behind, size + 1)
         self._next = encode(self._ordering, found[size - 1][key], found[size - 1]["id"]) if len(found) > size else None
         page = found[:size]
         if len(wanted) > len(fields):
@@ -67,21 +58,6 @@ def ordering(request: Request) -> str:
         detail = f"must be one of {', '.join(queries.WITHOUT_DATA)}, or one of them with - before it"
         raise parameter("ordering", detail)
     return name
-
-
-def ordered(queryset: QuerySet[Element], name: str) -> QuerySet[Element]:
-    """In this order; the id decides among equals."""
-    down = "-" if name.startswith("-") else ""
-    return queryset.order_by(*dict.fromkeys((name, f"{down}id")))
-
-
-def behind(queryset: QuerySet[Element], name: str, place: tuple[Any, str]) -> QuerySet[Element]:
-    """The rows behind a place."""
-    field = name.removeprefix("-")
-    value, id_ = place
-    keys = [(F("id"), Value(id_))] if field == "id" else [(F(field), Value(value)), (F("id"), Value(id_))]
-    here, there = Row(*(key for key, _ in keys)), Row(*(value for _, value in keys))
-    return queryset.filter(LessThan(here, there) if name.startswith("-") else GreaterThan(here, there))
 
 
 def encode(name: str, value: Any, id_: str) -> str:

@@ -153,7 +153,9 @@ def read_new(document: Any) -> dict[str | None, NewElement | list[Fault]]:
     """
     if not isinstance(document, dict) or not document:
         what = "an empty object" if document == {} else f"a JSON {_kind(document)}"
-        raise Problem(400, f'the body must be an element, or a map {{"1": {{...}}, "2": {{...}}}} of them; it is {what}')
+        raise Problem(
+            400, f'the body must be an element, or a map {{"1": {{...}}, "2": {{...}}}} of them; it is {what}'
+        )
     if not is_map(document):
         return {None: read_element(None, document)}
     if len(document) > MAX_ELEMENTS:

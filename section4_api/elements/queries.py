@@ -2,10 +2,12 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import IO, Any, TypeVar
 
 import orjson
+from django.core.exceptions import EmptyResultSet
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -20,16 +22,23 @@ WITHOUT_DATA = tuple(field for field in FIELDS if field != "raw_data")
 DEADLOCK = "40P01"
 TRIES = 3
 
-# Sorted by id: two clients that send the same elements in another order wait for each other instead of for ever.
+# Many are sent as one JSON text, which PostgreSQL takes apart faster than psycopg2 can write a list of values. Sorted
+# by id: two clients that send the same elements in another order wait for each other instead of for ever.
 INSERT = """
     INSERT INTO elements_element
         (id, device_name, average_before_normalization, average_after_normalization, data_size, raw_data)
-    SELECT * FROM json_to_recordset(%s)
-        AS sent (id text, device_name text, before float8, after float8, size integer, data jsonb)
-    ORDER BY id COLLATE "C"
+    {rows}
     ON CONFLICT (id) DO NOTHING
     RETURNING id, created_at
 """
+INSERT_ONE = INSERT.format(rows="VALUES (%(id)s, %(device_name)s, %(before)s, %(after)s, %(size)s, %(data)s)")
+INSERT_MANY = INSERT.format(
+    rows="""
+    SELECT * FROM json_to_recordset(%s)
+        AS sent (id text, device_name text, before float8, after float8, size integer, data jsonb)
+    ORDER BY id COLLATE "C"
+    """
+)
 
 Result = TypeVar("Result")
 
@@ -52,23 +61,29 @@ def insert(elements: Sequence[NewElement], *, all_or_nothing: bool) -> dict[str,
         Problem: 409 where all should be stored and some ids are taken; nothing is stored then.
 
     """
-    sent = orjson.dumps(
-        [
-            {
-                "id": element.id,
-                "device_name": element.device_name,
-                "before": element.measured.average_before,
-                "after": element.measured.average_after,
-                "size": element.measured.size,
-                "data": element.rows,
-            }
-            for element in elements
-        ]
-    ).decode()
+    sent = [
+        {
+            "id": element.id,
+            "device_name": element.device_name,
+            "before": element.measured.average_before,
+            "after": element.measured.average_after,
+            "size": element.measured.size,
+            "data": element.rows,
+        }
+        for element in elements
+    ]
+    if len(elements) > 1:
+        statement, parameters = INSERT_MANY, (orjson.dumps(sent).decode(),)
+    else:
+        statement, parameters = INSERT_ONE, sent[0] | {"data": orjson.dumps(elements[0].rows).decode()}
 
     def store() -> dict[str, datetime]:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(INSERT, (sent,))
+        # A statement alone is a transaction; only a map of which all must be stored may have to take something back.
+        with (
+            transaction.atomic() if all_or_nothing and len(elements) > 1 else nullcontext(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement, parameters)
             stored = dict(cursor.fetchall())
             if all_or_nothing and len(stored) < len(elements):
                 old = [taken(element) for element in elements if element.id not in stored]
@@ -160,9 +175,41 @@ def delete(id_: str, precondition: Callable[[datetime], None]) -> None:
             raise Problem(404, f"there is no element {id_}")
 
 
-def rows(queryset: QuerySet[Element], fields: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows as a response shows them. The data pass from the database to the client as they are, never parsed."""
-    sql, parameters = select(queryset, fields)
+def one(id_: str, fields: Sequence[str]) -> dict[str, Any] | None:
+    """An element as a response shows it; None where it is not there."""
+    found = fetch(f"SELECT {', '.join(fields)} FROM elements_element WHERE id = %s", (id_,), fields)  # noqa: S608  # names of FIELDS
+    return found[0] if found else None
+
+
+def page(
+    queryset: QuerySet[Element], fields: Sequence[str], ordering: str, behind: Sequence[Any] | None, size: int
+) -> list[dict[str, Any]]:
+    """Rows in an order, as a response shows them, from behind a place: the values of the last row's sorting keys.
+
+    PostgreSQL compares row values key by key, and so finds the place in an index of the same keys.
+    """
+    key, way, beyond = (ordering[1:], "DESC", "<") if ordering.startswith("-") else (ordering, "ASC", ">")
+    keys = tuple(dict.fromkeys((key, "id")))
+    conditions, parameters = [], []
+    if queryset.query.where:
+        compiler = queryset.query.get_compiler(connection=connection, elide_empty=False)
+        try:
+            condition, values = compiler.compile(queryset.query.where)
+        except EmptyResultSet:  # a filter that no row can pass, such as a size beyond the column's
+            return []
+        conditions.append(condition)
+        parameters += values
+    if behind is not None:
+        conditions.append(f"({', '.join(keys)}) {beyond} ({', '.join(['%s'] * len(keys))})")
+        parameters += behind[-len(keys) :]
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    order = ", ".join(f"{key} {way}" for key in keys)
+    sql = f"SELECT {', '.join(fields)} FROM elements_element {where} ORDER BY {order} LIMIT {size:d}"  # noqa: S608
+    return fetch(sql, parameters, fields)
+
+
+def fetch(sql: str, parameters: Sequence[Any], fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a statement. The data pass from the database to the client as they are, never parsed."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         found = cursor.fetchall()
@@ -180,13 +227,14 @@ def select(queryset: QuerySet[Element], fields: Sequence[str]) -> tuple[str, Seq
     return statement
 
 
-def export(queryset: QuerySet[Element], fields: Sequence[str], kind: str) -> IO[bytes]:
+def export(queryset: QuerySet[Element], fields: Sequence[str], ordering: str, kind: str) -> IO[bytes]:
     """A file of every row of a query set, as csv or ndjson, written by PostgreSQL itself at the speed of COPY.
 
     On disk, not in memory: the transaction ends with the reading and not with the slowest client, and the response
     has a length, so that a download that was cut short is noticed.
     """
-    sql, parameters = select(queryset, fields)
+    down = "-" if ordering.startswith("-") else ""
+    sql, parameters = select(queryset.order_by(*dict.fromkeys((ordering, f"{down}id"))), fields)
     if kind == "csv":
         copy = f"COPY ({sql}) TO STDOUT (FORMAT csv, HEADER)"
     else:  # characters that no JSON text contains as they are

@@ -53,6 +53,8 @@ class Negotiation(DefaultContentNegotiation):
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
         """The renderer that the client likes best."""
+        if request.META.get("HTTP_ACCEPT", "*/*") == "*/*" and "format" not in request.query_params:
+            return renderers[0], renderers[0].media_type
         if request.query_params.get("format") == "":
             self.filter_renderers(renderers, "")
         try:

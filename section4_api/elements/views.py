@@ -13,7 +13,7 @@ from rest_framework.viewsets import GenericViewSet
 from elements import queries, schema
 from elements.filters import ElementFilter, refuse_unknown
 from elements.models import Element
-from elements.paging import KeysetPagination, flag, ordered, ordering, parameter
+from elements.paging import KeysetPagination, flag, ordering, parameter
 from elements.payloads import ID, NewElement, read_change, read_json, read_new
 from elements.problems import Fault, Problem, faulty
 from elements.renderers import CSVRenderer, Export, JSONRenderer, NDJSONRenderer
@@ -53,7 +53,7 @@ class ElementViewSet(GenericViewSet):
         if paged := request.query_params.keys() & {"page_size", "cursor", "count"}:
             raise parameter(min(paged), "has no meaning in an export, which holds every row")
         kind = request.accepted_renderer.format
-        file = queries.export(ordered(found, ordering(request)), self.fields(), kind)
+        file = queries.export(found, self.fields(), ordering(request), kind)
         return sent_file(file, f"elements.{kind}", f"{request.accepted_renderer.media_type}; charset=utf-8")
 
     def create(self, request: Request) -> Response:
@@ -70,7 +70,9 @@ class ElementViewSet(GenericViewSet):
         if partial:
             return Response(results(sent, stored), status.HTTP_207_MULTI_STATUS)
         if good[0].key is None:
-            return self.whole(good[0].id, fields, status.HTTP_201_CREATED)
+            return answer_with(
+                shown(good[0], stored[good[0].id]) | {"raw_data": good[0].rows}, fields, status.HTTP_201_CREATED
+            )
         body = {"created": len(good), "results": [shown(element, stored[element.id]) for element in good]}
         return Response(body, status.HTTP_201_CREATED)
 
@@ -105,21 +107,31 @@ class ElementViewSet(GenericViewSet):
         refuse_unknown(request, {"fields", "format"})
         fields = self.fields()
         asked = read_change(read_json(request._request, *media_types))
-        return self.whole(
-            queries.change(pk, asked, if_match(request._request)), fields, moved=asked.id not in (None, pk)
-        )
+        id_ = queries.change(pk, asked, if_match(request._request))
+        answer = self.whole(id_, fields)
+        if id_ != pk:
+            answer["Location"] = place(id_)
+        return answer
 
-    def whole(self, id_: str, fields: tuple[str, ...], code: int = 200, *, moved: bool = False) -> Response:
-        """An answer with one element and its entity tag; with its place where that is new."""
-        wanted = tuple(dict.fromkeys((*fields, "updated_at")))
-        found = queries.rows(Element.objects.filter(pk=id_), wanted)
-        if not found:
+    def whole(self, id_: str, fields: tuple[str, ...], code: int = status.HTTP_200_OK) -> Response:
+        """An answer with one element as it is stored."""
+        found = queries.one(id_, tuple(dict.fromkeys((*fields, "id", "updated_at"))))
+        if found is None:
             raise Problem(404, f"there is no element {id_}")
-        tag = entity_tag(found[0]["updated_at"])
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if moved or code == status.HTTP_201_CREATED:
-            headers["Location"] = f"/api/elements/{id_}/"
-        return Response({field: found[0][field] for field in fields}, code, headers=headers)
+        return answer_with(found, fields, code)
+
+
+def answer_with(element: dict[str, Any], fields: tuple[str, ...], code: int) -> Response:
+    """An answer with one element and its entity tag."""
+    headers = {"ETag": entity_tag(element["updated_at"]), "Cache-Control": "no-cache"}
+    if code == status.HTTP_201_CREATED:
+        headers["Location"] = place(element["id"])
+    return Response({field: element[field] for field in fields}, code, headers=headers)
+
+
+def place(id_: str) -> str:
+    """The address of an element."""
+    return f"/api/elements/{id_}/"
 
 
 def entity_tag(updated_at: datetime) -> str:

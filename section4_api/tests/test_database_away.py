@@ -42,6 +42,8 @@ class Client(threading.Thread):
         super().__init__()
         self._service, self._number = service, number
         self.enough = threading.Event()
+        self.answered = threading.Condition()
+        self.latest = 0
         self.statuses: dict[str, int] = {}
         self.strange: list[Any] = []
 
@@ -58,21 +60,24 @@ class Client(threading.Thread):
                     self.strange.append(error)
                     return
                 self.statuses[name] = answer.status
+                with self.answered:
+                    self.latest = answer.status
+                    self.answered.notify_all()
                 if answer.status == 503:
                     problem = json.loads(answer.body)
                     if answer.headers["Retry-After"] != "2" or problem["status"] != 503:
                         self.strange.append(answer)
 
-    def last(self) -> int | None:
-        return next(reversed(self.statuses.values()), None)
+    def wait_for(self, status: int) -> None:
+        """Wait until an answer has this status."""
+        with self.answered:
+            assert self.answered.wait_for(lambda: self.latest == status or self.strange, 60)
+        assert not self.strange
 
 
 def until(clients: list[Client], status: int) -> None:
-    """Wait until each client's last answer had this status."""
-    seen: set[Client] = set()
-    while len(seen) < len(clients):
-        seen |= {client for client in clients if client.last() == status}
-        assert all(client.is_alive() for client in clients), [client.strange for client in clients]
+    for client in clients:
+        client.wait_for(status)
 
 
 @pytest.mark.parametrize("how", ["stopped", "killed"])
@@ -87,7 +92,9 @@ def test_a_database_that_goes_and_comes_back(postgres: EmbeddedPostgres, tmp_pat
                 if how == "stopped":
                     postgres.stop()
                 else:
-                    main = psutil.Process(int((postgres.folder / "postgresql" / "postmaster.pid").read_text().split()[0]))
+                    main = psutil.Process(
+                        int((postgres.folder / "postgresql" / "postmaster.pid").read_text().split()[0])
+                    )
                     everyone = [main, *main.children()]
                     for process in everyone:
                         process.send_signal(signal.SIGKILL)

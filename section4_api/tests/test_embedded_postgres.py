@@ -157,7 +157,9 @@ def test_data_of_another_version_are_left_alone(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server:
         data = server.folder / "postgresql"
     (data / "PG_VERSION").write_text("9\n")
-    with pytest.raises(EmbeddedPostgresError, match="was made by PostgreSQL 9, which is not found; install that version"):
+    with pytest.raises(
+        EmbeddedPostgresError, match="was made by PostgreSQL 9, which is not found; install that version"
+    ):
         EmbeddedPostgres(folder).start()
 
 
@@ -168,7 +170,9 @@ def test_the_binaries_of_the_wheel_serve_where_the_path_has_none(folder: Path, m
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only for root is there a folder that the server cannot reach")
-def test_root_s_private_folder_has_its_data_elsewhere_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_s_private_folder_has_its_data_elsewhere_and_private(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     tmp_path.chmod(0o700)
     server = EmbeddedPostgres(tmp_path / "data")

@@ -58,9 +58,21 @@ def test_the_depth_that_is_allowed_is_told_from_the_one_that_is_not(api: Client)
         assert ("nested deeper than 32" in detail) == deep
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "text/html", "application/xml", "multipart/form-data; boundary=x",
-    "application/x-www-form-urlencoded", "application/json; charset=latin-1", "application/json; charset=utf-7",
-    "application/json; charset=gzip", "x", ""])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "text/plain",
+        "text/html",
+        "application/xml",
+        "multipart/form-data; boundary=x",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+        "application/json; charset=utf-7",
+        "application/json; charset=gzip",
+        "x",
+        "",
+    ],
+)
 def test_another_media_type_or_charset_is_415(api: Client, content_type: str) -> None:
     problem(post(api, GOOD, content_type=content_type), 415)
 
@@ -74,7 +86,9 @@ def test_a_compressed_body_is_415(api: Client) -> None:
     problem(post(api, gzip.compress(b" " * 1_000_000), Content_Encoding="gzip"), 415)
 
 
-@pytest.mark.parametrize("id_", ["a%00", "%00", "a%2Fb", "..", "%2e%2e", "a%0d%0aX: y", "%ff", "%ed%a0%80", "a b", "é", "x" * 65])
+@pytest.mark.parametrize(
+    "id_", ["a%00", "%00", "a%2Fb", "..", "%2e%2e", "a%0d%0aX: y", "%ff", "%ed%a0%80", "a b", "é", "x" * 65]
+)
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
 def test_a_path_that_no_id_can_have_is_404(api: Client, method: str, id_: str) -> None:
     problem(send(api, method, f"{ELEMENTS}{id_}/", {"device_name": "RX"}), 404)
@@ -98,7 +112,9 @@ def test_a_method_that_a_page_has_not_is_405(api: Client, url: str) -> None:
     assert api.delete(url).status_code in (405, 302)
 
 
-@pytest.mark.parametrize("url", ["/nowhere", "/api/", "/api/nowhere/", "/api/elements/a/b/", "/static/nowhere.js", "/%00"])
+@pytest.mark.parametrize(
+    "url", ["/nowhere", "/api/", "/api/nowhere/", "/api/elements/a/b/", "/static/nowhere.js", "/%00"]
+)
 def test_an_address_that_is_none_is_404(api: Client, url: str) -> None:
     problem(api.get(url), 404)
 
@@ -112,8 +128,12 @@ def test_a_host_that_is_not_ours_is_400(api: Client) -> None:
     problem(api.get(ELEMENTS, headers={"Host": "evil.example"}), 400)
 
 
-@pytest.mark.parametrize("name", ["If-Match", "If-None-Match", "X-Request-ID", "Accept", "Accept-Language", "Cookie", "Range"])
-@pytest.mark.parametrize("value", ["\x00", "\xff\xfe", '"', ",,,,", "*/*;q=x", "a" * 10_000, "%s%n", ";", "=?utf-8?q?x?="])
+@pytest.mark.parametrize(
+    "name", ["If-Match", "If-None-Match", "X-Request-ID", "Accept", "Accept-Language", "Cookie", "Range"]
+)
+@pytest.mark.parametrize(
+    "value", ["\x00", "\xff\xfe", '"', ",,,,", "*/*;q=x", "a" * 10_000, "%s%n", ";", "=?utf-8?q?x?="]
+)
 def test_a_header_may_hold_anything(api: Client, name: str, value: str) -> None:
     store(api, "a")
     for method in ("GET", "PATCH", "DELETE"):
@@ -126,7 +146,9 @@ anything = st.recursive(
     max_leaves=12,
 )
 field = st.sampled_from(["id", "data", "deviceName", "device_name", "data_size", "raw_data", "created_at", "x"])
-body = anything | st.dictionaries(field, anything) | st.dictionaries(st.text(max_size=5), st.dictionaries(field, anything))
+body = (
+    anything | st.dictionaries(field, anything) | st.dictionaries(st.text(max_size=5), st.dictionaries(field, anything))
+)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -73,7 +73,13 @@ def test_a_page_is_reached_by_an_index_and_not_by_reading_what_is_before(api: Cl
         cursor.execute("SET LOCAL enable_seqscan = off")
     *_, last = api.get(f"{ELEMENTS}?page_size=10&ordering=-created_at").json()["results"]
     with CaptureQueriesContext(connection) as asked:
-        list(zip(pages(api, f"?page_size=10&ordering=-created_at&id__startswith={last['id'][:3]}"), range(3), strict=False))
+        list(
+            zip(
+                pages(api, f"?page_size=10&ordering=-created_at&id__startswith={last['id'][:3]}"),
+                range(3),
+                strict=False,
+            )
+        )
         cursor_url = api.get(f"{ELEMENTS}?page_size=10&ordering=-created_at").json()["next"]
         api.get(cursor_url)
     with connection.cursor() as cursor:
@@ -210,7 +216,7 @@ def test_ndjson_holds_what_the_list_shows(api: Client, some: list[str]) -> None:
 
 @pytest.mark.parametrize("kind", ["csv", "ndjson"])
 def test_an_export_keeps_what_a_device_name_may_hold(api: Client, kind: str) -> None:
-    name = 'a"b\\n,\\\\;\u00e9\u4e2d\U0001f600\'%s'
+    name = "a\"b\\n,\\\\;\u00e9\u4e2d\U0001f600'%s"
     post(api, element("a", deviceName=name))
     content = text(api.get(f"{ELEMENTS}?format={kind}&fields=device_name"))
     read = list(csv.DictReader(io.StringIO(content)))[0] if kind == "csv" else json.loads(content)

@@ -147,5 +147,3 @@ def test_workers_end_with_a_service_that_was_killed(tmp_path: Path) -> None:
     _, alive = psutil.wait_procs(workers, timeout=20)
     assert workers
     assert not alive
-
-

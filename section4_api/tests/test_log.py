@@ -54,7 +54,9 @@ def test_a_request_id_that_is_none_is_replaced(api: Client, given: str) -> None:
 
 
 @pytest.mark.parametrize(("where", "status"), [(path("a"), 404), ("/nowhere", 404), (f"{ELEMENTS}?x=1", 400)])
-def test_an_error_is_a_line_with_the_id_that_the_client_sees(api: Client, lines: Lines, where: str, status: int) -> None:
+def test_an_error_is_a_line_with_the_id_that_the_client_sees(
+    api: Client, lines: Lines, where: str, status: int
+) -> None:
     document = problem(api.get(where), status)
     told = last(lines)
     assert (told["request_id"], told["status"]) == (document["request_id"], status)

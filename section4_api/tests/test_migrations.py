@@ -73,4 +73,3 @@ def test_nobody_waits_for_a_migration_and_no_migration_for_who_reads() -> None:
 
 
 COLUMNS = "(id, device_name, average_before_normalization, average_after_normalization, data_size, raw_data)"
-

@@ -34,7 +34,8 @@ def test_it_refuses_to_start_without(missing: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("SECRET_KEY", "short"), ("PROFILE", "prod"), ("DATABASE_URL", "sqlite:///x"), ("LOG_BODIES", "x")]
+    ("name", "value"),
+    [("SECRET_KEY", "short"), ("PROFILE", "prod"), ("DATABASE_URL", "sqlite:///x"), ("LOG_BODIES", "x")],
 )
 def test_it_refuses_to_start_with(name: str, value: str) -> None:
     inherited = os.environ | {"PROFILE": "production"} | SECRETS | {name: value}

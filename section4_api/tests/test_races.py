@@ -149,5 +149,3 @@ def wait_for_a_waiting_client() -> None:
         while not found:
             cursor.execute(waiting)
             found = cursor.fetchone()[0]
-
-

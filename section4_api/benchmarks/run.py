@@ -1,0 +1,246 @@
+"""The API beside its peers, in one run on one database: `make bench SECTION=section4_api`.
+
+Every server has one worker process. The client sends requests one after the other over a connection that is kept
+where the server keeps it; servers take turns, round by round; a figure is the median of the rounds' medians.
+"""
+
+import base64
+import contextlib
+import http.client
+import io
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SECTION = HERE.parent
+sys.path.insert(0, str(SECTION))
+
+import psutil  # noqa: E402
+import psycopg2  # noqa: E402
+
+from embedded_postgres import EmbeddedPostgres  # noqa: E402
+
+ROUNDS = 5
+MILLION = 1_000_000
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+GRANIAN = [str(SCRIPTS / "granian"), "--interface", "wsgi", "--workers", "1", "--blocking-threads", "4", "--no-ws"]
+GRANIAN += ["--log-level", "warning", "--host", "127.0.0.1", "--port", "{port}"]
+GUNICORN = [str(SCRIPTS / "gunicorn"), "--workers", "1", "--bind", "127.0.0.1:{port}", "--log-level", "warning"]
+UVICORN = [str(SCRIPTS / "uvicorn"), "--port", "{port}", "--log-level", "warning", "--timeout-keep-alive", "600"]
+
+SERVERS: dict[str, tuple[list[str], Path, dict[str, str]]] = {
+    "section 4": ([*GRANIAN, "config.wsgi:application"], SECTION, {"LOG_FILE": os.devnull}),
+    "stock": ([*GUNICORN, "stock:application"], HERE, {}),
+    "stock, connections kept": ([*GUNICORN, "stock:application"], HERE, {"KEEP_CONNECTIONS": "1"}),
+    "django-ninja": ([*GRANIAN, "ninja_app:application"], HERE, {}),
+    "FastAPI, asyncpg": ([*UVICORN, "fast:app"], HERE, {}),
+    "raw SQL": ([*GRANIAN, "floor:application"], HERE, {}),
+}
+
+
+class Peer:
+    """A server and a client of it."""
+
+    def __init__(self, name: str, url: str) -> None:
+        command, folder, environment = SERVERS[name]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = str(probe.getsockname()[1])
+        inherited = os.environ | {"DATABASE_URL": url, "PYTHONPATH": str(folder)} | environment
+        inherited.pop("DJANGO_SETTINGS_MODULE", None)
+        self.process = subprocess.Popen([word.replace("{port}", port) for word in command], cwd=folder, env=inherited)
+        self.client = http.client.HTTPConnection("127.0.0.1", int(port), timeout=120)
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                self.ask("GET", "/api/elements/")
+            except OSError:
+                self.client.close()
+                time.sleep(0.05)
+            else:
+                return
+        sys.exit(f"{name} did not start")
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        self.client.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        response = self.client.getresponse()
+        content = response.read()
+        if response.status not in (200, 201):
+            sys.exit(f"{method} {path}: {response.status} {content[:300]!r}")
+        return content
+
+    def megabytes(self) -> float:
+        """Peak memory of the largest of its processes."""
+        family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
+        peaks = [Path(f"/proc/{one.pid}/status").read_text().split("VmHWM:")[1].split()[0] for one in family]
+        return max(map(int, peaks)) / 1024
+
+
+@contextlib.contextmanager
+def peers(url: str) -> Iterator[dict[str, Peer]]:
+    started: dict[str, Peer] = {}
+    try:
+        for name in SERVERS:
+            started[name] = Peer(name, url)
+        yield started
+    finally:
+        for peer in started.values():
+            peer.process.terminate()
+            peer.process.wait()
+
+
+numbers = iter(range(10**9))
+
+
+def new_map(size: int) -> bytes:
+    """A keyed map of elements that nobody has sent before."""
+    one = {"data": ["54 26 34", "75 87 75", "98 12 45"], "deviceName": "RX 1"}
+    return json.dumps({str(key): {"id": f"new{next(numbers)}"} | one for key in range(size)}).encode()
+
+
+def new_element() -> bytes:
+    return json.dumps({"id": f"new{next(numbers)}", "data": ["54 26 34", "75 87 75"], "deviceName": "RX 1"}).encode()
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def compare(started: dict[str, Peer], times: int, work: Callable[[Peer], Callable[[], Any]]) -> dict[str, float]:
+    """Median seconds of each peer's requests; the body of a request is made before the clock starts."""
+    rounds: dict[str, list[float]] = {name: [] for name in started}
+    for _ in range(ROUNDS):
+        for name, peer in started.items():
+            rounds[name].append(statistics.median(seconds(work(peer)) for _ in range(times)))
+    return {name: statistics.median(found) for name, found in rounds.items()}
+
+
+def posting(make: Callable[[], bytes]) -> Callable[[Peer], Callable[[], Any]]:
+    def prepared(peer: Peer) -> Callable[[], Any]:
+        body = make()
+        return lambda: peer.ask("POST", "/api/elements/", body)
+
+    return prepared
+
+
+def show(title: str, found: dict[str, float], unit: float = 1000, name: str = "ms") -> None:
+    print(f"\n**{title}**\n\n| | {name} | times section 4 |\n| --- | ---: | ---: |")
+    for peer, value in found.items():
+        print(f"| {peer} | {value * unit:.2f} | {value / found['section 4']:.1f} |")
+    sys.stdout.flush()
+
+
+def fill(url: str, rows: int) -> None:
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO elements_element (id, device_name, average_before_normalization, average_after_normalization,"
+            " data_size, raw_data, created_at) SELECT 'e' || lpad(i::text, 7, '0'), 'RX ' || i %% 50, random() * 100,"
+            " random(), 6, '[\"54 26 34\", \"75 87 75\"]', now() - i * interval '1 second' FROM generate_series(1, %s) i"
+            " ON CONFLICT DO NOTHING",
+            (rows,),
+        )
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("VACUUM ANALYZE elements_element")
+
+
+def copied(url: str, size: int) -> float:
+    """Seconds of COPY of as many new rows into the same table."""
+    text = "".join(f'new{next(numbers)}\tRX 1\t58.5\t0.67\t6\t["54 26 34", "75 87 75"]\n' for _ in range(size))
+    columns = "id, device_name, average_before_normalization, average_after_normalization, data_size, raw_data"
+    with contextlib.closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        return seconds(lambda: cursor.copy_expert(f"COPY elements_element ({columns}) FROM STDIN", io.StringIO(text)))
+
+
+def exported(url: str) -> float:
+    """Seconds of COPY of the table to a file."""
+    with (
+        contextlib.closing(psycopg2.connect(url)) as connection,
+        connection.cursor() as cursor,
+        tempfile.TemporaryFile() as file,
+    ):
+        columns = "id, device_name, average_before_normalization, average_after_normalization, data_size, created_at, updated_at"
+        return seconds(
+            lambda: cursor.copy_expert(
+                f"COPY (SELECT {columns} FROM elements_element ORDER BY id) TO STDOUT (FORMAT csv, HEADER)", file
+            )
+        )
+
+
+def median_of(work: Callable[[], float]) -> float:
+    return statistics.median(work() for _ in range(ROUNDS))
+
+
+def last_page(peer: Peer, ordering: str) -> str:
+    """The address of the last page of a million: one page before the end, found from the other side."""
+    down = ordering[1:] if ordering.startswith("-") else f"-{ordering}"
+    found = json.loads(peer.ask("GET", f"/api/elements/?ordering={down}&page_size=101"))["results"][-1]
+    value, id_ = found[ordering.lstrip("-")], found["id"]
+    cursor = base64.urlsafe_b64encode(json.dumps([ordering, value, id_]).encode()).decode().rstrip("=")
+    return f"/api/elements/?ordering={ordering}&cursor={cursor}"
+
+
+def main() -> None:
+    packages = ("django", "djangorestframework", "granian", "django-ninja", "fastapi", "asyncpg", "gunicorn", "uvicorn")
+    print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in packages))
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        with EmbeddedPostgres(Path(folder) / "data") as postgres:
+            url = postgres.url
+            environment = os.environ | {"DATABASE_URL": url}
+            subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=SECTION, env=environment, check=True)
+            fill(url, 10_000)
+            with peers(url) as started:
+                measure(url, started)
+
+
+def measure(url: str, started: dict[str, Peer]) -> None:
+    show("List of 100", compare(started, 100, lambda peer: lambda: peer.ask("GET", "/api/elements/")))
+    show("One element", compare(started, 100, lambda peer: lambda: peer.ask("GET", "/api/elements/e0005000/")))
+    show("A new element", compare(started, 50, posting(new_element)))
+    show("A map of 50", compare(started, 10, posting(lambda: new_map(50))))
+    maps = compare(started, 1, posting(lambda: new_map(10_000)))
+    show("A map of 10,000", maps, 1, "s")
+    copy = median_of(lambda: copied(url, 10_000))
+    print(f"\nRows a second: {10_000 / maps['section 4']:,.0f}; COPY into the same table {10_000 / copy:,.0f}")
+
+    fill(url, MILLION)
+    ours = started["section 4"]
+    print("\n**Pages of a million**\n\n| ordering | first, ms | last, ms | times first |\n| --- | ---: | ---: | ---: |")
+    for ordering in ("id", "-created_at", "average_before_normalization", "device_name"):
+        first, last = f"/api/elements/?ordering={ordering}", last_page(ours, ordering)
+        found = [median_of(lambda path=path: seconds(lambda: ours.ask("GET", path))) for path in (first, last)]  # type: ignore[misc]
+        print(f"| {ordering} | {found[0] * 1000:.2f} | {found[1] * 1000:.2f} | {found[1] / found[0]:.1f} |")
+    before = ours.megabytes()
+    copy = median_of(lambda: exported(url))
+    for kind in ("csv", "ndjson"):
+        export = median_of(lambda kind=kind: seconds(lambda: drain(ours, f"/api/elements/?format={kind}")))  # type: ignore[misc]
+        print(
+            f"\nExport of a million rows as {kind}: {export:.2f} s; COPY as csv {copy:.2f} s; {export / copy:.1f} times"
+        )
+    print(f"Peak memory of a worker: {before:.0f} MB before the exports, {ours.megabytes():.0f} MB after them")
+
+
+def drain(peer: Peer, path: str) -> None:
+    peer.client.request("GET", path)
+    response = peer.client.getresponse()
+    while response.read(1 << 20):
+        pass
+
+
+if __name__ == "__main__":
+    main()
