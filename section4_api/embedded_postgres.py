@@ -83,10 +83,10 @@ class EmbeddedPostgres:
         """Leave the server; the last one to leave stops it."""
         if self._user is None:
             return
-        with self._one_at_a_time(), self._user:
-            with contextlib.suppress(BlockingIOError):  # somebody else is using it
-                fcntl.flock(self._user, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._shut_down()
+        # BlockingIOError: somebody else is using it.
+        with self._one_at_a_time(), self._user, contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._user, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._shut_down()
         self._user = None
 
     @contextlib.contextmanager

@@ -72,6 +72,7 @@ def insert(elements: Sequence[NewElement], *, all_or_nothing: bool) -> dict[str,
         }
         for element in elements
     ]
+    parameters: tuple[str] | dict[str, Any]
     if len(elements) > 1:
         statement, parameters = INSERT_MANY, (orjson.dumps(sent).decode(),)
     else:

@@ -76,8 +76,8 @@ COMPONENTS: Schema = {
     },
     "Change": {
         "type": "object",
-        "description": "What is to be otherwise; `deviceName` is understood too. The other fields of an element may come"
-        " along, as they are stored.",
+        "description": "What is to be otherwise; `deviceName` is understood too."
+        " The other fields of an element may come along, as they are stored.",
         "anyOf": [{"required": ["id"]}, {"required": ["device_name"]}],
         "properties": FIELDS,
         "additionalProperties": False,
@@ -155,7 +155,7 @@ RENAMES = [
 ]
 
 
-class TokenScheme(OpenApiAuthenticationExtension):
+class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How a token is sent, in the production profile."""
 
     target_class = "elements.access.TokenAuthentication"
@@ -274,6 +274,9 @@ def describe(view: View) -> View:
 def finish(result: Schema, **_: Any) -> Schema:
     """The components, and the links from an answer to what can be done next."""
     result.setdefault("components", {})["schemas"] = COMPONENTS
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            operation["tags"] = ["elements"]
     elements_path, element_path = result["paths"]["/api/elements/"], result["paths"]["/api/elements/{id}/"]
     elements_path["get"]["responses"]["200"]["content"]["application/json"]["schema"] = ref("Page")
     for described in elements_path["get"]["parameters"]:

@@ -1,6 +1,6 @@
 """The resource /api/elements/."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import IO, Any
 
@@ -67,14 +67,14 @@ class ElementViewSet(GenericViewSet):
             faults = (faults for faults in sent.values() if isinstance(faults, list))
             raise faulty([fault for found in faults for fault in found], "nothing was stored")
         stored = queries.insert(good, all_or_nothing=not partial) if good else {}
+        if None not in sent and "fields" not in request.query_params:
+            fields = queries.WITHOUT_DATA
         if partial:
-            return Response(results(sent, stored), status.HTTP_207_MULTI_STATUS)
+            return Response(results(sent, stored, fields), status.HTTP_207_MULTI_STATUS)
         if good[0].key is None:
-            return answer_with(
-                shown(good[0], stored[good[0].id]) | {"raw_data": good[0].rows}, fields, status.HTTP_201_CREATED
-            )
-        body = {"created": len(good), "results": [shown(element, stored[element.id]) for element in good]}
-        return Response(body, status.HTTP_201_CREATED)
+            return answer_with(shown(good[0], stored[good[0].id]), fields, status.HTTP_201_CREATED)
+        told = [chosen(shown(element, stored[element.id]), fields) for element in good]
+        return Response({"created": len(good), "results": told}, status.HTTP_201_CREATED)
 
     def retrieve(self, request: Request, pk: str) -> Response:
         """One element, with its data."""
@@ -126,7 +126,7 @@ def answer_with(element: dict[str, Any], fields: tuple[str, ...], code: int) -> 
     headers = {"ETag": entity_tag(element["updated_at"]), "Cache-Control": "no-cache"}
     if code == status.HTTP_201_CREATED:
         headers["Location"] = place(element["id"])
-    return Response({field: element[field] for field in fields}, code, headers=headers)
+    return Response(chosen(element, fields), code, headers=headers)
 
 
 def place(id_: str) -> str:
@@ -168,12 +168,19 @@ def sent_file(file: IO[bytes], name: str, content_type: str) -> FileResponse:
 
 
 def shown(element: NewElement, created_at: datetime) -> dict[str, Any]:
-    """A new element as a list shows it."""
-    values = (element.id, element.device_name, *element.measured, created_at, created_at)
-    return dict(zip(queries.WITHOUT_DATA, values, strict=True))
+    """A new element as it is stored."""
+    values = (element.id, element.device_name, *element.measured, element.rows, created_at, created_at)
+    return dict(zip(queries.FIELDS, values, strict=True))
 
 
-def results(sent: dict[str | None, NewElement | list[Fault]], stored: dict[str, datetime]) -> dict[str, Any]:
+def chosen(element: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
+    """These fields of an element."""
+    return {field: element[field] for field in fields}
+
+
+def results(
+    sent: dict[str | None, NewElement | list[Fault]], stored: dict[str, datetime], fields: Sequence[str]
+) -> dict[str, Any]:
     """What became of each element of a body of which some may have failed, in the body's order."""
     told: list[dict[str, Any]] = []
     for key, element in sent.items():
@@ -183,5 +190,5 @@ def results(sent: dict[str | None, NewElement | list[Fault]], stored: dict[str, 
         elif element.id not in stored:
             told.append({"key": key, "status": 409, "errors": [queries.taken(element)]})
         else:
-            told.append({"key": key, "status": 201, "element": shown(element, stored[element.id])})
+            told.append({"key": key, "status": 201, "element": chosen(shown(element, stored[element.id]), fields)})
     return {"created": len(stored), "failed": len(told) - len(stored), "results": told}

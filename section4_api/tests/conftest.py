@@ -30,13 +30,13 @@ django.setup()  # pytest-django looks for settings before this file is read
 
 
 @pytest.fixture
-def api(client: Client, db: None) -> Client:  # noqa: ARG001
+def api(client: Client, db: None) -> Client:
     """A client without a server in between, each test in a transaction of its own."""
     return client
 
 
 @pytest.fixture
-def real_api(client: Client, transactional_db: None) -> Client:  # noqa: ARG001
+def real_api(client: Client, transactional_db: None) -> Client:
     """A client whose transactions are real ones, for tests with threads."""
     return client
 

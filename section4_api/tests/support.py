@@ -1,8 +1,11 @@
 """What the tests share."""
 
 import json
+import os
+import shutil
 from typing import Any
 
+import pytest
 from django.test import Client
 
 ELEMENTS = "/api/elements/"
@@ -56,3 +59,13 @@ def problem(response: Any, status: int) -> dict[str, Any]:
 
 def pointers(response: Any, status: int) -> list[str]:
     return [error["pointer"] for error in problem(response, status)["errors"]]
+
+
+def needs(program: str) -> str:
+    """Where a program is; without it the test is skipped on a person's machine, and fails where CI is set."""
+    if found := shutil.which(program):
+        return found
+    missing = f"needs {program}: apt install {program}"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)

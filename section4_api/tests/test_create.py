@@ -40,7 +40,16 @@ def test_a_map_is_stored_whole(api: Client) -> None:
     assert listed == {row["id"]: row for row in told["results"]}
 
 
-def test_device_name_is_understood_as_deviceName_is(api: Client) -> None:
+def test_fields_narrow_what_a_creation_tells(api: Client) -> None:
+    assert post(api, element("a"), "?fields=id").json() == {"id": "a"}
+    assert post(api, keyed(element("b")), "?fields=raw_data,id").json()["results"] == [
+        {"raw_data": ["54 26 34", "75 87 75"], "id": "b"}
+    ]
+    told = post(api, keyed(element("c")), "?fields=id&partial=true").json()
+    assert told["results"][0]["element"] == {"id": "c"}
+
+
+def test_the_device_s_name_is_understood_in_either_spelling(api: Client) -> None:
     sent = {"id": "a", "data": ["1"], "device_name": "CT 2"}
     assert post(api, sent).json()["device_name"] == "CT 2"
 

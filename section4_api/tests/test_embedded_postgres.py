@@ -38,7 +38,7 @@ def ask(url: str, statement: str) -> object:
 def runs(pid: int) -> bool:
     """Whether a process works; one that only waits for its parent to notice its end does not."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     return False
 
 
@@ -102,7 +102,10 @@ def test_starts_at_the_same_time_make_one_server(folder: Path) -> None:
 
 
 def test_a_server_whose_user_was_killed_is_taken_over(folder: Path) -> None:
-    code = "import sys, pathlib, embedded_postgres as e; e.EmbeddedPostgres(pathlib.Path(sys.argv[1])).start(); print('up', flush=True); sys.stdin.read()"
+    code = (
+        "import pathlib, sys, embedded_postgres as e\n"
+        "e.EmbeddedPostgres(pathlib.Path(sys.argv[1])).start(); print('up', flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(folder)],
         cwd=Path(embedded_postgres.__file__).parent,

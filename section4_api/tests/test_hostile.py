@@ -153,7 +153,7 @@ body = (
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(document=body, method=st.sampled_from(["POST", "PUT", "PATCH"]), partial=st.booleans())
-def test_no_json_is_a_fault_of_the_server(api: Client, document: Any, method: str, partial: bool) -> None:  # noqa: FBT001
+def test_no_json_is_a_fault_of_the_server(api: Client, document: Any, method: str, partial: bool) -> None:
     store(api, "there")
     where = f"{ELEMENTS}?partial={str(partial).lower()}" if method == "POST" else path("there")
     data = json.dumps(document).encode("utf-8", "surrogatepass")

@@ -219,7 +219,7 @@ def test_an_export_keeps_what_a_device_name_may_hold(api: Client, kind: str) -> 
     name = "a\"b\\n,\\\\;\u00e9\u4e2d\U0001f600'%s"
     post(api, element("a", deviceName=name))
     content = text(api.get(f"{ELEMENTS}?format={kind}&fields=device_name"))
-    read = list(csv.DictReader(io.StringIO(content)))[0] if kind == "csv" else json.loads(content)
+    read = next(iter(csv.DictReader(io.StringIO(content)))) if kind == "csv" else json.loads(content)
     assert read["device_name"] == name
 
 

@@ -65,7 +65,7 @@ def test_an_error_is_a_line_with_the_id_that_the_client_sees(
 def test_a_fault_of_ours_is_500_and_a_line_with_its_traceback(
     api: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elements.queries.rows", lambda *_: 1 // 0)
+    monkeypatch.setattr("elements.queries.one", lambda *_: 1 // 0)
     api.raise_request_exception = False
     document = problem(api.get(path("a")), 500)
     (record,) = [record for record in caplog.records if record.name == "django.request"]

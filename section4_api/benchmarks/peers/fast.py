@@ -8,10 +8,9 @@ from datetime import datetime
 from typing import Any
 
 import asyncpg
+import table
 from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel
-
-import table
 
 SUMMARY = ", ".join(table.WITHOUT_DATA)
 
@@ -72,8 +71,8 @@ async def create(body: dict[str, New] | New) -> list[Summary]:
     ]
     rows = await app.state.pool.fetch(
         "INSERT INTO elements_element (id, device_name, average_before_normalization, average_after_normalization,"
-        " data_size, raw_data) SELECT a, b, c, d, e, f::jsonb FROM unnest($1::text[], $2::text[], $3::float8[], $4::float8[],"
-        f" $5::int[], $6::text[]) AS t(a, b, c, d, e, f) RETURNING {SUMMARY}",
+        " data_size, raw_data) SELECT a, b, c, d, e, f::jsonb FROM unnest($1::text[], $2::text[], $3::float8[],"
+        f" $4::float8[], $5::int[], $6::text[]) AS t(a, b, c, d, e, f) RETURNING {SUMMARY}",
         *(list(column) for column in zip(*values, strict=True)),
     )
     return [Summary(**row) for row in rows]

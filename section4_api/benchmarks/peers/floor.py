@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 import psycopg2
-
 import table
 
 SUMMARY = ", ".join(table.WITHOUT_DATA)
