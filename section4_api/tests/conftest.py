@@ -52,5 +52,5 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[loggin
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A running service with an empty database of its own."""
     log = tmp_path_factory.mktemp("live") / "api.log"
-    with database(f"section4_live_{os.getpid()}") as url, service(log, DATABASE_URL=url) as running:
+    with database(f"live_{os.getpid()}") as url, service(log, DATABASE_URL=url) as running:
         yield running

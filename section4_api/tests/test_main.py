@@ -19,7 +19,7 @@ def run(*words: str, program: str = "main.py", **environment: str) -> subprocess
 
 
 def test_a_round_is_shown_and_leaves_the_sample(tmp_path: Path) -> None:
-    with database(f"section4_main_{os.getpid()}") as url:
+    with database(f"main_{os.getpid()}") as url:
         environment = {"DATABASE_URL": url, "LOG_FILE": str(tmp_path / "api.log")}
         for _ in range(2):
             done = run("--once", **environment)

@@ -53,7 +53,7 @@ def test_django_s_own_check_of_a_deployment_is_clean() -> None:
 
 
 def test_it_serves_nothing_before_the_migrations(tmp_path: Path) -> None:
-    with database(f"section4_bare_{os.getpid()}") as url:
+    with database(f"bare_{os.getpid()}") as url:
         inherited = os.environ | {"PROFILE": "production", "DATABASE_URL": url} | SECRETS
         command = [sys.executable, str(SECTION / "main.py"), "--port", "0"]
         done = subprocess.run(command, env=inherited, capture_output=True, text=True, check=False)
@@ -65,7 +65,7 @@ def test_it_serves_nothing_before_the_migrations(tmp_path: Path) -> None:
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, dict[str, str]]]:
     """The service in production, behind a proxy, and a token of each scope by name."""
     log = tmp_path_factory.mktemp("production") / "api.log"
-    with database(f"section4_production_{os.getpid()}") as url, contextlib.ExitStack() as stack:
+    with database(f"production_{os.getpid()}") as url, contextlib.ExitStack() as stack:
         assert manage("migrate", DATABASE_URL=url).returncode == 0
         tokens = {
             scope: manage("token", "create", f"the {scope}er", "--scope", scope, DATABASE_URL=url).stdout.strip()
