@@ -1,0 +1,1 @@
+"""What is kept: studies, series, instances, their objects."""

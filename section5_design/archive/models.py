@@ -1,0 +1,53 @@
+"""Patients' studies, their series and instances, as DICOM names them (PS3.3, A.1.2)."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models.functions import Now
+
+
+class Study(models.Model):
+    """A study, with what its first instance says of the patient."""
+
+    uid = models.CharField(max_length=64, unique=True, db_collation="C")
+    patient_id = models.CharField(max_length=64, db_index=True)
+    patient_name = models.CharField(max_length=324)
+    study_date = models.CharField(max_length=8)  # DA as it stands, which may be no date
+    created_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+
+class Series(models.Model):
+    """A series. A real archive meets one series UID in two studies, so it is unique within its study only."""
+
+    study = models.ForeignKey(Study, models.PROTECT)
+    uid = models.CharField(max_length=64, db_collation="C")
+    modality = models.CharField(max_length=16)
+
+    class Meta:
+        """One row for each series of a study."""
+
+        constraints: ClassVar = [models.UniqueConstraint(fields=["study", "uid"], name="series_of_study")]
+        verbose_name_plural = "series"
+
+
+class Instance(models.Model):
+    """An object that was acknowledged: its bytes are safe under its SHA-256, and this row is committed."""
+
+    sop_instance_uid = models.CharField(max_length=64, db_collation="C")
+    sha256 = models.CharField(max_length=64, db_collation="C", db_index=True)
+    series = models.ForeignKey(Series, models.PROTECT)
+    sop_class_uid = models.CharField(max_length=64)
+    transfer_syntax_uid = models.CharField(max_length=64)
+    size = models.BigIntegerField()  # bytes of the file
+    decoded_size = models.BigIntegerField()  # bytes of the pixels, decoded; 0 without
+    source = models.CharField(max_length=100)  # who sent it first
+    conflict = models.BooleanField(default=False)  # the same UID came with other content
+    received_at = models.DateTimeField(db_default=Now(), db_index=True)
+
+    class Meta:
+        """The same content again is the same instance; the same UID with other content is another, flagged."""
+
+        constraints: ClassVar = [models.UniqueConstraint(fields=["sop_instance_uid", "sha256"], name="one_instance")]
+
+    def __str__(self) -> str:
+        return self.sop_instance_uid

@@ -1,0 +1,63 @@
+"""Celery, set up so that losing or doubling a message costs nothing: a message says only 'look at this job'.
+
+TASK_SECONDS < LEASE_SECONDS < RabbitMQ's consumer timeout (30 minutes): a task that is killed at its limit still holds
+its lease, the sweeper takes it up when that ends, and the broker does not take the message back meanwhile.
+"""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+from celery import Celery
+from django.conf import settings
+from kombu import Exchange, Queue
+
+QUEUES = ("small", "large")
+ON_FILES = settings.BROKER_URL.startswith("filesystem:")
+
+app = Celery("section5", broker=settings.BROKER_URL)
+
+
+def queue(name: str) -> Queue:
+    """A queue; on RabbitMQ a durable quorum queue that gives up after five deliveries, to a queue of the dead."""
+    if ON_FILES:
+        return Queue(name)
+    dead = {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": "dead",
+        "x-dead-letter-strategy": "at-least-once",
+    }
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 5, "x-overflow": "reject-publish", **dead}
+    return Queue(name, Exchange(name, "direct", durable=True), name, durable=True, queue_arguments=arguments)
+
+
+folder = settings.DATA_FOLDER / "broker"
+if ON_FILES:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "control").mkdir(exist_ok=True)
+
+app.conf.update(
+    task_queues=[queue(name) for name in QUEUES],
+    task_default_queue="small",
+    task_acks_late=True,
+    task_reject_on_worker_lost=False,  # the lease recovers; a message that kills its worker must not come again
+    task_ignore_result=True,
+    task_time_limit=settings.TASK_SECONDS,
+    worker_prefetch_multiplier=1,
+    worker_enable_remote_control=False,
+    worker_hijack_root_logger=False,
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=5,  # then the worker ends itself, and is started anew
+    broker_transport_options={
+        "data_folder_in": str(folder),
+        "data_folder_out": str(folder),
+        "control_folder": str(folder / "control"),
+        "polling_interval": 0.05,
+    }
+    if ON_FILES
+    else {"confirm_publish": True, "max_retries": 1, "socket_timeout": 5},
+    imports=["processing.tasks"],
+)
+if not ON_FILES:
+    app.conf.worker_detect_quorum_queues = True

@@ -1,0 +1,79 @@
+"""Settings, from the environment.
+
+DATABASE_URL    a PostgreSQL; `main.py` starts one of its own where this is not set
+BROKER_URL      a RabbitMQ, amqp://user:password@host//; else Celery's filesystem transport, for one machine
+STORAGE_URL     where objects lie: file:///folder or s3://bucket/prefix; else a folder in DATA_FOLDER
+DATA_FOLDER     spool, objects and broker of one machine; `section5_design/data` unless named
+ANALYSIS        the function that makes a result of a file, by its dotted name; processing.analysis.analyse unless named
+MAX_ATTEMPTS    tries of a job before it is quarantined; 4 unless named
+TASK_SECONDS    how long a task may take before its process is killed; 120 unless named
+LEASE_SECONDS   how long a claim holds without an end; must be more than TASK_SECONDS; 180 unless named
+TASK_MEMORY_MB  memory of a task's process; 3000 unless named
+MAX_CPU         load in percent of the cores over which a machine takes no new work; 400 unless named
+MAX_MEMORY      percent over which a machine takes no new work; 90 unless named
+SECRET_KEY      of Django; needed where ALLOWED_HOSTS is set
+ALLOWED_HOSTS   names that clients call this server by; this machine alone unless named
+"""
+
+import os
+from pathlib import Path
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).parent.parent
+
+
+def number(name: str, default: int) -> int:
+    """A whole number out of the environment."""
+    text = os.environ.get(name) or str(default)
+    if not (text.isascii() and text.isdecimal()):
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}")
+    return int(text)
+
+
+DATA_FOLDER = Path(os.environ.get("DATA_FOLDER") or BASE_DIR / "data").resolve()
+SPOOL_FOLDER = DATA_FOLDER / "spool"
+STORAGE_URL = os.environ.get("STORAGE_URL") or f"file://{DATA_FOLDER / 'store'}"
+BROKER_URL = os.environ.get("BROKER_URL") or "filesystem://"
+
+ANALYSIS = os.environ.get("ANALYSIS") or "processing.analysis.analyse"
+MAX_ATTEMPTS = number("MAX_ATTEMPTS", 4)
+TASK_SECONDS = number("TASK_SECONDS", 120)
+LEASE_SECONDS = number("LEASE_SECONDS", 180)
+TASK_MEMORY_MB = number("TASK_MEMORY_MB", 3000)
+MAX_CPU = number("MAX_CPU", 400)
+MAX_MEMORY = number("MAX_MEMORY", 90)
+if LEASE_SECONDS <= TASK_SECONDS:
+    raise ImproperlyConfigured(
+        "LEASE_SECONDS must be more than TASK_SECONDS: a task that may still end keeps its lease"
+    )
+
+DEBUG = False
+ALLOWED_HOSTS = [name.strip() for name in (os.environ.get("ALLOWED_HOSTS") or "localhost,127.0.0.1,[::1]").split(",")]
+SECRET_KEY = os.environ.get("SECRET_KEY") or ("" if os.environ.get("ALLOWED_HOSTS") else "for this machine alone")
+
+DATABASES = {
+    "default": dj_database_url.parse(
+        os.environ.get("DATABASE_URL") or "postgresql:///postgres", conn_max_age=None, conn_health_checks=True
+    )
+}
+if not DATABASES["default"]["ENGINE"].endswith(".postgresql"):
+    raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
+DATABASES["default"]["OPTIONS"] = {"connect_timeout": 5, **DATABASES["default"].get("OPTIONS", {})}
+
+INSTALLED_APPS = ["archive", "processing"]
+MIDDLEWARE: list[str] = []
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"log": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["log"], "level": "WARNING"},
+    "loggers": {"section5": {"level": "INFO"}, "kombu": {"level": "ERROR"}, "celery": {"level": "ERROR"}},
+}

@@ -1,0 +1,1 @@
+"""Everything that brings an instance in."""

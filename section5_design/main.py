@@ -1,0 +1,208 @@
+"""Section 5: a distributed system for DICOM files: received, queued, processed by workers, results read back.
+
+Without arguments: every part on this machine, with a PostgreSQL of its own; sends itself DICOM files over C-STORE and
+over HTTP, and shows them pass through until all results are in, then goes on.
+"""
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from embedded_postgres import EmbeddedPostgresError, provide_database
+
+OK, FAILED, INTERRUPTED = 0, 1, 130
+HERE = Path(__file__).parent
+HTTP_PORT, DICOM_PORT = 8005, 11112
+
+log = logging.getLogger("section5.main")
+
+
+def prepare() -> None:
+    """Database, tables, folders."""
+    provide_database()
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+
+
+def web(arguments: argparse.Namespace) -> int:
+    """Serve HTTP: STOW-RS and what is read back."""
+    program = Path(sys.executable).with_name("granian")
+    command = [str(program), "--interface", "wsgi", "--host", arguments.host, "--port", str(arguments.port)]
+    command += [
+        "--workers",
+        "1",
+        "--blocking-threads",
+        "8",
+        "--no-ws",
+        "--log-level",
+        "error",
+        "--workers-kill-timeout",
+        "10",
+    ]
+    os.chdir(HERE)
+    os.execv(program, [*command, "config.wsgi:application"])  # noqa: S606
+
+
+def receiver(arguments: argparse.Namespace) -> int:
+    """Receive DICOM."""
+    import django
+
+    django.setup()
+    from ingest.receiver import run
+
+    return run(arguments.host, arguments.port, arguments.processes)
+
+
+def worker(arguments: argparse.Namespace) -> int:
+    """Work on what is queued."""
+    import django
+
+    django.setup()
+    from processing.worker import Worker
+
+    return Worker(arguments.queues, arguments.processes).run()
+
+
+def sweeper(arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    """Ring again for what is due."""
+    import django
+
+    django.setup()
+    from processing.sweeper import run
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    run(stop)
+    return OK
+
+
+def ingest(arguments: argparse.Namespace) -> int:
+    """Take in a folder."""
+    folder = Path(arguments.folder)
+    if not folder.is_dir():
+        log.error("%s: is no folder; check the path", folder)
+        return FAILED
+    prepare()
+    from ingest.folder import ingest as take_in
+
+    counts = take_in(folder)
+    print(", ".join(f"{counts[name]:,} {name}" for name in ("new", "again", "conflict", "refused")))
+    return FAILED if counts["refused"] else OK
+
+
+def everything(arguments: argparse.Namespace) -> int:
+    """All parts on this machine, each a process that is started anew when it ends, and the tour."""
+    prepare()
+    from supervisor import Supervisor
+    from tour import send_and_show
+
+    http, dicom = (port if free(port) else any_port() for port in (HTTP_PORT, DICOM_PORT))
+    this = [sys.executable, str(HERE / "main.py")]
+    parts = {
+        "web": [*this, "web", "--port", str(http)],
+        "receiver": [*this, "receiver", "--port", str(dicom)],
+        "worker": [*this, "worker"],
+        "sweeper": [*this, "sweeper"],
+    }
+    with Supervisor(parts) as supervisor:
+        status = send_and_show(http, dicom, supervisor)
+        if arguments.once or status:
+            return status
+        print(
+            f"\nSend more:  storescu localhost {dicom} FILE ...        (AE title SECTION5)\n"
+            f"            curl -H 'Content-Type: application/dicom' --data-binary @FILE"
+            f" http://127.0.0.1:{http}/dicom-web/studies\n"
+            f"Read back:  http://127.0.0.1:{http}/api/studies/  /api/instances/  /api/results/  /api/workers/\n"
+            "\nCtrl-C stops every part.",
+            flush=True,
+        )
+        supervisor.wait()
+    return OK
+
+
+def free(port: int) -> bool:
+    """Whether a port can be listened on."""
+    with contextlib.suppress(OSError), socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+def any_port() -> int:
+    """A port that is free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="main.py",
+        description="A distributed system for DICOM files. Without a command: every part on this machine, and a tour."
+        " config/settings.py lists what the environment can say: DATABASE_URL, BROKER_URL, STORAGE_URL, ...",
+    )
+    top.add_argument("--once", action="store_true", help="end when the results of the tour are in")
+    top.set_defaults(run=everything)
+    commands = top.add_subparsers(metavar="COMMAND")
+    for run, port in ((web, HTTP_PORT), (receiver, DICOM_PORT)):
+        command = commands.add_parser(run.__name__, help=str(run.__doc__))
+        command.add_argument("--host", default="127.0.0.1", help="the address to listen on; loopback unless named")
+        command.add_argument("--port", type=int, default=port, help=f"{port} unless named")
+        command.set_defaults(run=run)
+        if run is receiver:
+            command.add_argument(
+                "--processes", type=int, default=2, metavar="N", help="that share the port; 2 unless named"
+            )
+    command = commands.add_parser("worker", help=str(worker.__doc__))
+    command.add_argument("--queues", default="small,large", help="small, large or both, which it is unless named")
+    command.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="one a core unless named"
+    )
+    command.set_defaults(run=worker)
+    commands.add_parser("sweeper", help=str(sweeper.__doc__)).set_defaults(run=sweeper)
+    command = commands.add_parser("ingest", help=str(ingest.__doc__))
+    command.add_argument("folder", help="every file below it")
+    command.set_defaults(run=ingest)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 when all went well, 1 when something failed, 2 for wrong usage, 130 after Ctrl-C."""
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    os.environ.setdefault("TCP_NODELAY", "1")
+    arguments = parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except ModuleNotFoundError as error:
+        log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400
+    except EmbeddedPostgresError as error:
+        log.error("%s", error)  # noqa: TRY400
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        kinds = {"ImproperlyConfigured": "", "OperationalError": "the database of DATABASE_URL: "}  # of Django's
+        if type(error).__name__ not in kinds:
+            raise
+        log.error("%s%s", kinds[type(error).__name__], " ".join(str(error).split()))  # noqa: TRY400
+    else:
+        return status
+    return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""The system as it is run: each part by its own command in a process of its own, on a database of its own."""
+
+import contextlib
+import http.client
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
+
+import psutil
+import psycopg2
+import pydicom
+import pytest
+from pydicom.data import get_testdata_file
+from pydicom.uid import generate_uid
+
+SECTION = Path(__file__).parent.parent
+PATIENCE = 60.0
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@contextlib.contextmanager
+def database(name: str) -> Iterator[str]:
+    """An empty database of this name beside that of DATABASE_URL, and its URL."""
+    connection = psycopg2.connect(os.environ["DATABASE_URL"])
+    connection.autocommit = True
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        cursor.execute(f'CREATE DATABASE "{name}"')
+        try:
+            yield urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
+        finally:
+            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class System:
+    """Web, receiver, worker and sweeper; a part can be killed and started again."""
+
+    def __init__(self, folder: Path, database_url: str, **environment: str) -> None:
+        self.folder, self.database_url = folder, database_url
+        self.http, self.dicom = free_port(), free_port()
+        self.environment = os.environ | {"DATABASE_URL": database_url, "DATA_FOLDER": str(folder)} | environment
+        self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        self.log = (folder / "log").open("ab")
+
+    def __enter__(self) -> "System":
+        command = [sys.executable, str(SECTION / "manage.py"), "migrate", "-v0"]
+        subprocess.run(command, env=self.environment, check=True)
+        for name in ("web", "receiver", "worker", "sweeper"):
+            self.start(name)
+        until(lambda: listens(self.http) and listens(self.dicom))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for part in self.parts.values():
+            part.terminate()
+        for part in self.parts.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                part.wait(20)
+            for process in family(part.pid):
+                process.kill()
+            part.wait()
+        self.log.close()
+
+    def start(self, name: str) -> None:
+        options = {
+            "web": ["--port", str(self.http)],
+            "receiver": ["--port", str(self.dicom)],
+            "worker": ["--processes", "2"],
+            "sweeper": [],
+        }
+        command = [sys.executable, str(SECTION / "main.py"), name, *options[name]]
+        self.parts[name] = subprocess.Popen(command, env=self.environment, stdout=self.log, stderr=self.log)
+
+    def kill(self, name: str) -> None:
+        """kill -9 a part with every process of it."""
+        part = self.parts[name]
+        everyone = family(part.pid)
+        for process in everyone:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGKILL)
+        part.wait()
+        psutil.wait_procs(everyone, timeout=10)
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.http, timeout=60)) as client:
+            client.request(method, path, body, named)
+            response = client.getresponse()
+            return Answer(response.status, response.headers, response.read())
+
+    def post(self, content: bytes) -> Answer:
+        return self.ask("POST", "/dicom-web/studies", content, Content_Type="application/dicom")
+
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with (
+            contextlib.closing(psycopg2.connect(self.database_url)) as connection,
+            connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def state_of(self, uid: str) -> tuple[str, str]:
+        """State and reason of the job of an instance; empty where there is none."""
+        found = self.query(
+            "SELECT state, reason FROM processing_job JOIN archive_instance AS i ON i.id = instance_id"
+            " WHERE sop_instance_uid = %s",
+            uid,
+        )
+        return found[0] if found else ("", "")
+
+    def results_of(self, uid: str) -> int:
+        return int(
+            self.query(
+                "SELECT count(*) FROM processing_result AS r JOIN archive_instance AS i ON i.id = r.instance_id"
+                " WHERE sop_instance_uid = %s",
+                uid,
+            )[0][0]
+        )
+
+    def wait_for(self, uid: str, *states: str) -> tuple[str, str]:
+        """Wait until the job of an instance is in one of these states."""
+        until(lambda: self.state_of(uid)[0] in (states or ("done",)))
+        return self.state_of(uid)
+
+    def spooled(self) -> list[Path]:
+        """Files that are on their way in."""
+        return list((self.folder / "spool").glob("*"))
+
+    def settle(self) -> None:
+        """Wait until nothing is queued or running."""
+        until(lambda: self.query("SELECT count(*) FROM processing_job WHERE state IN ('queued', 'running')")[0][0] == 0)
+
+    def ledger(self) -> None:
+        """What must hold whenever all is quiet: one result for each job that is done, the bytes of each as received."""
+        import hashlib
+
+        wrong = self.query(
+            "SELECT i.id FROM archive_instance AS i LEFT JOIN processing_job AS j ON j.instance_id = i.id"
+            " LEFT JOIN processing_result AS r ON r.instance_id = i.id GROUP BY i.id, j.state HAVING"
+            " count(DISTINCT j.id) <> 1 OR count(r.instance_id) <> (CASE WHEN j.state = 'done' THEN 1 ELSE 0 END)"
+        )
+        assert wrong == []
+        for sha256, size in self.query("SELECT sha256, size FROM archive_instance"):
+            content = (self.folder / "store" / "objects" / sha256[:2] / sha256[2:4] / sha256).read_bytes()
+            assert (hashlib.sha256(content).hexdigest(), len(content)) == (sha256, size)
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and its descendants."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        return [*parent.children(recursive=True), parent]
+    return []
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
+def until(holds: Any, patience: float = PATIENCE) -> None:
+    """Ask until it holds; a pause between, so that the system has the machine."""
+    end = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < end, "in vain"
+        time.sleep(0.02)
+
+
+def instance(name: str = "CT_small.dcm", **changes: Any) -> tuple[str, bytes]:
+    """A DICOM file of pydicom's under a new SOP Instance UID: the UID and the bytes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(str(get_testdata_file(name, download=False)))
+        uid = changes.pop("SOPInstanceUID", generate_uid())
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        for keyword, value in changes.items():
+            setattr(dataset, keyword, value)
+        target = io.BytesIO()
+        dataset.save_as(target)
+    return uid, target.getvalue()
+
+
+def needs(program: str, package: str) -> str:
+    """Where a program is; without it the test is skipped on a person's machine, and fails where CI is set."""
+    if found := shutil.which(program):
+        return found
+    missing = f"needs {program}: apt install {package}"
+    if os.environ.get("CI"):
+        pytest.fail(missing)
+    pytest.skip(missing)

@@ -1,0 +1,71 @@
+"""main.py as a person runs it, and the README beside it."""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import main
+from system import SECTION, database
+
+README = (SECTION / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_tour_ends_with_every_result(tmp_path: Path) -> None:
+    with database(f"tour_{os.getpid()}") as url:
+        environment = os.environ | {"DATABASE_URL": url, "DATA_FOLDER": str(tmp_path)}
+        command = [sys.executable, str(SECTION / "main.py"), "--once"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = re.search(r"(\d+) of (\d+) files sent and acknowledged", done.stdout)
+    assert found
+    assert found[1] == found[2]
+    assert f"{found[1]} results, 0 quarantined" in done.stdout
+
+
+@pytest.mark.parametrize("words", [["--nonsense"], ["fly"], ["ingest"], ["receiver", "--port", "x"]])
+def test_wrong_usage_is_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(words)
+    assert ended.value.code == 2
+
+
+def test_a_folder_that_is_none_is_one_line() -> None:
+    command = [sys.executable, str(SECTION / "main.py"), "ingest", "/nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "ERROR: /nowhere: is no folder; check the path\n")
+
+
+def test_every_command_and_option_is_in_the_readme() -> None:
+    (commands,) = [action for action in main.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    for name, command in commands.choices.items():
+        assert f"main.py {name}" in README
+        for option in (option for action in command._actions for option in action.option_strings):
+            assert option in README or option in ("-h", "--help"), option
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    settings = (SECTION / "config" / "settings.py").read_text(encoding="utf-8")
+    named = re.findall(r"^([A-Z_]{5,}) +[a-z0-9]", settings.partition('"""')[2].partition('"""')[0], re.MULTILINE)
+    assert len(named) > 8
+    assert [name for name in named if name not in README] == []
+
+
+def test_every_module_is_in_the_readme_and_every_module_of_the_readme_is_there() -> None:
+    modules = {
+        str(path.relative_to(SECTION))
+        for path in SECTION.rglob("*.py")
+        if not {"tests", "benchmarks", "migrations", "data"} & set(path.relative_to(SECTION).parts)
+        and path.name != "__init__.py"
+    }
+    assert set(re.findall(r"`([\w/]+\.py)`", README)) == modules
+
+
+def test_every_dependency_has_its_reason_in_the_readme() -> None:
+    for line in (SECTION / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            assert re.split(r"[>=<;\[ ]", line)[0] in README
