@@ -6,6 +6,17 @@ from django.db import models
 from django.db.models.functions import Now
 
 
+class Sender(models.Model):
+    """Who may send over HTTP. Only the SHA-256 of the token is kept, so that a stolen database opens nothing."""
+
+    digest = models.CharField(primary_key=True, max_length=64)
+    name = models.CharField(max_length=100, unique=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Study(models.Model):
     """A study, with what its first instance says of the patient."""
 

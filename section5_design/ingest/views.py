@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from ingest.accept import Accepted, accept
 from ingest.multipart import MultipartError, PartEnd, PartStart, boundary_of, pieces
+from ingest.senders import UnknownSenderError, sender_of
 from ingest.spool import Spooled, StorageFullError, spooled
 from ingest.validation import RefusedError
 
@@ -25,9 +26,9 @@ def stow(request: HttpRequest, study_uid: str | None = None) -> HttpResponse:
     """Store what the body holds; the answer tells of each instance: 200 all, 202 some, 409 none was taken."""
     if request.method != "POST":
         return HttpResponse(status=405, headers={"Allow": "POST"})
-    source = f"http:{request.META.get('REMOTE_ADDR', '')}"
     body: IO[bytes] = request.META.get("wsgi.input", request)
     try:
+        source = sender_of(request)
         if request.content_type == "application/dicom":
             told = [take_one(body, source, study_uid)]
         else:
@@ -35,6 +36,8 @@ def stow(request: HttpRequest, study_uid: str | None = None) -> HttpResponse:
     except MultipartError as error:
         status = 400 if request.content_type == "multipart/related" else 415
         return plain(status, f"{error}; nothing of the last part was stored")
+    except UnknownSenderError:
+        return plain(401, "send a token: Authorization: Bearer ...", {"WWW-Authenticate": 'Bearer realm="dicom"'})
     except (OperationalError, InterfaceError):
         return plain(503, "the database does not answer; send it again", {"Retry-After": "5"})
     return answer(request, told)

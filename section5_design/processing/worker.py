@@ -21,7 +21,7 @@ from supervisor import end_with_parent
 log = logging.getLogger("section5.worker")
 
 BEAT = 2.0  # seconds
-STALLED = 15.0  # seconds that work may wait while this worker does nothing
+STALLED = 10.0  # seconds that work may wait while this worker does nothing
 
 REGISTER = """
     INSERT INTO processing_worker (name, queues, cpu_percent, memory_percent, doing, state)

@@ -15,8 +15,8 @@ from processing.analysis import UnprocessableError, analyse
 from system import instance
 
 NAMES = [
-    *("CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm", "693_J2KR.dcm", "liver_1frame.dcm"),
-    *("SC_rgb_jpeg_dcmtk.dcm", "examples_rgb_color.dcm", "rtdose.dcm", "emri_small.dcm", "JPGExtended.dcm"),
+    *("CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm", "liver_1frame.dcm"),
+    *("SC_rgb_jpeg_dcmtk.dcm", "examples_rgb_color.dcm", "rtdose.dcm", "JPGExtended.dcm"),
 ]
 
 

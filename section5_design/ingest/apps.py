@@ -1,0 +1,9 @@
+"""The app."""
+
+from django.apps import AppConfig
+
+
+class IngestConfig(AppConfig):
+    """Everything that brings an instance in."""
+
+    name = "ingest"
