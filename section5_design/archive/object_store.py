@@ -3,12 +3,13 @@
 A name comes from content, never from a UID, so no sender can choose a path. The same content again is the same object.
 """
 
+import io
 import os
 import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -82,6 +83,35 @@ class FileStore:
                     continue
 
 
+class RemoteFile(io.RawIOBase):
+    """An object of a remote store, read in parts, with the interface of a file."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """The next bytes."""
+        part = bytes(self._reader.read(len(buffer)))
+        buffer[: len(part)] = part
+        return len(part)
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """Go to a place."""
+        return int(self._reader.seek(place, whence))
+
+    def tell(self) -> int:
+        """The place."""
+        return int(self._reader.tell())
+
+
 class RemoteStore:
     """Objects in an S3-compatible store, by obstore; s3://bucket/prefix, credentials as AWS's tools name them."""
 
@@ -101,7 +131,7 @@ class RemoteStore:
         """Read an object, in parts."""
         import obstore
 
-        return cast("BinaryIO", obstore.open_reader(self._store, key))
+        return io.BufferedReader(RemoteFile(obstore.open_reader(self._store, key)), CHUNK)
 
     def delete(self, key: str) -> None:
         """Remove an object, if it is there."""

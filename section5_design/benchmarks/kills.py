@@ -142,7 +142,7 @@ def kill_again_and_again(count: int, system: System, postgres: EmbeddedPostgres)
     done: Counter[str] = Counter()
     ways = kills(system, postgres)
     for number in range(1, count + 1):
-        time.sleep(random.uniform(0.2, 1.5))
+        time.sleep(random.uniform(0.1, 0.8))
         name = random.choice(list(ways))
         ways[name]()
         done[name] += 1
