@@ -198,19 +198,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 when all went well, 1 when something failed, 2 for wrong usage, 130 after Ctrl-C."""
     speak_plainly()
     arguments = parser().parse_args(argv)
+    try:  # what is missing is said before anything is started
+        from django.core.exceptions import ImproperlyConfigured
+        from django.db import OperationalError
+    except ModuleNotFoundError as error:
+        return missing(error)
     try:
         return run(arguments)
     except ModuleNotFoundError as error:
-        log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400
-    except EmbeddedPostgresError as error:
+        return missing(error)
+    except (EmbeddedPostgresError, ImproperlyConfigured) as error:
         log.error("%s", error)  # noqa: TRY400
+    except OperationalError as error:
+        log.error("the database of DATABASE_URL: %s", " ".join(str(error).split()))  # noqa: TRY400
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:
-        kinds = {"ImproperlyConfigured": "", "OperationalError": "the database of DATABASE_URL: "}  # of Django's
-        if type(error).__name__ not in kinds:
-            raise
-        log.error("%s%s", kinds[type(error).__name__], " ".join(str(error).split()))  # noqa: TRY400
+    return FAILED
+
+
+def missing(error: ModuleNotFoundError) -> int:
+    """Say how to get what is not installed."""
+    log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")
     return FAILED
 
 

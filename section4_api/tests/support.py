@@ -61,10 +61,11 @@ def pointers(response: Any, status: int) -> list[str]:
     return [error["pointer"] for error in problem(response, status)["errors"]]
 
 
-def needs(program: str) -> str:
-    """Where a program is; without it the test is skipped on a person's machine, and fails where CI is set."""
-    if found := shutil.which(program):
-        return found
+def needs(program: str, *others: str) -> str:
+    """Where a program is, or another that does; without one a test is skipped, and fails where CI is set."""
+    for name in (program, *others):
+        if found := shutil.which(name):
+            return found
     missing = f"needs {program}: apt install {program}"
     if os.environ.get("CI"):
         pytest.fail(missing)

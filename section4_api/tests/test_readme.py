@@ -28,7 +28,7 @@ def test_the_session_prints_what_the_readme_shows(live: Service) -> None:
 
 
 def test_the_docs_page_shows_the_api_in_a_browser(live: Service, tmp_path: Path) -> None:
-    chromium = needs("chromium")
+    chromium = needs("chromium", "google-chrome")
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
     done = subprocess.run(
         [*command, "--virtual-time-budget=10000", f"{live.url}/api/docs/"], capture_output=True, text=True, check=True
