@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from archive.object_store import object_key, store
 from ingest.spool import Spooled
 from ingest.validation import Header, RefusedError, read_header
+from processing.bell import ring
 from processing.claiming import write_event
 
 log = logging.getLogger("section5.ingest")
@@ -120,13 +121,3 @@ def series_of(header: Header) -> int:
             row = cursor.fetchone()
     id_: int = row[0]
     return id_
-
-
-def ring(job: int, queue: str) -> None:
-    """Tell a worker. Nothing depends on it: the sweeper rings again for what is due."""
-    from processing.tasks import process
-
-    try:
-        process.apply_async((job,), queue=queue, retry=False)
-    except Exception as error:  # noqa: BLE001  # whatever a broker's client raises
-        log.warning("the broker does not answer (%s); the sweeper will ring for job %d", type(error).__name__, job)

@@ -142,15 +142,14 @@ def recover_lost(limit: int = 500) -> int:
     return len(rows)
 
 
-def due(limit: int = 500, quiet: float = 10.0) -> list[tuple[int, str]]:
-    """Jobs that should be worked on and of which no worker was told for a while, with their queues."""
+def due(queue: str, limit: int, quiet: float = 10.0) -> list[int]:
+    """Jobs of a queue that should be worked on, and of which no worker was told for a while; the oldest first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE processing_job SET rung_at = now() WHERE id IN (SELECT id FROM processing_job"
-            " WHERE state = 'queued' AND next_run_at <= now()"
+            " WHERE state = 'queued' AND queue = %s AND next_run_at <= now()"
             " AND (rung_at IS NULL OR rung_at < now() - make_interval(secs => %s))"
-            " ORDER BY next_run_at LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id, queue",
-            (quiet, limit),
+            " ORDER BY next_run_at LIMIT %s FOR UPDATE SKIP LOCKED) RETURNING id",
+            (queue, quiet, limit),
         )
-        rows: list[tuple[int, str]] = cursor.fetchall()
-    return rows
+        return [job for (job,) in cursor.fetchall()]

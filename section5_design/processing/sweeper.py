@@ -8,7 +8,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from archive.object_store import store
-from ingest.accept import ring
+from config.celery import QUEUES
+from processing.bell import ring, room
 from processing.claiming import due, recover_lost
 from processing.partitions import make_partitions
 
@@ -25,10 +26,12 @@ def sweep() -> int:
     lost = recover_lost()
     if lost:
         log.warning("%d jobs were taken back: their processes ended without a word", lost)
-    rung = due()
-    for job_id, queue in rung:
-        ring(job_id, queue)
-    return len(rung)
+    rung = 0
+    for queue in QUEUES:
+        for job_id in due(queue, room(queue)):
+            ring(job_id, queue)
+            rung += 1
+    return rung
 
 
 def sweep_up(older_than: float = LEFT_BEHIND) -> int:

@@ -1,5 +1,6 @@
 """A worker: Celery's pool of processes, started anew when it is stuck or ends, and a row that says how it is."""
 
+import contextlib
 import json
 import logging
 import os
@@ -42,7 +43,9 @@ class Worker:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._queues, self._processes = queues, processes
         self._draining = threading.Event()
-        self._idle_since = time.monotonic()
+        settings.DATA_FOLDER.mkdir(parents=True, exist_ok=True)
+        self._pulse = settings.DATA_FOLDER / f"pulse-{os.getpid()}"  # touched with every message
+        self._idle_since = time.time()
 
     def run(self) -> int:
         """Work until a signal: the first SIGTERM or SIGINT drains the worker, so that what it does is ended first."""
@@ -62,12 +65,13 @@ class Worker:
                 log.warning("the pool ended (%s), and is started anew", celery.wait())
                 self._draining.wait(BEAT)
         self._say("gone")
+        self._pulse.unlink(missing_ok=True)
         return 0
 
     def _start(self) -> "subprocess.Popen[bytes]":
         folder = Path(__file__).parent.parent
         path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-        self._idle_since = time.monotonic()
+        self._idle_since = time.time()
         return subprocess.Popen(  # noqa: S603
             [
                 *(
@@ -85,7 +89,13 @@ class Worker:
                 *("--without-gossip", "--without-mingle", "--without-heartbeat", "--optimization", "fair"),
             ],
             cwd=folder,
-            env=os.environ | {"WORKER_NAME": self.name, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"},
+            env=os.environ
+            | {
+                "WORKER_NAME": self.name,
+                "WORKER_PULSE": str(self._pulse),
+                "PYTHONPATH": path,
+                "PYTHONWARNINGS": "ignore",
+            },
             start_new_session=True,
             preexec_fn=end_with_parent,
         )
@@ -105,7 +115,9 @@ class Worker:
 
     def _is_stalled(self) -> bool:
         """Whether work waits that this idle worker should have got: its broker or its pool is stuck."""
-        if time.monotonic() - self._idle_since < STALLED or overloaded():
+        with contextlib.suppress(FileNotFoundError):
+            self._idle_since = max(self._idle_since, self._pulse.stat().st_mtime)
+        if time.time() - self._idle_since < STALLED or overloaded():
             return False
         try:
             with connection.cursor() as cursor:
@@ -122,7 +134,7 @@ class Worker:
                 cursor.execute("SELECT id FROM processing_job WHERE state = 'running' AND worker = %s", (self.name,))
                 doing = [job for (job,) in cursor.fetchall()]
                 if doing:
-                    self._idle_since = time.monotonic()
+                    self._idle_since = time.time()
                 values = {
                     "name": self.name,
                     "queues": self._queues,

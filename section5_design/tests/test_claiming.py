@@ -99,7 +99,7 @@ def test_a_late_twin_writes_nothing(job: int) -> None:
 def test_what_cannot_pass_is_quarantined_at_once(job: int) -> None:
     assert give_up(held_by(job), "no pixels", can_pass=False)
     assert one("SELECT state, reason FROM processing_job") == ("quarantined", "no pixels")
-    assert due() == []
+    assert due("small", 10) == []
 
 
 def test_what_can_pass_is_tried_again_later_and_then_quarantined(job: int) -> None:
@@ -133,9 +133,11 @@ def test_a_process_that_ends_without_a_word_four_times_is_quarantined(job: int) 
 
 
 def test_what_is_due_is_rung_for_and_then_left_alone_for_a_while(job: int) -> None:
-    assert due() == []  # rung for when it came
-    assert due(quiet=0) == [(job, "small")]
-    assert due() == []
+    assert due("small", 10) == []  # rung for when it came
+    assert due("large", 10, quiet=0) == []
+    assert due("small", 0, quiet=0) == []
+    assert due("small", 10, quiet=0) == [job]
+    assert due("small", 10) == []
 
 
 @pytest.mark.parametrize("statement", ["UPDATE processing_event SET detail = ''", "DELETE FROM processing_event"])
