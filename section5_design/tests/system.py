@@ -40,15 +40,20 @@ class Answer(NamedTuple):
 @contextlib.contextmanager
 def database(name: str) -> Iterator[str]:
     """An empty database of this name beside that of DATABASE_URL, and its URL."""
-    connection = psycopg2.connect(os.environ["DATABASE_URL"])
-    connection.autocommit = True
-    with contextlib.closing(connection), connection.cursor() as cursor:
-        cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
-        cursor.execute(f'CREATE DATABASE "{name}"')
-        try:
-            yield urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
-        finally:
-            cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    administer(f'DROP DATABASE IF EXISTS "{name}"')
+    administer(f'CREATE DATABASE "{name}"')
+    try:
+        yield urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
+    finally:
+        administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def administer(statement: str) -> None:
+    """A statement outside of a transaction, over a connection of its own: the server may be killed in between."""
+    with contextlib.closing(psycopg2.connect(os.environ["DATABASE_URL"])) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
 
 
 def free_port() -> int:
