@@ -51,6 +51,7 @@ class Worker:
         """Work until a signal: the first SIGTERM or SIGINT drains the worker, so that what it does is ended first."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._draining.set())
+        self._say("working")
         while not self._draining.is_set():
             celery = self._start()
             while celery.poll() is None and not self._draining.is_set():

@@ -5,7 +5,7 @@ import io
 
 from PIL import Image
 
-from system import System, instance
+from system import System, instance, until
 
 
 def stored(system: System, name: str = "CT_small.dcm") -> tuple[str, int]:
@@ -77,6 +77,7 @@ def test_a_page_that_is_none_is_400(system: System) -> None:
 
 
 def test_workers_say_how_they_are(system: System) -> None:
+    until(lambda: system.ask("GET", "/api/workers/").json()["results"])
     (worker,) = [one for one in system.ask("GET", "/api/workers/").json()["results"] if one["state"] != "gone"]
     assert worker["queues"] == "small,large"
     assert 0 <= worker["memory_percent"] <= 100
