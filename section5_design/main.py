@@ -36,25 +36,20 @@ def prepare() -> None:
 
 def web(arguments: argparse.Namespace) -> int:
     """Serve HTTP: STOW-RS and what is read back."""
+    if not free(arguments.host, arguments.port):
+        return in_use(arguments)
     program = Path(sys.executable).with_name("granian")
     command = [str(program), "--interface", "wsgi", "--host", arguments.host, "--port", str(arguments.port)]
-    command += [
-        "--workers",
-        "1",
-        "--blocking-threads",
-        "8",
-        "--no-ws",
-        "--log-level",
-        "error",
-        "--workers-kill-timeout",
-        "10",
-    ]
+    command += ["--workers", str(arguments.processes), "--blocking-threads", "8", "--no-ws", "--log-level", "error"]
+    command += ["--workers-kill-timeout", "10"]
     os.chdir(HERE)
     os.execv(program, [*command, "config.wsgi:application"])  # noqa: S606
 
 
 def receiver(arguments: argparse.Namespace) -> int:
     """Receive DICOM."""
+    if not free(arguments.host, arguments.port):
+        return in_use(arguments)
     import django
 
     django.setup()
@@ -107,7 +102,7 @@ def everything(arguments: argparse.Namespace) -> int:
     from supervisor import Supervisor
     from tour import send_and_show
 
-    http, dicom = (port if free(port) else any_port() for port in (HTTP_PORT, DICOM_PORT))
+    http, dicom = (port if free("127.0.0.1", port) else any_port() for port in (HTTP_PORT, DICOM_PORT))
     this = [sys.executable, str(HERE / "main.py")]
     parts = {
         "web": [*this, "web", "--port", str(http)],
@@ -131,13 +126,20 @@ def everything(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def free(port: int) -> bool:
+def free(host: str, port: int) -> bool:
     """Whether a port can be listened on."""
-    with contextlib.suppress(OSError), socket.socket() as probe:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with contextlib.suppress(OSError), socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind(("127.0.0.1", port))
+        probe.bind((host, port))
         return True
     return False
+
+
+def in_use(arguments: argparse.Namespace) -> int:
+    """Say that a part cannot listen."""
+    log.error("%s:%d is in use or cannot be listened on; name another with --port", arguments.host, arguments.port)
+    return FAILED
 
 
 def any_port() -> int:
@@ -161,16 +163,13 @@ def parser() -> argparse.ArgumentParser:
     for run, port in ((web, HTTP_PORT), (receiver, DICOM_PORT)):
         command = commands.add_parser(run.__name__, help=str(run.__doc__))
         command.add_argument("--host", default="127.0.0.1", help="the address to listen on; loopback unless named")
-        command.add_argument("--port", type=int, default=port, help=f"{port} unless named")
+        command.add_argument("--port", type=_port, default=port, help=f"{port} unless named")
         command.set_defaults(run=run)
-        if run is receiver:
-            command.add_argument(
-                "--processes", type=int, default=2, metavar="N", help="that share the port; 2 unless named"
-            )
+        command.add_argument("--processes", type=_count, default=2, metavar="N", help="that share it; 2 unless named")
     command = commands.add_parser("worker", help=str(worker.__doc__))
-    command.add_argument("--queues", default="small,large", help="small, large or both, which it is unless named")
+    command.add_argument("--queues", type=_queues, default="small,large", help="small, large or both, which it is unless named")
     command.add_argument(
-        "--processes", type=int, default=os.cpu_count() or 1, metavar="N", help="one a core unless named"
+        "--processes", type=_count, default=min(os.cpu_count() or 1, 64), metavar="N", help="one a core unless named"
     )
     command.set_defaults(run=worker)
     commands.add_parser("sweeper", help=str(sweeper.__doc__)).set_defaults(run=sweeper)
@@ -178,6 +177,24 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("folder", help="every file below it")
     command.set_defaults(run=ingest)
     return top
+
+
+def _port(word: str) -> int:
+    if not (word.isascii() and word.isdecimal() and 1 <= int(word) < 65536):
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 65535")
+    return int(word)
+
+
+def _count(word: str) -> int:
+    if not (word.isascii() and word.isdecimal() and 1 <= int(word) <= 64):
+        raise argparse.ArgumentTypeError("must be a whole number from 1 to 64")
+    return int(word)
+
+
+def _queues(words: str) -> str:
+    if not set(words.split(",")) <= {"small", "large"}:
+        raise argparse.ArgumentTypeError("must be small, large or small,large")
+    return words
 
 
 def main(argv: Sequence[str] | None = None) -> int:

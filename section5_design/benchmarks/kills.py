@@ -169,7 +169,7 @@ def ledger(system: System, senders: list[Sender], done: Counter[str]) -> int:
     )
     whole = set()
     for uid, sha, _, _ in rows:
-        path = system.folder / "store" / "objects" / sha[:2] / sha[2:4] / sha
+        path = system.folder / "store" / "objects" / sha[:2] / sha
         as_sent = sent.get(uid) in ("", sha)
         if as_sent and path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha:
             whole.add(uid)

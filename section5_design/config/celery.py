@@ -9,11 +9,15 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from celery import Celery
+from celery.signals import worker_init
 from django.conf import settings
 from kombu import Exchange, Queue
 
 QUEUES = ("small", "large")
 ON_FILES = settings.BROKER_URL.startswith("filesystem:")
+
+# Where a message goes that no worker could take; nobody needs it, but somebody may want to see that there are some.
+DEAD = Queue("dead", durable=True, queue_arguments={"x-queue-type": "quorum", "x-max-length": 1000})
 
 app = Celery("section5", broker=settings.BROKER_URL)
 
@@ -48,6 +52,7 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry_on_startup=True,
+    broker_heartbeat=10,  # seconds; a line that is cut is noticed after two
     broker_connection_max_retries=5,  # then the worker ends itself, and is started anew
     broker_transport_options={
         "data_folder_in": str(folder),
@@ -61,3 +66,11 @@ app.conf.update(
 )
 if not ON_FILES:
     app.conf.worker_detect_quorum_queues = True
+
+
+@worker_init.connect
+def declare_dead(**_: object) -> None:
+    """Where messages of the dead go must be there before the first of them."""
+    if not ON_FILES:
+        with app.connection_for_write() as connection:
+            DEAD.bind(connection.default_channel).declare()

@@ -6,14 +6,14 @@ one transaction (instance, job, log) -> success -> ring.
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection
 
 from archive.object_store import object_key, store
 from ingest.spool import Spooled
 from ingest.validation import Header, RefusedError, read_header
-from processing.bell import ring
-from processing.claiming import write_event
+from processing.bell import ring_soon
 
 log = logging.getLogger("section5.ingest")
 
@@ -36,6 +36,7 @@ def accept(file: Spooled, source: str, study_uid: str | None = None) -> Accepted
     Raises:
         RefusedError: it is not DICOM as it should be; nothing is kept.
         OSError: it could not be made safe; nothing was acknowledged.
+        OperationalError, InterfaceError: the database does not answer.
 
     """
     sha256 = file.make_safe()
@@ -43,10 +44,13 @@ def accept(file: Spooled, source: str, study_uid: str | None = None) -> Accepted
     if study_uid and header.study_uid != study_uid:
         raise RefusedError("belongs to another study than the address says")
     store().put(file.path, object_key(sha256))
-    with transaction.atomic():
+    try:
         accepted, job = record(header, sha256, file.size, source)
-        if job is not None:
-            transaction.on_commit(lambda: ring(job, queue_of(header)))
+    except (OperationalError, InterfaceError):  # the server was started anew while this connection was idle
+        connection.close()
+        accepted, job = record(header, sha256, file.size, source)
+    if job is not None:
+        ring_soon(job, queue_of(header))
     return accepted
 
 
@@ -55,69 +59,70 @@ def queue_of(header: Header) -> str:
     return "large" if header.decoded_size > LARGE else "small"
 
 
+# Sent as one message, so that a C-STORE waits for the database once. The lock lets one content of a UID in at a time:
+# of two that come at once, the second statement's snapshot shows the first. No row: the series is new here.
+RECORD = """
+    SELECT pg_advisory_xact_lock(hashtextextended(%(uid)s, 5));
+    WITH known AS (
+        SELECT id, sha256 FROM archive_instance WHERE sop_instance_uid = %(uid)s
+    ), instance AS (
+        INSERT INTO archive_instance (sop_instance_uid, sha256, series_id, sop_class_uid, transfer_syntax_uid, size,
+            decoded_size, source, conflict)
+        SELECT %(uid)s, %(sha256)s, series.id, %(class)s, %(syntax)s, %(size)s, %(decoded)s, %(source)s,
+            EXISTS (SELECT FROM known)
+        FROM archive_series AS series JOIN archive_study AS study ON study.id = series.study_id
+        WHERE study.uid = %(study)s AND series.uid = %(series)s
+            AND NOT EXISTS (SELECT FROM known WHERE sha256 = %(sha256)s)
+        RETURNING id, conflict, CASE WHEN conflict THEN 'conflict' ELSE 'new' END AS outcome
+    ), flagged AS (
+        UPDATE archive_instance AS other SET conflict = true FROM instance
+        WHERE instance.conflict AND other.sop_instance_uid = %(uid)s
+    ), job AS (
+        INSERT INTO processing_job (instance_id, queue, state, attempts, fence, worker, reason, rung_at)
+        SELECT id, %(queue)s, 'queued', 0, 0, '', '', now() FROM instance RETURNING id
+    ), event AS (
+        INSERT INTO processing_event (kind, instance_id, actor, detail)
+        SELECT 'received', id, %(source)s, outcome FROM instance
+    )
+    SELECT instance.id, outcome, job.id FROM instance, job
+    UNION ALL SELECT id, 'again', NULL FROM known WHERE sha256 = %(sha256)s
+"""
+
+
 def record(header: Header, sha256: str, size: int, source: str) -> tuple[Accepted, int | None]:
     """Write the rows of an instance; its job's id, or None where the same content was here before."""
-    series_id = series_of(header)
+    values = {
+        "uid": header.sop_instance_uid,
+        "sha256": sha256,
+        "class": header.sop_class_uid,
+        "syntax": header.transfer_syntax_uid,
+        "size": size,
+        "decoded": header.decoded_size,
+        "source": source[:100],
+        "study": header.study_uid,
+        "series": header.series_uid,
+        "queue": queue_of(header),
+    }
     with connection.cursor() as cursor:
-        # One at a time for each UID: of two contents that come at once, the second sees the first.
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 5))", (header.sop_instance_uid,))
-        cursor.execute(
-            "INSERT INTO archive_instance (sop_instance_uid, sha256, series_id, sop_class_uid, transfer_syntax_uid,"
-            " size, decoded_size, source, conflict) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, EXISTS"
-            " (SELECT FROM archive_instance WHERE sop_instance_uid = %s AND sha256 <> %s))"
-            " ON CONFLICT DO NOTHING RETURNING id, conflict",
-            (
-                *(header.sop_instance_uid, sha256, series_id, header.sop_class_uid, header.transfer_syntax_uid, size),
-                *(header.decoded_size, source[:100], header.sop_instance_uid, sha256),
-            ),
-        )
+        cursor.execute(RECORD, values)
         row = cursor.fetchone()
         if row is None:
-            cursor.execute(
-                "SELECT id FROM archive_instance WHERE sop_instance_uid = %s AND sha256 = %s",
-                (header.sop_instance_uid, sha256),
-            )
-            return Accepted("again", cursor.fetchone()[0], header, sha256), None
-        instance_id, conflict = row
-        if conflict:
-            cursor.execute(
-                "UPDATE archive_instance SET conflict = true WHERE sop_instance_uid = %s", (header.sop_instance_uid,)
-            )
-        cursor.execute(
-            "INSERT INTO processing_job (instance_id, queue, state, attempts, fence, worker, reason, rung_at)"
-            " VALUES (%s, %s, 'queued', 0, 0, '', '', now()) RETURNING id",
-            (instance_id, queue_of(header)),
-        )
-        job = cursor.fetchone()[0]
-        outcome = "conflict" if conflict else "new"
-        write_event(cursor, "received", instance_id, source, outcome)
+            make_series(cursor, header)
+            cursor.execute(RECORD, values)
+            row = cursor.fetchone()
+    instance_id, outcome, job = row
     return Accepted(outcome, instance_id, header, sha256), job
 
 
-SERIES = (
-    "SELECT series.id FROM archive_series AS series JOIN archive_study AS study ON study.id = study_id"
-    " WHERE study.uid = %s AND series.uid = %s"
-)
-
-
-def series_of(header: Header) -> int:
-    """The id of an instance's series, made with its study where it is new."""
-    key = (header.study_uid, header.series_uid)
-    with connection.cursor() as cursor:
-        cursor.execute(SERIES, key)
-        row = cursor.fetchone()
-        if row is None:
-            cursor.execute(
-                "INSERT INTO archive_study (uid, patient_id, patient_name, study_date) VALUES (%s, %s, %s, %s)"
-                " ON CONFLICT (uid) DO NOTHING",
-                (header.study_uid, header.patient_id, header.patient_name, header.study_date),
-            )
-            cursor.execute(
-                "INSERT INTO archive_series (study_id, uid, modality)"
-                " SELECT id, %s, %s FROM archive_study WHERE uid = %s ON CONFLICT (study_id, uid) DO NOTHING",
-                (header.series_uid, header.modality, header.study_uid),
-            )
-            cursor.execute(SERIES, key)
-            row = cursor.fetchone()
-    id_: int = row[0]
-    return id_
+def make_series(cursor: Any, header: Header) -> None:
+    """The rows of a series and of its study, where they are missing."""
+    cursor.execute(
+        "INSERT INTO archive_study (uid, patient_id, patient_name, study_date) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (uid) DO NOTHING",
+        (header.study_uid, header.patient_id, header.patient_name, header.study_date),
+    )
+    cursor.execute(
+        "INSERT INTO archive_series (study_id, uid, modality)"
+        " SELECT id, %s, %s FROM archive_study WHERE uid = %s ON CONFLICT (study_id, uid) DO NOTHING",
+        (header.series_uid, header.modality, header.study_uid),
+    )

@@ -1,12 +1,14 @@
 """A file on its way in: under a name of chance, hashed while it is written, synced; gone if it is not taken."""
 
+import contextlib
+import errno
 import hashlib
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import IO
 
 from django.conf import settings
 
@@ -15,13 +17,26 @@ class StorageFullError(Exception):
     """There is no room; nothing was kept. HTTP says 507, DICOM A700."""
 
 
-class Spooled:
-    """A file in the spool folder."""
+@lru_cache(maxsize=1)
+def spool_folder() -> Path:
+    """The folder, made where it is missing."""
+    folder: Path = settings.SPOOL_FOLDER
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
 
-    def __init__(self, path: Path, file: IO[bytes]) -> None:
-        self.path = path
+
+class Spooled:
+    """A file in the spool folder, open for writing.
+
+    Raises:
+        OSError: it cannot be made, or written.
+
+    """
+
+    def __init__(self) -> None:
+        self.path = spool_folder() / uuid.uuid4().hex
         self.size = 0
-        self._file = file
+        self._file = self.path.open("xb")
         self._hash = hashlib.sha256()
 
     def write(self, part: bytes) -> None:
@@ -36,6 +51,12 @@ class Spooled:
         os.fsync(self._file.fileno())
         return self._hash.hexdigest()
 
+    def discard(self) -> None:
+        """Remove the file, unless it was moved away."""
+        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what is still in the buffer has no room, and is not wanted
+            self._file.close()
+
 
 @contextmanager
 def spooled() -> Iterator[Spooled]:
@@ -45,15 +66,25 @@ def spooled() -> Iterator[Spooled]:
         StorageFullError: there is no room.
 
     """
-    folder: Path = settings.SPOOL_FOLDER
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / uuid.uuid4().hex
+    with full_disk_said():
+        file = Spooled()
+        try:
+            yield file
+        finally:
+            file.discard()
+
+
+@contextmanager
+def full_disk_said() -> Iterator[None]:
+    """Say of a full disk that it is one.
+
+    Raises:
+        StorageFullError: there is no room.
+
+    """
     try:
-        with path.open("xb") as file:
-            yield Spooled(path, file)
+        yield
     except OSError as error:
-        if error.errno in (28, 122):  # ENOSPC, EDQUOT
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFullError("the disk is full") from None
         raise
-    finally:
-        path.unlink(missing_ok=True)

@@ -128,7 +128,8 @@ def check_bounds(dataset: FileDataset, size: int) -> None:
     """
     if not len(dataset):
         raise RefusedError("holds no elements")
-    last = dataset.get_item(max(dataset.keys()), keep_deferred=True)
+    *_, end = dataset.keys()  # in the file's order
+    last = dataset.get_item(end, keep_deferred=True)
     length = getattr(last, "length", None)
     place = getattr(last, "value_tell", None)
     deflated = getattr(dataset, "buffer", None) is not None and "1.2.840.10008.1.2.1.99" in str(

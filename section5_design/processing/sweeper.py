@@ -3,13 +3,14 @@
 import logging
 import threading
 import time
+from itertools import islice
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from archive.object_store import store
 from config.celery import QUEUES
-from processing.bell import ring, room
+from processing.bell import BATCH, ring_each, room
 from processing.claiming import due, recover_lost
 from processing.partitions import make_partitions
 
@@ -28,9 +29,9 @@ def sweep() -> int:
         log.warning("%d jobs were taken back: their processes ended without a word", lost)
     rung = 0
     for queue in QUEUES:
-        for job_id in due(queue, room(queue)):
-            ring(job_id, queue)
-            rung += 1
+        jobs = due(queue, room(queue) * BATCH[queue])
+        ring_each([(job, queue) for job in jobs])
+        rung += len(jobs)
     return rung
 
 
@@ -43,20 +44,21 @@ def sweep_up(older_than: float = LEFT_BEHIND) -> int:
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
                 removed += 1
-    for key, written in store().names("objects"):
-        if written < before and not is_referenced(key.rpartition("/")[2]):
-            store().delete(key)
+    old = (key for key, written in store().names("objects") if written < before)
+    while keys := {key.rpartition("/")[2]: key for key in islice(old, 1000)}:
+        for sha256 in set(keys) - referenced(list(keys)):
+            store().delete(keys[sha256])
             removed += 1
     if removed:
         log.info("%d files that nobody acknowledged were removed", removed)
     return removed
 
 
-def is_referenced(sha256: str) -> bool:
-    """Whether an instance has this content."""
+def referenced(hashes: list[str]) -> set[str]:
+    """Those that are the content of an instance."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM archive_instance WHERE sha256 = %s)", (sha256,))
-        return bool(cursor.fetchone()[0])
+        cursor.execute("SELECT sha256 FROM archive_instance WHERE sha256 = ANY(%s)", (hashes,))
+        return {sha256 for (sha256,) in cursor.fetchall()}
 
 
 def run(stop: threading.Event) -> None:

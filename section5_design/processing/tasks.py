@@ -5,6 +5,7 @@ import os
 import resource
 import socket
 import tempfile
+import time
 from pathlib import Path
 
 from celery.signals import worker_process_init
@@ -15,10 +16,13 @@ from django.utils.module_loading import import_string
 from archive.object_store import object_key, preview_key, store
 from config.celery import app
 from processing import analysis
+from processing.bell import ring
 from processing.claiming import Claim, claim, finish, give_up
 from processing.load import overloaded
 
 log = logging.getLogger("section5.processing")
+
+LONG = 1.0  # seconds
 
 
 @worker_process_init.connect
@@ -35,16 +39,24 @@ def worker_name() -> str:
 
 
 @app.task(name="process", ignore_result=True)
-def process(job_id: int) -> None:
-    """Look at a job, and work on it if it is due and this machine has room. Safe to be run at any time, twice too."""
+def process(jobs: list[int]) -> None:
+    """Look at jobs, and work on each that is due while this machine has room. Safe to be run at any time, twice too."""
     close_old_connections()
     if pulse := os.environ.get("WORKER_PULSE"):
         Path(pulse).touch()  # the worker sees that messages arrive, also those that lead to nothing
-    if overloaded():
-        return  # the job stays queued, and the sweeper rings again, here or elsewhere
-    held = claim(job_id, worker_name())
-    if held is None:
-        return
+    started = time.monotonic()
+    for place, job_id in enumerate(jobs):
+        if overloaded():
+            return  # the jobs stay queued, and the sweeper rings again, here or elsewhere
+        if time.monotonic() - started > LONG:
+            ring(jobs[place:], "small")  # so that each has the time that a task may have
+            return
+        if held := claim(job_id, worker_name()):
+            attempt(held)
+
+
+def attempt(held: Claim) -> None:
+    """Work, and say what failed."""
     try:
         work(held)
     except MemoryError:

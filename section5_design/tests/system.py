@@ -173,7 +173,7 @@ class System:
         )
         assert wrong == []
         for sha256, size in self.query("SELECT sha256, size FROM archive_instance"):
-            content = (self.folder / "store" / "objects" / sha256[:2] / sha256[2:4] / sha256).read_bytes()
+            content = (self.folder / "store" / "objects" / sha256[:2] / sha256).read_bytes()
             assert (hashlib.sha256(content).hexdigest(), len(content)) == (sha256, size)
 
 
@@ -213,9 +213,9 @@ def instance(name: str = "CT_small.dcm", **changes: Any) -> tuple[str, bytes]:
     return uid, target.getvalue()
 
 
-def needs(program: str, package: str) -> str:
+def needs(program: str, package: str, path: str | None = None) -> str:
     """Where a program is; without it the test is skipped on a person's machine, and fails where CI is set."""
-    if found := shutil.which(program):
+    if found := shutil.which(program, path=path):
         return found
     missing = f"needs {program}: apt install {package}"
     if os.environ.get("CI"):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import kombu
 import psutil
 import pytest
 
@@ -185,33 +186,63 @@ def purge(system: System) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=SECTION, env=system.environment, check=True, capture_output=True)
 
 
-def test_an_upload_that_is_cut_off_leaves_nothing(faulty: System) -> None:
+def test_a_message_that_nobody_can_take_is_put_aside(faulty: System) -> None:
+    if "BROKER_URL" not in faulty.environment:
+        return  # files have no count of deliveries
+    faulty.kill("worker")
+    faulty.kill("sweeper")
+    purge(faulty)
+    (uid,) = send(faulty)
+    with kombu.Connection(faulty.environment["BROKER_URL"]) as connection:
+        channel = connection.default_channel
+
+        def waiting(queue: str) -> int:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+
+        before = waiting("dead")
+        until(lambda: waiting("small") == 1)
+        for _ in range(6):
+            until(lambda: reject(channel))
+        until(lambda: waiting("dead") == before + 1)
+    faulty.start("worker")
+    faulty.start("sweeper")
+    has_results(faulty, [uid])
+
+
+def reject(channel: Any) -> bool:
+    """Give a message back, as a worker that dies does."""
+    message = channel.basic_get("small")
+    if message:
+        channel.basic_reject(message.delivery_tag, requeue=True)
+    return message is not None
+
+
+@contextlib.contextmanager
+def half_an_upload(system: System) -> Iterator[tuple[str, http.client.HTTPConnection]]:
+    """An upload of which the first half has arrived: its UID, and the sender."""
     uid, content = instance()
-    before = set(faulty.spooled())  # what killed workers left, which the sweeper removes in an hour
-    client = http.client.HTTPConnection("127.0.0.1", faulty.http)
-    client.putrequest("POST", "/dicom-web/studies")
-    client.putheader("Content-Type", "application/dicom")
-    client.putheader("Content-Length", str(len(content)))
-    client.endheaders()
-    client.send(content[:20_000])
-    until(lambda: set(faulty.spooled()) - before)
-    client.close()
-    until(lambda: not set(faulty.spooled()) - before)
+    before = set(system.spooled())  # what killed parts left, which the sweeper removes in an hour
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", system.http)) as client:
+        client.putrequest("POST", "/dicom-web/studies")
+        client.putheader("Content-Type", "application/dicom")
+        client.putheader("Content-Length", str(len(content)))
+        client.endheaders()
+        client.send(content[:20_000])
+        until(lambda: set(system.spooled()) - before)
+        yield uid, client
+
+
+def test_an_upload_that_is_cut_off_leaves_nothing(faulty: System) -> None:
+    before = set(faulty.spooled())
+    with half_an_upload(faulty) as (uid, client):
+        client.close()
+        until(lambda: not set(faulty.spooled()) - before)
     assert faulty.state_of(uid) == ("", "")
 
 
 def test_an_entry_that_is_killed_in_the_middle_of_an_upload(faulty: System) -> None:
-    uid, content = instance()
-    before = set(faulty.spooled())  # what killed workers left, which the sweeper removes in an hour
-    client = http.client.HTTPConnection("127.0.0.1", faulty.http)
-    client.putrequest("POST", "/dicom-web/studies")
-    client.putheader("Content-Type", "application/dicom")
-    client.putheader("Content-Length", str(len(content)))
-    client.endheaders()
-    client.send(content[:20_000])
-    until(lambda: set(faulty.spooled()) - before)
-    faulty.kill("web")
-    client.close()
+    with half_an_upload(faulty) as (uid, _):
+        faulty.kill("web")
     faulty.start("web")
     until(lambda: listens(faulty.http))
     assert faulty.state_of(uid) == ("", "")
@@ -222,6 +253,27 @@ def test_an_entry_that_is_killed_in_the_middle_of_an_upload(faulty: System) -> N
     )
     assert int(done.stdout) >= 1
     assert not faulty.spooled()
+
+
+def test_what_is_quarantined_is_listed_and_a_person_requeues_it(faulty: System) -> None:
+    (poisoned,) = send(faulty, PatientID="memory")
+    faulty.wait_for(poisoned, "quarantined")
+
+    def job(*words: str) -> str:
+        command = [sys.executable, str(SECTION / "manage.py"), "job", *words]
+        done = subprocess.run(command, env=faulty.environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    line = next(line for line in job("list").splitlines() if poisoned in line)
+    assert "needs more memory" in line
+    assert job("requeue", line.split("\t")[0]) == "1 of 1 requeued\n"
+    until(lambda: faulty.state_of(poisoned)[0] == "quarantined")
+    kinds = faulty.query(
+        "SELECT kind FROM processing_event AS e JOIN archive_instance AS i ON i.id = e.instance_id"
+        " WHERE sop_instance_uid = %s ORDER BY e.id",
+        poisoned,
+    )
+    assert [kind for (kind,) in kinds] == ["received", "quarantined", "requeued", "quarantined"]
 
 
 def test_a_receiver_that_is_killed_in_the_middle_of_an_association(faulty: System, tmp_path: Path) -> None:

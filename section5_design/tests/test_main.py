@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,12 @@ def test_the_tour_ends_with_every_result(tmp_path: Path) -> None:
     assert f"{found[1]} results, 0 quarantined" in done.stdout
 
 
-@pytest.mark.parametrize("words", [["--nonsense"], ["fly"], ["ingest"], ["receiver", "--port", "x"]])
+@pytest.mark.parametrize("words",
+    [
+        *(["--nonsense"], ["fly"], ["ingest"], ["receiver", "--port", "x"], ["web", "--port", "65536"]),
+        *(["receiver", "--processes", "0"], ["worker", "--queues", "middle"]),
+    ],
+)
 def test_wrong_usage_is_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main.main(words)
@@ -38,6 +44,16 @@ def test_a_folder_that_is_none_is_one_line() -> None:
     command = [sys.executable, str(SECTION / "main.py"), "ingest", "/nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "ERROR: /nowhere: is no folder; check the path\n")
+
+
+@pytest.mark.parametrize("part", ["web", "receiver"])
+def test_a_port_that_is_taken_is_one_line(part: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, str(SECTION / "main.py"), part, "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    message = f"ERROR: 127.0.0.1:{port} is in use or cannot be listened on; name another with --port\n"
+    assert (done.returncode, done.stderr) == (1, message)
 
 
 def test_every_command_and_option_is_in_the_readme() -> None:

