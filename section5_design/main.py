@@ -43,7 +43,7 @@ def web(arguments: argparse.Namespace) -> int:
     command += ["--workers", str(arguments.processes), "--blocking-threads", "8", "--no-ws", "--log-level", "error"]
     command += ["--workers-kill-timeout", "10"]
     os.chdir(HERE)
-    os.execv(program, [*command, "config.wsgi:application"])  # noqa: S606
+    return os.execv(program, [*command, "config.wsgi:application"])  # noqa: S606
 
 
 def receiver(arguments: argparse.Namespace) -> int:
@@ -167,7 +167,9 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         command.add_argument("--processes", type=_count, default=2, metavar="N", help="that share it; 2 unless named")
     command = commands.add_parser("worker", help=str(worker.__doc__))
-    command.add_argument("--queues", type=_queues, default="small,large", help="small, large or both, which it is unless named")
+    command.add_argument(
+        "--queues", type=_queues, default="small,large", help="small, large, or both with a comma between"
+    )
     command.add_argument(
         "--processes", type=_count, default=min(os.cpu_count() or 1, 64), metavar="N", help="one a core unless named"
     )

@@ -15,7 +15,15 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 from pydicom.config import IGNORE
 from pydicom.config import settings as pydicom_settings
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, dimse_messages, evt, transport
+from pynetdicom import (
+    AE,
+    ALL_TRANSFER_SYNTAXES,
+    AllStoragePresentationContexts,
+    _config,
+    dimse_messages,
+    evt,
+    transport,
+)
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
@@ -43,7 +51,7 @@ class Server(ThreadedAssociationServer):
 
 
 class Connection(transport.AssociationSocket):
-    """Reads what there is at once, where pynetdicom's own reads 4 kB at a time: that halves the rate of large images."""
+    """Reads what there is at once, where pynetdicom's own reads 4 kB at a time, which halves the rate."""
 
     def recv(self, nr_bytes: int) -> bytearray:
         """As many bytes, or fewer where the connection ends.
@@ -114,7 +122,7 @@ def store(event: evt.Event) -> int:
     source = f"dicom:{event.assoc.requestor.ae_title.strip()}"
     try:
         with full_disk_said():
-            accepted = accept(event.request._dataset_file.whole(), source)  # noqa: SLF001  # the event has its path only
+            accepted = accept(event.request._dataset_file.whole(), source)  # the event has its path only
     except RefusedError as error:
         log.info("from %s: %s", source, error)
         return CANNOT_UNDERSTAND

@@ -28,7 +28,8 @@ def test_the_tour_ends_with_every_result(tmp_path: Path) -> None:
     assert f"{found[1]} results, 0 quarantined" in done.stdout
 
 
-@pytest.mark.parametrize("words",
+@pytest.mark.parametrize(
+    "words",
     [
         *(["--nonsense"], ["fly"], ["ingest"], ["receiver", "--port", "x"], ["web", "--port", "65536"]),
         *(["receiver", "--processes", "0"], ["worker", "--queues", "middle"]),

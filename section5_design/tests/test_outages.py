@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import psutil
 import pytest
@@ -144,7 +144,10 @@ def namespace() -> Iterator[tuple[list[str], str, Callable[[str], None]]]:
         run("link", "add", line, "type", "veth", "peer", "name", "eth0", "netns", name)
         run("addr", "add", f"{here}/30", "dev", line)
         run("link", "set", line, "up")
-        for words in (["addr", "add", f"{there}/30", "dev", "eth0"], *(["link", "set", d, "up"] for d in ("eth0", "lo"))):
+        for words in (
+            ["addr", "add", f"{there}/30", "dev", "eth0"],
+            *(["link", "set", d, "up"] for d in ("eth0", "lo")),
+        ):
             run("-n", name, *words)
         yield [*ip, "netns", "exec", name], here, lambda state: run("link", "set", line, state)
     finally:
@@ -152,13 +155,13 @@ def namespace() -> Iterator[tuple[list[str], str, Callable[[str], None]]]:
 
 
 @contextlib.contextmanager
-def relay(address: str, port: int) -> Iterator[None]:
-    """What listens on loopback can be reached at another address too."""
-    socat = needs("socat", "socat")
-    command = [socat, f"TCP-LISTEN:{port},bind={address},fork,reuseaddr", f"TCP:127.0.0.1:{port}"]
+def relay(address: str, target: str) -> Iterator[str]:
+    """What listens on loopback or on a socket can be reached at another address too: there, and its port."""
+    socat, port = needs("socat", "socat"), free_port()
+    command = [socat, f"TCP-LISTEN:{port},bind={address},fork,reuseaddr", target]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
-            yield
+            yield f"{address}:{port}"
         finally:
             process.terminate()
 
@@ -172,12 +175,13 @@ def test_a_worker_that_is_cut_off_writes_nothing_and_works_again_when_it_is_back
         postgresql(folder) as server,
         System(folder / "system", server.url, BROKER_URL=broker, **settings) as system,
         namespace() as (inside, address, line),
-        relay(address, urlsplit(broker).port or 0),
-        relay(address, urlsplit(server.url).port or 0),
+        relay(address, f"TCP:127.0.0.1:{urlsplit(broker).port}") as far_broker,
+        relay(address, f"UNIX-CONNECT:{unquote(urlsplit(server.url).hostname or '')}/.s.PGSQL.5432") as far_database,
     ):
         system.kill("worker")
-        far = {"DATABASE_URL": server.url, "BROKER_URL": broker}
-        far = {name: url.replace("127.0.0.1", address) for name, url in far.items()}
+        user = urlsplit(server.url).netloc.rpartition("@")[0]
+        far = {"DATABASE_URL": f"postgresql://{user}@{far_database}/postgres"}
+        far["BROKER_URL"] = f"amqp://guest:guest@{far_broker}//"
         command = [*inside, sys.executable, str(SECTION / "main.py"), "worker", "--processes", "1"]
         with subprocess.Popen(command, env=system.environment | far, stdout=system.log, stderr=system.log) as cut_off:
             try:
