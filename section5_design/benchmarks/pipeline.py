@@ -1,0 +1,173 @@
+"""From the first byte to the last result: `python section5_design/benchmarks/pipeline.py`. Takes some ten minutes.
+
+Throughput beside a bare loop of pydicom and numpy over the same files on as many processes; one worker and two; the
+time from receipt to result where nothing else is to be done; receiving with 1,000 and with 50,000 instances stored.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+SECTION = Path(__file__).parent.parent
+sys.path[:0] = [str(SECTION), str(SECTION / "benchmarks"), str(SECTION / "tests")]
+os.environ["TCP_NODELAY"] = "1"
+
+import numpy as np  # noqa: E402
+import psutil  # noqa: E402
+import pydicom  # noqa: E402
+
+from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from run import files, over_dicom  # noqa: E402
+from system import System, database, instance, until  # noqa: E402
+
+ROUNDS = 5
+COUNT = 200
+MANY = 50_000
+
+
+def bare(path: str) -> tuple[float, float]:
+    """What the bare loop does with a file: the average before and after normalisation."""
+    values = pydicom.dcmread(path).pixel_array
+    return float(values.mean()), float((values / (values.max() or 1)).mean())
+
+
+def same(path: str) -> int:
+    """Our own analysis, with its histogram and its picture, and nothing around it."""
+    from processing.analysis import analyse
+
+    with Path(path).open("rb") as file:
+        return len(analyse(file)[1])
+
+
+def bare_loop(what: Callable[[str], object], paths: list[str], processes: int) -> float:
+    """Files a second of a bare loop, its processes started before."""
+    with ProcessPoolExecutor(processes) as pool:
+        list(pool.map(what, paths[: 4 * processes]))
+        start = time.perf_counter()
+        list(pool.map(what, paths, chunksize=8))
+        return len(paths) / (time.perf_counter() - start)
+
+
+def throughput(system: System, folder: Path) -> None:
+    """First byte to last result, beside the bare loop."""
+    cores = psutil.cpu_count() or 1
+    ours, theirs, analysis = [], [], []
+    for number in range(ROUNDS):
+        paths = files(folder / f"through-{number}", "0.5 MB", COUNT)
+        theirs.append(bare_loop(bare, paths, cores))
+        analysis.append(bare_loop(same, paths, cores))
+        before = results(system)
+        start = time.perf_counter()
+        over_dicom("SECTION5", system.dicom, paths, 2)
+        until(lambda before=before: results(system) == before + COUNT)  # type: ignore[misc]
+        ours.append(COUNT / (time.perf_counter() - start))
+    a, b, c = (statistics.median(rates) for rates in (ours, theirs, analysis))
+    print(f"0.5 MB, first byte to last result: {a:.0f} a second", flush=True)
+    print(f"  a bare loop of the averages alone: {b:.0f}, {a / b:.2f} of it", flush=True)
+    print(f"  a bare loop of the whole analysis: {c:.0f}, {a / c:.2f} of it", flush=True)
+
+
+def results(system: System) -> int:
+    return int(system.query("SELECT count(*) FROM processing_result")[0][0])
+
+
+def latency(system: System) -> None:
+    """Receipt to result, one at a time."""
+    seconds = []
+    for _ in range(50):
+        uid, content = instance()
+        system.post(content)
+        system.wait_for(uid)
+        found = system.query(
+            "SELECT extract(epoch FROM r.at - i.received_at) FROM processing_result AS r"
+            " JOIN archive_instance AS i ON i.id = r.instance_id WHERE sop_instance_uid = %s",
+            uid,
+        )
+        seconds.append(float(found[0][0]))
+    print(f"Receipt to result without load: median {statistics.median(seconds):.3f} s of 50", flush=True)
+
+
+def workers(system: System, folder: Path) -> None:
+    """Jobs a second of one worker with one process, and of two."""
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for number in range(ROUNDS):
+        for count in rates:
+            over_dicom("SECTION5", system.dicom, files(folder / f"workers-{number}-{count}", "0.5 MB", COUNT), 2)
+            before = results(system)
+            command = [sys.executable, str(SECTION / "main.py"), "worker", "--processes", "1"]
+            running = [
+                subprocess.Popen(command, env=system.environment, stdout=system.log, stderr=system.log)
+                for _ in range(count)
+            ]
+            until(lambda before=before: results(system) == before + COUNT)  # type: ignore[misc]
+            ((seconds,),) = system.query(
+                "SELECT extract(epoch FROM max(at) - min(at)) FROM (SELECT at FROM processing_result"
+                " ORDER BY at DESC LIMIT %s) AS last",
+                COUNT - 20 * count,  # when all of them are at work
+            )
+            rates[count].append((COUNT - 20 * count - 1) / float(seconds))
+            for worker in running:
+                worker.terminate()
+            for worker in running:
+                worker.wait()
+    one, two = statistics.median(rates[1]), statistics.median(rates[2])
+    print(f"One worker {one:.0f} jobs a second, two {two:.0f}: {two / one:.2f} times", flush=True)
+
+
+def stored(system: System, folder: Path) -> None:
+    """Receiving with few and with many instances stored, and their results."""
+    rates = []
+    for many in (1_000, MANY):
+        fill(system, many)
+        rounds = [files(folder / f"stored-{many}-{number}", "39 kB", COUNT) for number in range(ROUNDS)]
+        rates.append(statistics.median(COUNT / over_dicom("SECTION5", system.dicom, paths, 2) for paths in rounds))
+    few, much = rates
+    print(f"Receiving with 1,000 stored {few:.0f} a second, with {MANY:,} {much:.0f}: {much / few:.2f}", flush=True)
+
+
+def fill(system: System, many: int) -> None:
+    """As many instances."""
+    code = (
+        "import sys, django; django.setup()\n"
+        "from ingest.accept import accept; from ingest.spool import spooled\n"
+        "from system import instance\n"
+        "for _ in range(int(sys.argv[1])):\n"
+        "    with spooled() as file:\n"
+        "        file.write(instance()[1]); accept(file, 'fill')\n"
+    )
+    ((there,),) = system.query("SELECT count(*) FROM archive_instance")
+    path = os.pathsep.join((str(SECTION), str(SECTION / "tests")))
+    environment = system.environment | {"PYTHONPATH": path, "DJANGO_SETTINGS_MODULE": "config.settings"}
+    half = max(0, many - int(there)) // 2
+    running = [subprocess.Popen([sys.executable, "-c", code, str(half)], env=environment) for _ in range(2)]
+    if any(process.wait() for process in running):
+        sys.exit("filling failed")
+
+
+def main() -> None:
+    print(
+        f"Python {platform.python_version()}, numpy {np.__version__}, {psutil.cpu_count()} cores; medians of {ROUNDS}"
+    )
+    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data") as postgres:
+        Path(name).chmod(0o755)
+        folder = Path(name)
+        os.environ["DATABASE_URL"] = postgres.url
+        (folder / "system").mkdir()
+        with database("pipeline") as url, System(folder / "system", url, MAX_CPU="10000") as system:
+            latency(system)
+            throughput(system, folder)
+            system.kill("worker")
+            workers(system, folder)
+            system.kill("sweeper")
+            stored(system, folder)
+
+
+if __name__ == "__main__":
+    main()
