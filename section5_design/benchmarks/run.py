@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 SECTION = Path(__file__).parent.parent
 sys.path[:0] = [str(SECTION), str(SECTION / "tests")]
@@ -40,7 +41,7 @@ def files(folder: Path, kind: str, count: int) -> list[str]:
     folder.mkdir(parents=True)
     times = 1 if kind == "39 kB" else 4
     source = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False))).pixel_array
-    changes = {"Rows": 128 * times, "Columns": 128 * times}
+    changes: dict[str, Any] = {"Rows": 128 * times, "Columns": 128 * times}
     changes["PixelData"] = np.kron(source, np.ones((times, times), source.dtype)).tobytes()
     made = []
     for number in range(count):
@@ -116,7 +117,7 @@ def storescp(folder: Path) -> Iterator[tuple[int, int]]:
 
 def megabytes(pid: int) -> float:
     """Memory of the processes of a receiver, what they share counted once."""
-    return sum(one.memory_full_info().pss for one in family(pid)) / 2**20
+    return float(sum(one.memory_full_info().pss for one in family(pid))) / 2**20
 
 
 def main() -> None:
@@ -157,9 +158,8 @@ def main() -> None:
                     },
                 )
             own = ours.parts["receiver"].pid
-            print(
-                f"\nMemory afterwards: section 5's receiver {megabytes(own):.0f} MB, Orthanc {megabytes(orthanc_pid):.0f} MB"
-            )
+            told = f"section 5's receiver {megabytes(own):.0f} MB, Orthanc {megabytes(orthanc_pid):.0f} MB"
+            print(f"\nMemory afterwards: {told}")
 
 
 def compare(title: str, make: Callable[[str], list[str]], peers: dict[str, Callable[[list[str]], float]]) -> None:
