@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -114,16 +115,33 @@ def everything(arguments: argparse.Namespace) -> int:
         status = send_and_show(http, dicom, supervisor)
         if arguments.once or status:
             return status
+        account = first_account()
         print(
             f"\nSend more:  storescu localhost {dicom} FILE ...        (AE title SECTION5)\n"
             f"            curl -H 'Content-Type: application/dicom' --data-binary @FILE"
             f" http://127.0.0.1:{http}/dicom-web/studies\n"
-            f"Read back:  http://127.0.0.1:{http}/api/studies/  /api/instances/  /api/results/  /api/workers/\n"
+            f"Portal:     http://127.0.0.1:{http}/   {account}\n"
+            f"Read back:  http://127.0.0.1:{http}/api/studies/  /api/instances/  /api/results/  /api/workers/"
+            "   (by a session, or a token of manage.py sender create NAME)\n"
             "\nCtrl-C stops every part.",
             flush=True,
         )
         supervisor.wait()
     return OK
+
+
+def first_account() -> str:
+    """Make an administrator where there is no account yet, and say its password, once."""
+    from django.contrib.auth import get_user_model
+    from django.contrib.auth.models import Group
+
+    accounts = get_user_model().objects
+    if accounts.exists():
+        return "(manage.py changepassword NAME sets a password anew)"
+    password = secrets.token_urlsafe(9)
+    admin = accounts.create_superuser("admin", password=password)
+    admin.groups.add(Group.objects.get(name="administrators"))
+    return f"log in as admin with {password}   (shown once)"
 
 
 def free(host: str, port: int) -> bool:

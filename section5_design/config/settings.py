@@ -16,6 +16,7 @@ ALLOWED_HOSTS   names that clients call this server by; this machine alone unles
 """
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import dj_database_url
@@ -34,6 +35,7 @@ def number(name: str, default: int) -> int:
 
 DATA_FOLDER = Path(os.environ.get("DATA_FOLDER") or BASE_DIR / "data").resolve()
 SPOOL_FOLDER = DATA_FOLDER / "spool"
+ARRIVING_FOLDER = DATA_FOLDER / "arriving"  # uploads that may be resumed
 STORAGE_URL = os.environ.get("STORAGE_URL") or f"file://{DATA_FOLDER / 'store'}"
 BROKER_URL = os.environ.get("BROKER_URL") or "filesystem://"
 
@@ -51,6 +53,7 @@ if LEASE_SECONDS <= TASK_SECONDS:
 
 DEBUG = False
 ALLOWED_HOSTS = [name.strip() for name in (os.environ.get("ALLOWED_HOSTS") or "localhost,127.0.0.1,[::1]").split(",")]
+FOR_OTHERS = bool(os.environ.get("ALLOWED_HOSTS"))  # a server, which trusts nobody it does not know
 SECRET_KEY = os.environ.get("SECRET_KEY") or ("" if os.environ.get("ALLOWED_HOSTS") else "for this machine alone")
 
 DATABASES = {
@@ -65,8 +68,54 @@ LINE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "
 LINE["tcp_user_timeout"] = 20_000  # milliseconds
 DATABASES["default"]["OPTIONS"] = {**LINE, **DATABASES["default"].get("OPTIONS", {})}
 
-INSTALLED_APPS = ["archive", "ingest", "processing"]
-MIDDLEWARE: list[str] = []
+INSTALLED_APPS = [
+    *("django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
+    *("django.contrib.messages", "django.contrib.staticfiles", "axes"),
+    *("archive", "ingest", "processing", "portal"),
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "portal.security.ContentSecurityPolicy",
+    "axes.middleware.AxesMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # assets come out of the packages as they are; nothing is collected
+LANGUAGES = [("en", "English"), ("es", "Español")]
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "studies"
+LOGOUT_REDIRECT_URL = "login"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AXES_FAILURE_LIMIT = 5  # wrong passwords of a name from an address, and then a pause
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "portal/locked.html"
+AXES_VERBOSE = False
+SESSION_COOKIE_AGE = 8 * 3600  # seconds: a shift
+# Named hosts are a server for others, which stands behind TLS; cookies then never travel without it.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FOR_OTHERS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FOR_OTHERS else None
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 USE_TZ = True
@@ -78,5 +127,10 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"log": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["log"], "level": "WARNING"},
-    "loggers": {"section5": {"level": "INFO"}, "kombu": {"level": "ERROR"}, "celery": {"level": "ERROR"}},
+    "loggers": {
+        "section5": {"level": "INFO"},
+        "kombu": {"level": "ERROR"},
+        "celery": {"level": "ERROR"},
+        "axes": {"level": "ERROR"},
+    },
 }

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from django.conf import settings
 from django.http import HttpRequest
 
 from archive.models import Sender
@@ -17,7 +18,7 @@ def digest(token: str) -> str:
 
 
 def sender_of(request: HttpRequest) -> str:
-    """The name of who sends; as long as no token was made, anybody on this machine's network by address.
+    """The name of who sends; on a machine that serves itself alone, until a token is made, anybody by address.
 
     Raises:
         UnknownSenderError: the token is not known, or missing.
@@ -29,6 +30,6 @@ def sender_of(request: HttpRequest) -> str:
         if found is None:
             raise UnknownSenderError
         return f"http:{found.name}"
-    if Sender.objects.exists():
+    if settings.FOR_OTHERS or Sender.objects.exists():
         raise UnknownSenderError
     return f"http:{request.META.get('REMOTE_ADDR', '')}"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 from django.conf import settings
 
@@ -36,7 +37,7 @@ class Spooled:
     def __init__(self) -> None:
         self.path = spool_folder() / uuid.uuid4().hex
         self.size = 0
-        self._file = self.path.open("xb")
+        self._file: IO[bytes] = self.path.open("xb")
         self._hash = hashlib.sha256()
 
     def write(self, part: bytes) -> None:

@@ -2,28 +2,24 @@
 
 import csv
 import io
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import orjson
+from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import InterfaceError, OperationalError, connection
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 
+from archive.models import Instance, Sender, Study
 from archive.object_store import store
+from ingest.senders import UnknownSenderError, sender_of
+from portal.access import instances_of
 
 MOST = 1000
 
-STUDIES = """
-    SELECT study.id, study.uid AS study_instance_uid, study.study_date, count(instance.id) AS instances,
-        count(*) FILTER (WHERE job.state = 'done') AS done,
-        count(*) FILTER (WHERE job.state = 'quarantined') AS quarantined
-    FROM (
-        SELECT * FROM archive_study WHERE id > %(after)s AND (%(uid)s = '' OR uid = %(uid)s) ORDER BY id LIMIT %(most)s
-    ) AS study
-    LEFT JOIN archive_series AS series ON series.study_id = study.id
-    LEFT JOIN archive_instance AS instance ON instance.series_id = series.id
-    LEFT JOIN processing_job AS job ON job.instance_id = instance.id
-    GROUP BY study.id, study.uid, study.study_date ORDER BY study.id
-"""
 INSTANCES = """
     SELECT instance.id, sop_instance_uid, study.uid AS study_instance_uid, series.uid AS series_instance_uid, modality,
         sop_class_uid, transfer_syntax_uid, sha256, size, source, conflict, received_at,
@@ -32,19 +28,18 @@ INSTANCES = """
     JOIN archive_series AS series ON series.id = series_id
     JOIN archive_study AS study ON study.id = study_id
     JOIN processing_job AS job ON job.instance_id = instance.id
-    WHERE instance.id > %(after)s AND (%(uid)s = '' OR sop_instance_uid = %(uid)s)
-    ORDER BY instance.id LIMIT %(most)s
+    WHERE instance.id = ANY(%(ids)s) ORDER BY instance.id
 """
 RESULTS = """
     SELECT instance.id, sop_instance_uid, result.at, figures, preview <> '' AS preview
     FROM archive_instance AS instance JOIN processing_result AS result ON result.instance_id = instance.id
-    WHERE instance.id > %(after)s AND (%(uid)s = '' OR sop_instance_uid = %(uid)s)
-    ORDER BY instance.id LIMIT %(most)s
+    WHERE instance.id = ANY(%(ids)s) ORDER BY instance.id
 """
 WORKERS = """
     SELECT name, queues, state, started_at, beat_at, cpu_percent, memory_percent, doing
     FROM processing_worker ORDER BY name
 """
+BY_UID = ("sop_instance_uid", "sop_instance_uid")
 NOT_IN_CSV = ("histogram", "frames", "figures")
 
 
@@ -56,48 +51,108 @@ def ask(statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def listed(request: HttpRequest, statement: str, uid: str) -> HttpResponse:
-    """A page behind `after`, as JSON or, with `format=csv`, as CSV."""
+class UnknownReaderError(Exception):
+    """Who asks is not known."""
+
+
+def readable_by(request: HttpRequest) -> QuerySet[Instance]:
+    """What who asks may read: a person what the portal shows, a sender by token what it sent.
+
+    Raises:
+        UnknownReaderError: neither; on a machine that serves itself alone, until there is an account, anybody may read.
+
+    """
+    if request.user.is_authenticated:
+        return instances_of(request.user)
+    if request.headers.get("Authorization"):
+        return Instance.objects.filter(source=sender_of(request))
+    if settings.FOR_OTHERS or get_user_model().objects.exists() or Sender.objects.exists():
+        raise UnknownReaderError
+    return Instance.objects.all()
+
+
+def reads(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """A view that is given what who asks may read."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, **values: Any) -> HttpResponseBase:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
+        try:
+            return view(request, readable_by(request), **values)
+        except (UnknownReaderError, UnknownSenderError):
+            told = json({"detail": "log in, or send a token: Authorization: Bearer ..."}, 401)
+            told.headers["WWW-Authenticate"] = 'Bearer realm="results"'
+            return told
+
+    return checked
+
+
+Rows = Callable[[list[int]], list[dict[str, Any]]]
+
+
+def listed(request: HttpRequest, found: QuerySet[Any], uid: tuple[str, str], rows_of: Rows) -> HttpResponse:
+    """A page behind `after`, as JSON or, with `format=csv`, as CSV. `uid` names a parameter and its column."""
     try:
         after = int(request.GET.get("after", "0"))
         most = min(MOST, max(1, int(request.GET.get("page_size", "100"))))
     except ValueError:
         return json({"detail": "after and page_size must be whole numbers"}, 400)
-    rows = ask(
-        statement, {"after": min(after, 2**62), "most": most, "uid": request.GET.get(uid, "")[:64].replace("\0", "")}
-    )
+    if text := request.GET.get(uid[0], "")[:64].replace("\0", ""):
+        found = found.filter(**{uid[1]: text})
+    ids = list(found.filter(pk__gt=min(after, 2**62)).order_by("pk").values_list("pk", flat=True)[:most])
+    rows = rows_of(ids)
     for row in rows:
         if "figures" in row:
             row["figures"] = orjson.loads(row["figures"])
     if request.GET.get("format") == "csv":
         return as_csv(rows)
-    return json({"next_after": rows[-1]["id"] if len(rows) == most else None, "results": rows})
+    return json({"next_after": ids[-1] if len(ids) == most else None, "results": rows})
 
 
-def studies(request: HttpRequest) -> HttpResponse:
+@reads
+def studies(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:
     """Studies with the states of their instances; `study_instance_uid=` finds one."""
-    return listed(request, STUDIES, "study_instance_uid")
+    found = Study.objects.filter(Exists(mine.filter(series__study=OuterRef("pk"))))
+
+    def rows(ids: list[int]) -> list[dict[str, Any]]:
+        counts = {f"{state}_": Count("pk", filter=Q(job__state=state)) for state in ("done", "quarantined")}
+        counted = mine.filter(series__study__in=ids).order_by("series__study").values("series__study")
+        by_id = {row.pop("series__study"): row for row in counted.annotate(instances=Count("pk"), **counts)}
+        named = Study.objects.filter(pk__in=ids).order_by("pk")
+        return [
+            {"id": one.pk, "study_instance_uid": one.uid, "study_date": one.study_date}
+            | {name.rstrip("_"): count for name, count in by_id[one.pk].items()}
+            for one in named
+        ]
+
+    return listed(request, found, ("study_instance_uid", "uid"), rows)
 
 
-def instances(request: HttpRequest) -> HttpResponse:
+@reads
+def instances(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:
     """Instances with their states; `sop_instance_uid=` finds one."""
-    return listed(request, INSTANCES, "sop_instance_uid")
+    return listed(request, mine, BY_UID, lambda ids: ask(INSTANCES, {"ids": ids}))
 
 
-def results(request: HttpRequest) -> HttpResponse:
+@reads
+def results(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:
     """Results; `sop_instance_uid=` finds one."""
-    return listed(request, RESULTS, "sop_instance_uid")
+    return listed(request, mine.filter(job__state="done"), BY_UID, lambda ids: ask(RESULTS, {"ids": ids}))
 
 
-def preview(request: HttpRequest, instance_id: int) -> HttpResponse | FileResponse:  # noqa: ARG001
+@reads
+def preview(request: HttpRequest, mine: QuerySet[Instance], instance_id: int) -> HttpResponse | FileResponse:  # noqa: ARG001
     """The picture of a result."""
-    found = ask("SELECT preview FROM processing_result WHERE instance_id = %(id)s", {"id": min(instance_id, 2**62)})
+    ids = list(mine.filter(pk=min(instance_id, 2**62)).values_list("pk", flat=True))
+    found = ask("SELECT preview FROM processing_result WHERE instance_id = ANY(%(ids)s)", {"ids": ids})
     if not found or not found[0]["preview"]:
         return json({"detail": "there is no preview of this instance"}, 404)
     return FileResponse(store().open(found[0]["preview"]), content_type="image/png")
 
 
-def workers(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+@reads
+def workers(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:  # noqa: ARG001
     """Workers as they last said of themselves."""
     return json({"results": ask(WORKERS, {})})
 

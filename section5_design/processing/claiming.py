@@ -117,6 +117,20 @@ def requeue(job_id: int, actor: str) -> bool:
     return row is not None
 
 
+def quarantine(job_id: int, actor: str) -> bool:
+    """Set a job aside that waits, as a person decided."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE processing_job SET state = 'quarantined', reason = %s"
+            " WHERE id = %s AND state = 'queued' RETURNING instance_id",
+            (f"set aside by {actor}"[:500], job_id),
+        )
+        row = cursor.fetchone()
+        if row:
+            write_event(cursor, "quarantined", row[0], actor, "by hand")
+    return row is not None
+
+
 def recover_lost(limit: int = 500) -> int:
     """Take back jobs whose lease ended: their process was killed, or its machine, or the line to it."""
     with transaction.atomic(), connection.cursor() as cursor:

@@ -60,6 +60,7 @@ class Worker(models.Model):
     memory_percent = models.FloatField(default=0)
     doing = models.JSONField(default=list)  # ids of jobs
     state = models.CharField(max_length=10, default="working")  # working, full, draining, gone
+    drain = models.BooleanField(default=False)  # somebody asks it to end
 
 
 class Attempt(models.Model):

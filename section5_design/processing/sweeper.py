@@ -1,5 +1,6 @@
 """Rings again for what is due, takes back what was lost, and sweeps up what nobody acknowledged."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -17,8 +18,9 @@ from processing.partitions import make_partitions
 log = logging.getLogger("section5.sweeper")
 
 EVERY = 1.0  # seconds
-RARELY = 60.0  # seconds; what need not be quick
+RARELY = 600.0  # seconds; what need not be quick
 LEFT_BEHIND = 3600.0  # seconds; an upload takes less
+RESUMABLE = 48 * 3600.0  # seconds more, for uploads that somebody may go on with
 
 
 def sweep() -> int:
@@ -39,11 +41,12 @@ def sweep_up(older_than: float = LEFT_BEHIND) -> int:
     """Remove spooled files and objects without a row that are older than any upload; how many."""
     removed = 0
     before = time.time() - older_than
-    if settings.SPOOL_FOLDER.is_dir():
-        for path in settings.SPOOL_FOLDER.iterdir():
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
-                removed += 1
+    for folder, oldest in ((settings.SPOOL_FOLDER, before), (settings.ARRIVING_FOLDER, before - RESUMABLE)):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+                    removed += 1
     old = (key for key, written in store().names("objects") if written < before)
     while keys := {key.rpartition("/")[2]: key for key in islice(old, 1000)}:
         for sha256 in set(keys) - referenced(list(keys)):
@@ -61,12 +64,23 @@ def referenced(hashes: list[str]) -> set[str]:
         return {sha256 for (sha256,) in cursor.fetchall()}
 
 
+def tell_of_changes(told: int) -> int:
+    """Tell the pages that somebody looks at, once a round however much has changed; the last event told of."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT coalesce(max(id), 0) FROM processing_event")
+        (last,) = cursor.fetchone()
+        if last != told:
+            cursor.execute("NOTIFY changes")
+    return int(last)
+
+
 def run(stop: threading.Event) -> None:
     """Sweep until told to stop; a database that is away is waited for."""
-    rare = 0.0
+    rare, told = -RARELY, 0
     while not stop.wait(EVERY):
         try:
             sweep()
+            told = tell_of_changes(told)
             if time.monotonic() - rare > RARELY:
                 make_partitions()
                 sweep_up()

@@ -25,10 +25,11 @@ BEAT = 2.0  # seconds
 STALLED = 10.0  # seconds that work may wait while this worker does nothing
 
 REGISTER = """
-    INSERT INTO processing_worker (name, queues, cpu_percent, memory_percent, doing, state)
-    VALUES (%(name)s, %(queues)s, %(cpu)s, %(memory)s, %(doing)s, %(state)s)
+    INSERT INTO processing_worker (name, queues, cpu_percent, memory_percent, doing, state, drain)
+    VALUES (%(name)s, %(queues)s, %(cpu)s, %(memory)s, %(doing)s, %(state)s, false)
     ON CONFLICT (name) DO UPDATE SET queues = excluded.queues, beat_at = now(), cpu_percent = excluded.cpu_percent,
         memory_percent = excluded.memory_percent, doing = excluded.doing, state = excluded.state
+    RETURNING drain
 """
 WAITING = """
     SELECT EXISTS (SELECT FROM processing_job WHERE state = 'queued' AND queue = ANY(%s)
@@ -145,6 +146,8 @@ class Worker:
                     "state": state,
                 }
                 cursor.execute(REGISTER, values)
+                if cursor.fetchone()[0]:
+                    self._draining.set()
         except (DatabaseError, InterfaceError) as error:
             log.warning("the database does not answer (%s)", type(error).__name__)
             connection.close()

@@ -1,0 +1,50 @@
+"""Who may see what: their own, what was sent for a group of theirs, what was shared with one; operators all.
+
+Access hangs on instances, not on studies: who sends one file with the UID of a study sees that file, not the study.
+"""
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from archive.models import Instance, Study
+from portal.models import Item, Share, Upload
+
+SUBMIT, OPERATE = "portal.add_upload", "portal.operate"
+ROLES = {
+    "submitters": ["add_upload"],
+    "readers": [],
+    "operators": ["operate"],
+    "administrators": ["add_upload", "operate"],
+}
+
+
+def teams_of(user: Any) -> QuerySet[Group]:
+    """The user's groups that are no roles."""
+    groups: QuerySet[Group] = user.groups.exclude(name__in=ROLES)
+    return groups
+
+
+def instances_of(user: Any) -> QuerySet[Instance]:
+    """The instances that a user may see."""
+    if user.has_perm(OPERATE):
+        return Instance.objects.all()
+    teams = teams_of(user)
+    sent = Item.objects.filter(Q(upload__user=user) | Q(upload__group__in=teams), instance=OuterRef("pk"))
+    shared = Share.objects.filter(study=OuterRef("series__study"), group__in=teams)
+    return Instance.objects.filter(Exists(sent) | Exists(shared))
+
+
+def studies_of(user: Any) -> QuerySet[Study]:
+    """The studies of which a user may see something."""
+    if user.has_perm(OPERATE):
+        return Study.objects.all()
+    return Study.objects.filter(Exists(instances_of(user).filter(series__study=OuterRef("pk"))))
+
+
+def uploads_of(user: Any) -> QuerySet[Upload]:
+    """The uploads that a user may see."""
+    if user.has_perm(OPERATE):
+        return Upload.objects.all()
+    return Upload.objects.filter(Q(user=user) | Q(group__in=teams_of(user)))

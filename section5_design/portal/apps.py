@@ -1,0 +1,27 @@
+"""The app."""
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+
+class PortalConfig(AppConfig):
+    """Where people send images and see what became of them."""
+
+    name = "portal"
+
+    def ready(self) -> None:
+        """Make the roles with the tables."""
+        post_migrate.connect(make_roles, sender=self)
+
+
+def make_roles(**_: Any) -> None:
+    """Each role is a group with permissions; whoever is in none may log in and sees nothing but what is shared."""
+    from django.contrib.auth.models import Group, Permission
+
+    from portal.access import ROLES
+
+    for name, codenames in ROLES.items():
+        group, _made = Group.objects.get_or_create(name=name)
+        group.permissions.add(*Permission.objects.filter(content_type__app_label="portal", codename__in=codenames))

@@ -1,0 +1,349 @@
+"""The pages: studies, a study, an image, two images, uploads; and what can be taken away from them."""
+
+import csv
+import io
+from typing import Any
+
+import orjson
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required, permission_required
+from django.contrib.auth.models import Group
+from django.core.exceptions import BadRequest
+from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_POST
+
+from archive.models import Instance, Series, Study
+from archive.object_store import object_key, store
+from portal import rendering
+from portal.access import OPERATE, ROLES, SUBMIT, instances_of, studies_of, teams_of, uploads_of
+from portal.arrival import take
+from portal.bundle import bundle
+from portal.models import Item, Share, Upload
+from portal.plots import bars
+from portal.words import word_of
+from processing.models import Attempt, Event, Job, Result
+
+PAGE = 50
+PRESETS = {"CT": [("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 480, 2500), ("Brain", 40, 80)]}
+HEADERS = {"Cache-Control": "private, no-store"}
+
+
+def counts_of(instances: QuerySet[Instance], by: str) -> dict[int, dict[str, int]]:
+    """How many instances are in which state, by study or series."""
+    found: dict[int, dict[str, int]] = {}
+    jobs = Job.objects.filter(instance__in=instances).order_by()
+    for key, state, count in jobs.values_list(by, "state").annotate(count=Count("pk")):
+        found.setdefault(key, {})[state] = count
+    return found
+
+
+def after_of(request: HttpRequest, name: str) -> int | None:
+    """Where a page begins."""
+    text = request.GET.get(name, "")
+    if text and not (text.isascii() and text.isdecimal() and len(text) < 19):
+        raise BadRequest(f"{name} must be a whole number")
+    return int(text) if text else None
+
+
+@require_GET
+@login_required
+def studies(request: HttpRequest) -> HttpResponse:
+    """The studies that this person may see, the newest first; what is looked for stands in the address."""
+    wanted = {name: request.GET.get(name, "").replace("\0", "").strip() for name in FIND}
+    mine = instances_of(request.user)
+    found = studies_of(request.user).order_by("-id")
+    for name, text in wanted.items():
+        if text:
+            found = FIND[name](found, mine, text)
+    before = after_of(request, "before")
+    if before is not None:
+        found = found.filter(id__lt=before)
+    rows = list(found[: PAGE + 1])
+    more, rows = len(rows) > PAGE, rows[:PAGE]
+    counts = counts_of(mine.filter(series__study__in=rows), "instance__series__study")
+    modalities: dict[int, set[str]] = {}
+    for study_id, modality in Series.objects.filter(study__in=rows).values_list("study_id", "modality"):
+        modalities.setdefault(study_id, set()).add(modality or "?")
+    table = [
+        {"study": row, "counts": counts.get(row.pk, {}), "modalities": ", ".join(sorted(modalities.get(row.pk, ())))}
+        for row in rows
+    ]
+    query = request.GET.copy()
+    if more:
+        query["before"] = str(rows[-1].pk)
+    return render(
+        request,
+        "portal/studies.html",
+        {"table": table, "wanted": wanted, "states": Job.State, "more": query.urlencode() if more else ""},
+    )
+
+
+def _in_study(mine: QuerySet[Instance], **what: Any) -> Exists:
+    return Exists(mine.filter(series__study=OuterRef("pk"), **what))
+
+
+FIND: dict[str, Any] = {
+    "patient_id": lambda found, _, text: found.filter(patient_id__icontains=text),
+    "name": lambda found, _, text: found.filter(patient_name__icontains=text),
+    "date": lambda found, _, text: found.filter(study_date__startswith=text.replace("-", "")),
+    "modality": lambda found, mine, text: found.filter(_in_study(mine, series__modality__iexact=text)),
+    "state": lambda found, mine, text: found.filter(_in_study(mine, job__state=text)),
+    "sender": lambda found, mine, text: found.filter(_in_study(mine, source__icontains=text)),
+}
+
+
+def study_of(request: HttpRequest, study_id: int) -> Study:
+    """A study that this person may see; for anybody else there is none."""
+    return get_object_or_404(studies_of(request.user), pk=min(study_id, 2**62))
+
+
+def instance_of(request: HttpRequest, instance_id: int) -> Instance:
+    """An instance that this person may see; for anybody else there is none."""
+    mine = instances_of(request.user).select_related("series__study", "job")
+    return get_object_or_404(mine, pk=min(instance_id, 2**62))
+
+
+@require_GET
+@login_required
+def study(request: HttpRequest, study_id: int) -> HttpResponse:
+    """A study: its series, and its instances with what became of each."""
+    one = study_of(request, study_id)
+    mine = instances_of(request.user).filter(series__study=one)
+    by_series = counts_of(mine, "instance__series")
+    shown = mine.select_related("job", "series").order_by("id")
+    if series := after_of(request, "series"):
+        shown = shown.filter(series=series)
+    if (state := request.GET.get("state", "")) in Job.State.values:
+        shown = shown.filter(job__state=state)
+    if after := after_of(request, "after"):
+        shown = shown.filter(id__gt=after)
+    rows = list(shown[: PAGE + 1])
+    more, rows = len(rows) > PAGE, rows[:PAGE]
+    query = request.GET.copy()
+    if more:
+        query["after"] = str(rows[-1].pk)
+    total: dict[str, int] = {}
+    for counts in by_series.values():
+        for name, count in counts.items():
+            total[name] = total.get(name, 0) + count
+    return render(
+        request,
+        "portal/study.html",
+        {
+            "study": one,
+            "series": [
+                (row, by_series.get(row.pk, {})) for row in Series.objects.filter(pk__in=by_series).order_by("id")
+            ],
+            "rows": [{"instance": row, "word": word_of(row.job)} for row in rows],
+            "total": total,
+            "more": query.urlencode() if more else "",
+            "teams": Group.objects.exclude(name__in=ROLES) if request.user.has_perm(OPERATE) else [],
+            "shares": Share.objects.filter(study=one).select_related("group"),
+        },
+    )
+
+
+@require_GET
+@login_required
+def instance(request: HttpRequest, instance_id: int) -> HttpResponse:
+    """An image: its picture through a window, its figures, its histogram, and the log of what was done to it."""
+    one = instance_of(request, instance_id)
+    view = view_of(request, one)
+    return render(request, "portal/instance.html", view | {"view_self": view, "siblings": siblings(request, one)})
+
+
+def siblings(request: HttpRequest, one: Instance) -> dict[str, Instance | None]:
+    """The images before and behind, in the order of their arrival."""
+    series = instances_of(request.user).filter(series=one.series)
+    return {
+        "before": series.filter(pk__lt=one.pk).order_by("-pk").first(),
+        "behind": series.filter(pk__gt=one.pk).order_by("pk").first(),
+    }
+
+
+def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
+    """What the page shows of an image."""
+    result = Result.objects.filter(instance=one).first()
+    figures = dict(result.figures) if result else {}
+    histogram, frames = figures.pop("histogram", None), figures.pop("frames", [])
+    shown: dict[str, Any] = {
+        "instance": one,
+        "study": one.series.study,
+        "word": word_of(one.job),
+        "result": result,
+        "figures": figures,
+        "frames": len(frames),
+        "attempts": Attempt.objects.filter(job=one.job).order_by("at"),
+        "events": Event.objects.filter(instance=one).order_by("at"),
+    }
+    if histogram:
+        shown["histogram"] = bars(histogram["counts"], _("Histogram of the stored values"))
+        shown["limits"] = histogram
+    if result and figures.get("pixel_data"):
+        with store().open(object_key(one.sha256)) as file:
+            window, low, high = rendering.scale(file, figures["minimum"], figures["maximum"])
+        presets = [(_("As in the file"), window.center, window.width), *PRESETS.get(one.series.modality, [])]
+        shown |= {"window": window, "low": low, "high": high, "span": max(1.0, high - low), "presets": presets}
+        chosen = window_from(request) or window
+        shown |= {"chosen": chosen, "frame": after_of(request, "frame") or 0}
+    return shown
+
+
+def window_from(request: HttpRequest) -> rendering.Window | None:
+    """The window that the address names."""
+    try:
+        found = rendering.Window(float(request.GET["center"]), float(request.GET["width"]))
+    except (KeyError, ValueError):
+        return None
+    if not (abs(found.center) < 1e9 and 0 < found.width < 1e9):
+        raise BadRequest("center and width must be numbers, width more than 0")
+    return found
+
+
+@require_GET
+@login_required
+def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
+    """A frame as PNG, through the window of the address."""
+    one = instance_of(request, instance_id)
+    if one.job.state != Job.State.DONE:
+        raise Http404("there is no picture yet")
+    try:
+        with store().open(object_key(one.sha256)) as file:
+            content = rendering.render(file, after_of(request, "frame") or 0, window_from(request))
+    except rendering.UnrenderableError as error:
+        raise Http404(str(error)) from None
+    return HttpResponse(content, content_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+
+
+@require_GET
+@login_required
+def compare(request: HttpRequest) -> HttpResponse:
+    """Two images side by side."""
+    numbers = [after_of(request, name) for name in ("a", "b")]
+    pair = [view_of(request, instance_of(request, number)) if number else None for number in numbers]
+    return render(request, "portal/compare.html", {"pair": pair, "a": numbers[0], "b": numbers[1]})
+
+
+@require_GET
+@login_required
+def take_away(request: HttpRequest, instance_id: str, kind: str) -> HttpResponseBase:
+    """An image's result as JSON, CSV or PNG, or the DICOM file itself."""
+    one = instance_of(request, int(instance_id))
+    if kind == "dcm":
+        name = f"{one.sop_instance_uid}.dcm"
+        return FileResponse(store().open(object_key(one.sha256)), True, name, content_type="application/dicom")
+    result = get_object_or_404(Result, instance=one)
+    if kind == "png":
+        if not result.preview:
+            raise Http404("it has no picture")
+        return FileResponse(store().open(result.preview), content_type="image/png", headers=HEADERS)
+    row = {"sop_instance_uid": one.sop_instance_uid, **result.figures}
+    if kind == "json":
+        return HttpResponse(orjson.dumps(row), content_type="application/json", headers=HEADERS)
+    return HttpResponse(table_of([row]), content_type="text/csv; charset=utf-8", headers=HEADERS)
+
+
+def table_of(rows: list[dict[str, Any]]) -> str:
+    """Figures as CSV, without histogram and frames."""
+    flat = [{name: value for name, value in row.items() if not isinstance(value, list | dict)} for row in rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in flat for name in row)))
+    writer.writeheader()
+    writer.writerows(flat)
+    return text.getvalue()
+
+
+@require_GET
+@login_required
+def study_taken(request: HttpRequest, study_id: str, kind: str) -> HttpResponseBase:
+    """The results of a study as JSON or CSV, or everything as a zip that streams."""
+    one = study_of(request, int(study_id))
+    mine = instances_of(request.user).filter(series__study=one).order_by("pk")
+    if kind == "zip":
+        headers = {"Content-Disposition": f'attachment; filename="study-{one.pk}.zip"'} | HEADERS
+        return StreamingHttpResponse(bundle(mine), content_type="application/zip", headers=headers)
+    results = Result.objects.filter(instance__in=mine).select_related("instance").order_by("instance_id")
+    rows = [{"sop_instance_uid": result.instance.sop_instance_uid, **result.figures} for result in results.iterator()]
+    if kind == "json":
+        return HttpResponse(orjson.dumps(rows), content_type="application/json", headers=HEADERS)
+    return HttpResponse(table_of(rows), content_type="text/csv; charset=utf-8", headers=HEADERS)
+
+
+@login_required
+def uploads(request: HttpRequest) -> HttpResponse:
+    """What was sent by hand, and a form that sends more, also without a script."""
+    if request.method == "POST":
+        return send(request)
+    rows = list(uploads_of(request.user).select_related("user", "group").order_by("-id")[:PAGE])
+    states: dict[int, dict[str, int]] = {}
+    items = Item.objects.filter(upload__in=rows).order_by()
+    for upload_id, state, count in items.values_list("upload", "state").annotate(count=Count("pk")):
+        states.setdefault(upload_id, {})[state] = count
+    table = [{"upload": row, "states": states.get(row.pk, {})} for row in rows]
+    may = request.user.has_perm(SUBMIT)
+    return render(request, "portal/uploads.html", {"table": table, "teams": teams_of(request.user), "may_send": may})
+
+
+@permission_required(SUBMIT, raise_exception=True)
+def send(request: HttpRequest) -> HttpResponse:
+    """The form: some files, or, asked for by a script, an upload that files will follow."""
+    team = request.POST.get("group", "")
+    group = get_object_or_404(teams_of(request.user), pk=int(team)) if team.isdecimal() else None
+    upload = Upload.objects.create(user=request.user, group=group)
+    if request.headers.get("Accept") == "application/json":
+        return HttpResponse(orjson.dumps({"upload": upload.pk}), content_type="application/json")
+    files = request.FILES.getlist("files")
+    for sent in files:
+        item = Item.objects.create(upload=upload, name=str(sent.name)[-300:], size=sent.size or 0)
+        item.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with item.path.open("wb") as target:
+            for part in sent.chunks():
+                target.write(part)
+        take(item)
+    if not files:
+        upload.delete()
+        messages.error(request, _("Choose at least one file."))
+        return redirect("uploads")
+    return redirect("upload", upload.pk)
+
+
+@require_GET
+@login_required
+def upload(request: HttpRequest, upload_id: int) -> HttpResponse:
+    """An upload: each file with what became of it."""
+    one = get_object_or_404(uploads_of(request.user), pk=min(upload_id, 2**62))
+    items = one.items.select_related("instance__job", "instance__series").order_by("created_at", "pk")
+    if (state := request.GET.get("state", "")) in Item.State.values:
+        items = items.filter(state=state)
+    start = after_of(request, "start") or 0
+    rows = list(items[start : start + PAGE + 1])
+    more, rows = len(rows) > PAGE, rows[:PAGE]
+    by_state = dict(one.items.order_by().values_list("state").annotate(Count("pk")))
+    jobs = Job.objects.filter(instance__item__upload=one).order_by().values_list("state")
+    context = {
+        "upload": one,
+        "rows": [{"item": row, "word": word_of(row.instance.job) if row.instance else ""} for row in rows],
+        "by_state": by_state,
+        "jobs": dict(jobs.annotate(Count("pk", distinct=True))),
+        "studies": studies_of(request.user).filter(series__instance__item__upload=one).distinct()[:PAGE],
+        "more": start + PAGE if more else None,
+    }
+    return render(request, "portal/upload.html", context)
+
+
+@require_POST
+@login_required
+@permission_required(OPERATE, raise_exception=True)
+def share(request: HttpRequest, study_id: int) -> HttpResponse:
+    """Show a study to a group, or no longer."""
+    one = study_of(request, study_id)
+    number = request.POST.get("group", "")
+    group = get_object_or_404(Group.objects.exclude(name__in=ROLES), pk=int(number) if number.isdecimal() else 0)
+    if request.POST.get("end"):
+        Share.objects.filter(study=one, group=group).delete()
+    else:
+        Share.objects.get_or_create(study=one, group=group)
+    return redirect("study", one.pk)
