@@ -28,6 +28,8 @@ from processing.models import Attempt, Event, Job, Result
 
 PAGE = 50
 PRESETS = {"CT": [("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 480, 2500), ("Brain", 40, 80)]}
+FIGURES = ("average_before_normalization", "average_after_normalization", "minimum", "maximum", "standard_deviation")
+FIGURES += ("data_size", "number_of_frames", "pixel_data")
 HEADERS = {"Cache-Control": "private, no-store"}
 
 
@@ -167,8 +169,10 @@ def siblings(request: HttpRequest, one: Instance) -> dict[str, Instance | None]:
 def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
     """What the page shows of an image."""
     result = Result.objects.filter(instance=one).first()
-    figures = dict(result.figures) if result else {}
-    histogram, frames = figures.pop("histogram", None), figures.pop("frames", [])
+    found = result.figures if result else {}
+    histogram, frames = found.get("histogram"), found.get("frames", [])
+    plain = {name: value for name, value in found.items() if not isinstance(value, list | dict)}
+    figures = {name: plain[name] for name in sorted(plain, key=lambda name: (*FIGURES, name).index(name))}
     shown: dict[str, Any] = {
         "instance": one,
         "study": one.series.study,
@@ -234,7 +238,8 @@ def take_away(request: HttpRequest, instance_id: str, kind: str) -> HttpResponse
     one = instance_of(request, int(instance_id))
     if kind == "dcm":
         name = f"{one.sop_instance_uid}.dcm"
-        return FileResponse(store().open(object_key(one.sha256)), True, name, content_type="application/dicom")
+        source = store().open(object_key(one.sha256))
+        return FileResponse(source, as_attachment=True, filename=name, content_type="application/dicom")
     result = get_object_or_404(Result, instance=one)
     if kind == "png":
         if not result.preview:

@@ -105,8 +105,8 @@ def _analyse(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     picture = b""
     for number, frame in enumerate(frames_of(file)):
         seen = Moments()
-        if frame.dtype.kind == "f" and number == 0:
-            limits = (float(np.nanmin(frame)), float(np.nanmax(frame)))
+        if number == 0 and (frame.dtype.kind == "f" or int(header.get("NumberOfFrames") or 1) == 1):
+            limits = (float(np.nanmin(frame)), float(np.nanmax(frame)))  # of several frames the header's limits serve
         seen.add(frame, limits)
         whole.merge(seen)
         frames.append(seen.figures())

@@ -5,11 +5,9 @@ from datetime import UTC, datetime
 from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext
 
 register = template.Library()
-
-ORDER = {"queued": 0, "running": 1, "done": 2, "quarantined": 3}
 
 
 @register.filter
@@ -28,6 +26,15 @@ def da(text: str) -> str:
 
 
 @register.filter
+def pn(text: str) -> str:
+    """A person's name (PS3.5, 6.2: PN) as people write it: the family name, and then the others."""
+    family, _, others = text.partition("=")[0].partition("^")
+    return ", ".join(filter(None, (family.strip(), " ".join(others.replace("^", " ").split())))) or gettext(
+        "without a name"
+    )
+
+
+@register.filter
 def get(values: dict[str, int], name: str) -> int:
     """A count, or 0."""
     return values.get(name, 0)
@@ -43,24 +50,24 @@ def total(values: dict[str, int]) -> int:
 def figure(value: object) -> str:
     """A number as people read it."""
     if isinstance(value, bool):
-        return _("yes") if value else _("no")
-    if isinstance(value, float):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, float) and not value.is_integer():
         return f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{int(value):,}" if isinstance(value, int | float) else str(value)
 
 
 @register.filter
 def label(name: str) -> str:
     """What a figure is called, with its unit."""
     return {
-        "average_before_normalization": _("Average (stored values)"),
-        "average_after_normalization": _("Average, normalised to 0 to 1"),
-        "data_size": _("Values (pixels times samples)"),
-        "minimum": _("Minimum (stored value)"),
-        "maximum": _("Maximum (stored value)"),
-        "standard_deviation": _("Standard deviation (stored values)"),
-        "number_of_frames": _("Frames"),
-        "pixel_data": _("Has pixels"),
+        "average_before_normalization": gettext("Average (stored values)"),
+        "average_after_normalization": gettext("Average, normalised to 0 to 1"),
+        "data_size": gettext("Values (pixels times samples)"),
+        "minimum": gettext("Minimum (stored value)"),
+        "maximum": gettext("Maximum (stored value)"),
+        "standard_deviation": gettext("Standard deviation (stored values)"),
+        "number_of_frames": gettext("Frames"),
+        "pixel_data": gettext("Has pixels"),
     }.get(name, name)
 
 

@@ -1,0 +1,56 @@
+"""People with accounts, and what they do over HTTP."""
+
+import json
+import re
+import subprocess
+import sys
+from typing import Any
+
+import requests
+
+from system import SECTION, System
+
+PASSWORD = "a phrase that is long enough"
+MAKE = """
+import json, sys, django; django.setup()
+from django.contrib.auth.models import Group, User
+for name, groups in json.load(sys.stdin).items():
+    user = User.objects.create_user(name, password=sys.argv[1], is_staff="administrators" in groups)
+    user.groups.set(Group.objects.get_or_create(name=group)[0] for group in groups)
+"""
+
+
+def make_people(system: System, people: dict[str, list[str]]) -> None:
+    """Accounts by name, each with its groups: roles and teams."""
+    environment = system.environment | {"DJANGO_SETTINGS_MODULE": "config.settings"}
+    command = [sys.executable, "-c", MAKE, PASSWORD]
+    subprocess.run(command, cwd=SECTION, env=environment, input=json.dumps(people), text=True, check=True)
+
+
+class Person:
+    """Somebody with a session; without a name, somebody without one."""
+
+    def __init__(self, system: System, name: str = "", password: str = PASSWORD) -> None:
+        self.base = f"http://127.0.0.1:{system.http}"
+        self.session = requests.Session()
+        if name:
+            self.answer = self.post("/login/", {"username": name, "password": password}, page="/login/")
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.session.get(self.base + path, allow_redirects=False, timeout=60, **options)
+
+    def post(self, path: str, values: dict[str, Any], page: str = "/uploads/", **options: Any) -> requests.Response:
+        """Send a form of a page, with the token that the page holds."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(page).text)
+        values = values | {"csrfmiddlewaretoken": token[1] if token else ""}
+        return self.session.post(self.base + path, values, allow_redirects=False, timeout=60, **options)
+
+    def send(self, *contents: bytes, group: str = "") -> requests.Response:
+        """Send files with the form."""
+        files = [("files", (f"{number}.dcm", content)) for number, content in enumerate(contents)]
+        return self.post("/uploads/", {"group": group}, files=files)
+
+    def headers(self) -> dict[str, str]:
+        """What a client of its own needs to be this person."""
+        cookies = "; ".join(f"{name}={value}" for name, value in self.session.cookies.items())
+        return {"Cookie": cookies, "X-CSRFToken": self.session.cookies.get("csrftoken", "")}

@@ -1,0 +1,192 @@
+"""Who may see and do what: every address, by every role."""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.urls import URLPattern, get_resolver
+
+from people import Person, make_people
+from system import System, database, instance, until
+
+PEOPLE = {
+    "owner": ["submitters", "ward"],
+    "colleague": ["readers", "ward"],
+    "stranger": ["submitters", "elsewhere"],
+    "reader": ["readers"],
+    "operator": ["operators"],
+    "administrator": ["administrators"],
+}
+# What each address answers to: owner, colleague, stranger, reader, operator, administrator, nobody.
+SEES = (200, 200, 404, 404, 200, 200, 302)
+EVERYBODY = (200, 200, 200, 200, 200, 200, 302)
+OPERATES = (403, 403, 403, 403, 200, 200, 302)
+GETS = {
+    "studies": EVERYBODY,
+    "uploads": EVERYBODY,
+    "compare": EVERYBODY,
+    "study": SEES,
+    "study-taken": SEES,
+    "instance": SEES,
+    "picture": SEES,
+    "take": SEES,
+    "upload": SEES,
+    "operate": OPERATES,
+    "tus": (405, 403, 405, 403, 403, 405, 302),
+    "tus-file": (412, 403, 412, 403, 403, 412, 302),
+}
+POSTS = {
+    "share": (403, 403, 403, 403, 404, 404, 403),
+    "again": (403, 403, 403, 403, 302, 302, 403),
+    "aside": (403, 403, 403, 403, 302, 302, 403),
+    "drain": (403, 403, 403, 403, 404, 404, 403),
+}
+OTHERS = {"login", "logout", "events"}  # each has a test of its own
+OPEN = {"live", "ready", "dicom-web/studies", "dicom-web/studies/<str:study_uid>"}
+BY_SESSION_OR_TOKEN = {"api/instances/", "api/studies/", "api/results/", "api/workers/"}
+BY_SESSION_OR_TOKEN |= {"api/results/<int:instance_id>/preview.png"}
+
+
+class Place:
+    """A system with a study that the owner sent for the ward."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        make_people(system, PEOPLE)
+        self.people = [Person(system, name) for name in PEOPLE] + [Person(system)]
+        self.owner = self.people[0]
+        ward = re.search(r'<option value="(\d+)">ward', self.owner.get("/uploads/").text)
+        assert ward
+        self.uid, content = instance()
+        answer = self.owner.send(content, group=ward[1])
+        self.upload = int(answer.headers["Location"].split("/")[2])
+        system.wait_for(self.uid)
+        query = "SELECT i.id, study_id FROM archive_instance AS i JOIN archive_series AS s ON s.id = series_id"
+        ((self.image, self.study),) = system.query(f"{query} WHERE sop_instance_uid = %s", self.uid)
+
+    def path(self, name: str) -> str:
+        study, image = f"/studies/{self.study}", f"/images/{self.image}"
+        paths = {"studies": "/", "study": f"{study}/", "share": f"{study}/share", "study-taken": f"{study}/results.csv"}
+        paths |= {"instance": f"{image}/", "picture": f"{image}/picture.png", "take": f"{image}/result.dcm"}
+        paths |= {"upload": f"/uploads/{self.upload}/", "tus": "/files/"}
+        paths["tus-file"] = "/files/00000000-0000-0000-0000-000000000000"
+        return paths.get(name) or (f"/{name}/" if name in GETS else f"/operate/{name}")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with database(f"access_{os.getpid()}") as url, System(tmp_path_factory.mktemp("access"), url) as system:
+        yield Place(system)
+
+
+def test_every_address_is_in_the_tables() -> None:
+    patterns = [pattern for pattern in get_resolver().url_patterns if isinstance(pattern, URLPattern)]
+    named = {pattern.name for pattern in patterns if pattern.name}
+    assert named == {*GETS, *POSTS, *OTHERS}
+    assert {str(pattern.pattern) for pattern in patterns if not pattern.name} == OPEN | BY_SESSION_OR_TOKEN
+
+
+@pytest.mark.parametrize("name", GETS)
+def test_who_may_read(place: Place, name: str) -> None:
+    assert tuple(person.get(place.path(name)).status_code for person in place.people) == GETS[name]
+
+
+@pytest.mark.parametrize("name", POSTS)
+def test_who_may_do(place: Place, name: str) -> None:
+    values = {"group": "0", "worker": "none"}
+    assert tuple(person.post(place.path(name), values).status_code for person in place.people) == POSTS[name]
+
+
+def test_a_form_without_its_token_is_refused(place: Place) -> None:
+    for name in POSTS:
+        assert place.owner.session.post(place.owner.base + place.path(name), {}, timeout=60).status_code == 403
+
+
+def test_studies_list_only_what_a_person_may_see(place: Place) -> None:
+    link = f'href="/studies/{place.study}/"'
+    assert [link in person.get("/").text for person in place.people] == [True, True, False, False, True, True, False]
+
+
+def test_who_sends_a_file_of_a_study_sees_that_file_and_not_the_study(place: Place) -> None:
+    stranger = place.people[2]
+    uid, content = instance()  # in the same study as the owner's
+    stranger.send(content)
+    place.system.wait_for(uid)
+    page = stranger.get(f"/studies/{place.study}/").text
+    assert uid in page
+    assert place.uid not in page
+    assert stranger.get(f"/images/{place.image}/").status_code == 404
+
+
+def test_what_came_over_the_network_is_seen_by_nobody_until_an_operator_shares_it(place: Place) -> None:
+    uid, content = instance(StudyInstanceUID="1.2.3.4")
+    place.system.post(content)
+    place.system.wait_for(uid)
+    ((study,),) = place.system.query("SELECT id FROM archive_study WHERE uid = '1.2.3.4'")
+    colleague, operator = place.people[1], place.people[4]
+    assert colleague.get(f"/studies/{study}/").status_code == 404
+    ward = re.search(r'<option value="(\d+)">ward', operator.get(f"/studies/{study}/").text)
+    assert ward
+    operator.post(f"/studies/{study}/share", {"group": ward[1]}, page=f"/studies/{study}/")
+    assert colleague.get(f"/studies/{study}/").status_code == 200
+    operator.post(f"/studies/{study}/share", {"group": ward[1], "end": "1"}, page=f"/studies/{study}/")
+    assert colleague.get(f"/studies/{study}/").status_code == 404
+
+
+def test_the_programs_interface_gives_a_person_what_the_pages_show(place: Place) -> None:
+    query = f"/api/results/?sop_instance_uid={place.uid}"
+    counts = [len(person.get(query).json()["results"]) for person in place.people[:-1]]
+    assert counts == [1, 1, 0, 0, 1, 1]
+    preview = f"/api/results/{place.image}/preview.png"
+    assert [person.get(preview).status_code for person in place.people] == [200, 200, 404, 404, 200, 200, 401]
+
+
+@pytest.mark.parametrize("path", ["instances/", "studies/", "results/", "workers/"])
+def test_nobody_reads_once_there_are_accounts(place: Place, path: str) -> None:
+    assert place.people[-1].get(f"/api/{path}").status_code == 401
+
+
+def test_five_wrong_passwords_bring_a_pause(place: Place) -> None:
+    codes = [Person(place.system, "reader", "wrong").answer.status_code for _ in range(6)]
+    assert codes == [200, 200, 200, 200, 429, 429]
+    assert Person(place.system, "reader").answer.status_code == 429
+    assert Person(place.system, "owner").answer.status_code == 302
+
+
+def test_every_page_forbids_foreign_scripts(place: Place) -> None:
+    for path in ("/", "/login/", "/nowhere", f"/images/{place.image}/"):
+        policy = place.owner.get(path).headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe-inline" not in policy
+
+
+def test_an_operator_tries_again_sets_aside_and_drains_and_the_log_knows_who(place: Place, tmp_path: Path) -> None:
+    system, operator = place.system, place.people[4]
+    uid, content = instance(Rows=0)
+    system.post(content)
+    system.wait_for(uid, "quarantined")
+    reason = system.state_of(uid)[1]
+    assert operator.post("/operate/again", {"reason": reason}, page="/operate/").status_code == 302
+    until(lambda: system.query("SELECT count(*) FROM processing_event WHERE kind = 'requeued'") == [(1,)])
+    system.wait_for(uid, "quarantined")
+    system.kill("worker")
+    waiting, content = instance()
+    system.post(content)
+    ((job,),) = system.query(
+        "SELECT j.id FROM processing_job AS j JOIN archive_instance AS i ON i.id = instance_id"
+        " WHERE sop_instance_uid = %s",
+        waiting,
+    )
+    operator.post("/operate/aside", {"job": str(job)}, page="/operate/")
+    assert system.state_of(waiting) == ("quarantined", "set aside by user:operator")
+    system.start("worker")
+    named = f"%:{system.parts['worker'].pid}"
+    until(lambda: system.query("SELECT name FROM processing_worker WHERE name LIKE %s", named))
+    ((worker,),) = system.query("SELECT name FROM processing_worker WHERE name LIKE %s", named)
+    operator.post("/operate/drain", {"worker": worker}, page="/operate/")
+    assert system.parts["worker"].wait(30) == 0
+    system.start("worker")
+    kinds = system.query("SELECT kind FROM processing_event WHERE actor = 'user:operator' ORDER BY id")
+    assert [kind for (kind,) in kinds] == ["requeued", "quarantined", "drain"]
