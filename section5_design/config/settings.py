@@ -69,9 +69,9 @@ LINE["tcp_user_timeout"] = 20_000  # milliseconds
 DATABASES["default"]["OPTIONS"] = {**LINE, **DATABASES["default"].get("OPTIONS", {})}
 
 INSTALLED_APPS = [
+    *("archive", "ingest", "processing", "portal"),  # before Django's own, so that its words are the portal's
     *("django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
     *("django.contrib.messages", "django.contrib.staticfiles", "axes"),
-    *("archive", "ingest", "processing", "portal"),
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

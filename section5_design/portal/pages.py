@@ -28,8 +28,10 @@ from processing.models import Attempt, Event, Job, Result
 
 PAGE = 50
 PRESETS = {"CT": [("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 480, 2500), ("Brain", 40, 80)]}
-FIGURES = ("average_before_normalization", "average_after_normalization", "minimum", "maximum", "standard_deviation")
-FIGURES += ("data_size", "number_of_frames", "pixel_data")
+FIGURES = (
+    *("average_before_normalization", "average_after_normalization", "minimum", "maximum", "standard_deviation"),
+    *("data_size", "number_of_frames", "pixel_data"),
+)
 HEADERS = {"Cache-Control": "private, no-store"}
 
 
@@ -190,7 +192,7 @@ def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
         with store().open(object_key(one.sha256)) as file:
             window, low, high = rendering.scale(file, figures["minimum"], figures["maximum"])
         presets = [(_("As in the file"), window.center, window.width), *PRESETS.get(one.series.modality, [])]
-        shown |= {"window": window, "low": low, "high": high, "span": max(1.0, high - low), "presets": presets}
+        shown |= {"window": window, "low": low, "high": high, "span": max(window.width, high - low), "presets": presets}
         chosen = window_from(request) or window
         shown |= {"chosen": chosen, "frame": after_of(request, "frame") or 0}
     return shown

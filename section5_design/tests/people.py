@@ -53,4 +53,4 @@ class Person:
     def headers(self) -> dict[str, str]:
         """What a client of its own needs to be this person."""
         cookies = "; ".join(f"{name}={value}" for name, value in self.session.cookies.items())
-        return {"Cookie": cookies, "X-CSRFToken": self.session.cookies.get("csrftoken", "")}
+        return {"Cookie": cookies, "X-CSRFToken": self.session.cookies.get("csrftoken") or ""}

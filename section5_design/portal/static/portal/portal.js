@@ -25,14 +25,15 @@ function live(main) {
     if (again) { again = false; setTimeout(refresh, 500); }
   }
   function swap(old, fresh) {
+    const active = document.activeElement;
     const keep = [...old.querySelectorAll("[data-keep]")];
     const spare = [...fresh.querySelectorAll("[data-keep]")];
     if (old.contains(document.activeElement) && !document.activeElement.closest("[data-keep]") && document.activeElement.matches("select, input")) return;
-    const focused = document.activeElement.closest?.("[data-keep]") ? null : path(document.activeElement, old);
+    const kept = keep.some((form) => form.contains(active));
+    const focused = kept ? null : path(active, old);
     spare.forEach((form, place) => keep[place] && form.replaceWith(keep[place]));
-    const active = document.activeElement;
     old.replaceChildren(...fresh.childNodes);
-    if (active && keep.some((form) => form.contains(active))) active.focus();
+    if (kept) active.focus();
     else if (focused) at(focused, old)?.focus();
   }
   function path(node, root) {
@@ -57,7 +58,7 @@ function viewer(view) {
   let wanted = false, loading = false;
   function draw() {
     for (const slider of form.querySelectorAll("input[type=range]"))
-      slider.closest("label").querySelector("output").textContent = Math.round(slider.value);
+      slider.parentElement.querySelector("output").textContent = Math.round(slider.value);
     if (loading) { wanted = true; return; }
     const query = new URLSearchParams();
     for (const slider of form.querySelectorAll("input[type=range]")) query.set(slider.name, slider.value);
