@@ -131,11 +131,14 @@ def everything(arguments: argparse.Namespace) -> int:
 
 
 def first_account() -> str:
-    """Make an administrator where there is no account yet, and say its password, once."""
+    """Make an administrator where there is no account yet, and say its password, once; never on a server for others."""
+    from django.conf import settings
     from django.contrib.auth import get_user_model
     from django.contrib.auth.models import Group
 
     accounts = get_user_model().objects
+    if settings.FOR_OTHERS:
+        return "(manage.py createsuperuser makes the first account)"
     if accounts.exists():
         return "(manage.py changepassword NAME sets a password anew)"
     password = secrets.token_urlsafe(9)

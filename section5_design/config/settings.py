@@ -112,6 +112,10 @@ AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 AXES_LOCKOUT_TEMPLATE = "portal/locked.html"
 AXES_VERBOSE = False
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
 SESSION_COOKIE_AGE = 8 * 3600  # seconds: a shift
 # Named hosts are a server for others, which stands behind TLS; cookies then never travel without it.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FOR_OTHERS

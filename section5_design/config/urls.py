@@ -8,10 +8,13 @@ from django.views.decorators.csrf import csrf_exempt
 from ingest import views as ingest
 from portal import api, live, operate, pages, tus
 
+PASSWORD = {"template_name": "portal/password.html", "success_url": "/"}
+
 urlpatterns = [
     path("", pages.studies, name="studies"),
     path("login/", auth.LoginView.as_view(template_name="portal/login.html"), name="login"),
     path("logout/", auth.LogoutView.as_view(), name="logout"),
+    path("password/", auth.PasswordChangeView.as_view(**PASSWORD), name="password"),
     path("admin/", admin.site.urls),
     path("studies/<int:study_id>/", pages.study, name="study"),
     path("studies/<int:study_id>/share", pages.share, name="share"),

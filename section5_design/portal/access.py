@@ -26,14 +26,21 @@ def teams_of(user: Any) -> QuerySet[Group]:
     return groups
 
 
-def instances_of(user: Any) -> QuerySet[Instance]:
-    """The instances that a user may see."""
+def instances_of(user: Any, *, few: bool = False) -> QuerySet[Instance]:
+    """The instances that a user may see. `few`: a handful is looked at, and each is asked for by itself.
+
+    Else PostgreSQL makes the set once, where asking anew for each of 100,000 images took six times as long.
+    """
     if user.has_perm(OPERATE):
         return Instance.objects.all()
     teams = teams_of(user)
-    sent = Item.objects.filter(Q(upload__user=user) | Q(upload__group__in=teams), instance=OuterRef("pk"))
-    shared = Share.objects.filter(study=OuterRef("series__study"), group__in=teams)
-    return Instance.objects.filter(Exists(sent) | Exists(shared))
+    sent = Item.objects.filter(Q(upload__user=user) | Q(upload__group__in=teams), instance__isnull=False)
+    shared = Share.objects.filter(group__in=teams)
+    if few:
+        return Instance.objects.filter(
+            Exists(sent.filter(instance=OuterRef("pk"))) | Exists(shared.filter(study=OuterRef("series__study")))
+        )
+    return Instance.objects.filter(Q(pk__in=sent.values("instance")) | Q(series__study__in=shared.values("study")))
 
 
 def studies_of(user: Any) -> QuerySet[Study]:

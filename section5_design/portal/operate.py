@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.access import OPERATE
 from portal.api import ask
-from portal.plots import bars
+from portal.plots import bars, table
 from processing.claiming import quarantine, requeue
 from processing.claiming import write_event as note
 from processing.models import Job, Worker
@@ -26,7 +26,8 @@ QUEUES = """
 """
 MINUTES = 60
 THROUGHPUT = """
-    SELECT count(result.at) AS done, coalesce(avg(extract(epoch FROM result.at - instance.received_at)), 0) AS waited
+    SELECT to_char(minute AT TIME ZONE 'UTC', 'HH24:MI UTC') AS name, count(result.at) AS done,
+        coalesce(avg(extract(epoch FROM result.at - instance.received_at)), 0) AS waited
     FROM generate_series(date_trunc('minute', now()) - make_interval(mins => %(minutes)s - 1),
         date_trunc('minute', now()), interval '1 minute') AS minute
     LEFT JOIN processing_result AS result ON result.at >= minute AND result.at < minute + interval '1 minute'
@@ -45,6 +46,8 @@ FAILURES = """
 def operate(request: HttpRequest) -> HttpResponse:
     """How the system is."""
     minutes = ask(THROUGHPUT, {"minutes": MINUTES})
+    names, done, waited = ([row[key] for row in minutes] for key in ("name", "done", "waited"))
+    waited = [float(seconds) for seconds in waited]
     return render(
         request,
         "portal/operate.html",
@@ -52,10 +55,12 @@ def operate(request: HttpRequest) -> HttpResponse:
             "workers": Worker.objects.exclude(state="gone").order_by("name"),
             "queues": ask(QUEUES, {}),
             "failures": ask(FAILURES, {}),
-            "throughput": bars([float(row["done"]) for row in minutes], _("Results a minute, of the last hour")),
-            "most_done": max(row["done"] for row in minutes),
-            "waiting": bars([float(row["waited"]) for row in minutes], _("Seconds from receipt to result, by minute")),
-            "most_waited": max(float(row["waited"]) for row in minutes),
+            "throughput": bars(done, _("Results a minute, of the last hour")),
+            "most_done": max(done),
+            "throughput_table": table(names, done, (_("Minute"), _("Results"))),
+            "waiting": bars(waited, _("Seconds from receipt to result, by minute")),
+            "most_waited": max(waited),
+            "waiting_table": table(names, waited, (_("Minute"), _("Seconds"))),
         },
     )
 

@@ -23,6 +23,7 @@ from portal.arrival import take
 from portal.bundle import bundle
 from portal.models import Item, Share, Upload
 from portal.plots import bars
+from portal.plots import table as plot_table
 from portal.words import word_of
 from processing.models import Attempt, Event, Job, Result
 
@@ -106,7 +107,7 @@ def study_of(request: HttpRequest, study_id: int) -> Study:
 
 def instance_of(request: HttpRequest, instance_id: int) -> Instance:
     """An instance that this person may see; for anybody else there is none."""
-    mine = instances_of(request.user).select_related("series__study", "job")
+    mine = instances_of(request.user, few=True).select_related("series__study", "job")
     return get_object_or_404(mine, pk=min(instance_id, 2**62))
 
 
@@ -161,7 +162,7 @@ def instance(request: HttpRequest, instance_id: int) -> HttpResponse:
 
 def siblings(request: HttpRequest, one: Instance) -> dict[str, Instance | None]:
     """The images before and behind, in the order of their arrival."""
-    series = instances_of(request.user).filter(series=one.series)
+    series = instances_of(request.user, few=True).filter(series=one.series)
     return {
         "before": series.filter(pk__lt=one.pk).order_by("-pk").first(),
         "behind": series.filter(pk__gt=one.pk).order_by("pk").first(),
@@ -188,6 +189,10 @@ def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
     if histogram:
         shown["histogram"] = bars(histogram["counts"], _("Histogram of the stored values"))
         shown["limits"] = histogram
+        counts, low = histogram["counts"], histogram["from"]
+        step = (histogram["to"] - low) / len(counts)
+        names = [f"{low + place * step:,.6g}" for place in range(len(counts))]
+        shown["histogram_table"] = plot_table(names, counts, (_("From (stored value)"), _("Values")))
     if result and figures.get("pixel_data"):
         with store().open(object_key(one.sha256)) as file:
             window, low, high = rendering.scale(file, figures["minimum"], figures["maximum"])
@@ -329,13 +334,15 @@ def upload(request: HttpRequest, upload_id: int) -> HttpResponse:
     rows = list(items[start : start + PAGE + 1])
     more, rows = len(rows) > PAGE, rows[:PAGE]
     by_state = dict(one.items.order_by().values_list("state").annotate(Count("pk")))
-    jobs = Job.objects.filter(instance__item__upload=one).order_by().values_list("state")
+    taken = one.items.filter(instance__isnull=False).values("instance")
+    jobs = Job.objects.filter(instance__in=taken).order_by().values_list("state")
+    of_studies = Instance.objects.filter(pk__in=taken).values("series__study")
     context = {
         "upload": one,
         "rows": [{"item": row, "word": word_of(row.instance.job) if row.instance else ""} for row in rows],
         "by_state": by_state,
-        "jobs": dict(jobs.annotate(Count("pk", distinct=True))),
-        "studies": studies_of(request.user).filter(series__instance__item__upload=one).distinct()[:PAGE],
+        "jobs": dict(jobs.annotate(Count("pk"))),
+        "studies": Study.objects.filter(pk__in=of_studies)[:PAGE],
         "more": start + PAGE if more else None,
     }
     return render(request, "portal/upload.html", context)

@@ -131,6 +131,18 @@ def quarantine(job_id: int, actor: str) -> bool:
     return row is not None
 
 
+def unaccounted() -> list[int]:
+    """Instances that have not exactly one job, or not one result where that is done and none where it is not."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT i.id FROM archive_instance AS i LEFT JOIN processing_job AS j ON j.instance_id = i.id"
+            " LEFT JOIN processing_result AS r ON r.instance_id = i.id GROUP BY i.id, j.state HAVING"
+            " count(DISTINCT j.id) <> 1 OR count(r.instance_id) <> (CASE WHEN j.state = 'done' THEN 1 ELSE 0 END)"
+            " ORDER BY i.id"
+        )
+        return [instance for (instance,) in cursor.fetchall()]
+
+
 def recover_lost(limit: int = 500) -> int:
     """Take back jobs whose lease ended: their process was killed, or its machine, or the line to it."""
     with transaction.atomic(), connection.cursor() as cursor:

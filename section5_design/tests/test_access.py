@@ -26,6 +26,7 @@ OPERATES = (403, 403, 403, 403, 200, 200, 302)
 GETS = {
     "studies": EVERYBODY,
     "uploads": EVERYBODY,
+    "password": EVERYBODY,
     "compare": EVERYBODY,
     "study": SEES,
     "study-taken": SEES,

@@ -86,3 +86,20 @@ def test_every_dependency_has_its_reason_in_the_readme() -> None:
     for line in (SECTION / "requirements.txt").read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             assert re.split(r"[>=<;\[ ]", line)[0] in README
+
+
+def test_what_the_design_names_is_there() -> None:
+    design = (SECTION / "design" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)`", design))
+    assert len(named) > 20
+    assert [name for name in named if not (SECTION / name).exists()] == []
+    settings = (SECTION / "config" / "settings.py").read_text(encoding="utf-8")
+    assert [word for word in re.findall(r"`([A-Z]+_[A-Z_]+)`", design) if word not in settings] == []
+    (commands,) = [action for action in main.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    assert {"web", "receiver", "worker", "sweeper", "ingest"} == set(commands.choices)
+    headings = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+        for line in README.splitlines()
+        if line.startswith("#")
+    }
+    assert [anchor for anchor in re.findall(r"\.\./README\.md#([\w-]+)", design) if anchor not in headings] == []

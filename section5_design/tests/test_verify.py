@@ -1,0 +1,57 @@
+"""`manage.py verify`."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from system import SECTION, System, database, instance
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> Iterator[System]:
+    with database(f"verify_{os.getpid()}") as url, System(tmp_path, url) as running:
+        for _ in range(3):
+            uid, content = instance()
+            running.post(content)
+            running.wait_for(uid)
+        yield running
+
+
+def verify(system: System, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SECTION / "manage.py"), "verify", *words]
+    return subprocess.run(command, env=system.environment, capture_output=True, text=True, check=False)
+
+
+def objects(system: System) -> list[Path]:
+    return [path for path in sorted((system.folder / "store" / "objects").rglob("*")) if path.is_file()]
+
+
+def test_what_is_whole_is_said_to_be(system: System) -> None:
+    done = verify(system)
+    assert (done.returncode, done.stdout) == (0, "3 received: 0 queued, 0 running, 3 done, 0 quarantined\n")
+
+
+def test_one_bit_and_one_missing_object_are_named(system: System) -> None:
+    altered, missing, _ = objects(system)
+    content = bytearray(altered.read_bytes())
+    content[1000] ^= 1
+    altered.write_bytes(content)
+    missing.unlink()
+    done = verify(system)
+    assert done.returncode == 1
+    assert sorted(line.partition(": ")[2] for line in done.stderr.splitlines()[:2]) == [
+        "its object is missing",
+        "its object was altered",
+    ]
+    assert verify(system, "--counts").returncode == 0
+
+
+def test_a_result_that_is_gone_is_named(system: System) -> None:
+    system.query("DELETE FROM processing_result WHERE instance_id = (SELECT min(id) FROM archive_instance)")
+    done = verify(system, "--counts")
+    assert done.returncode == 1
+    assert "its job and its results do not fit together" in done.stderr
