@@ -1,5 +1,6 @@
 """The system as it is run: each part by its own command in a process of its own, on a database of its own."""
 
+import atexit
 import contextlib
 import http.client
 import io
@@ -12,7 +13,8 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
@@ -37,13 +39,41 @@ class Answer(NamedTuple):
         return json.loads(self.body)
 
 
-@contextlib.contextmanager
-def database(name: str) -> Iterator[str]:
-    """An empty database of this name beside that of DATABASE_URL, and its URL."""
+def url_of(name: str) -> str:
+    """The URL of a database beside that of DATABASE_URL."""
+    return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
+
+
+@lru_cache(maxsize=1)
+def template(server: str) -> str:
+    """A database with all tables, made once: copying it takes a tenth of the time of the migrations."""
+    name = f"template_{os.getpid()}"
     administer(f'DROP DATABASE IF EXISTS "{name}"')
     administer(f'CREATE DATABASE "{name}"')
+    atexit.register(drop_template, name, server)
+    migrate(os.environ | {"DATABASE_URL": url_of(name)})
+    return name
+
+
+def drop_template(name: str, server: str) -> None:
+    """Leave nothing behind on a server that goes on."""
+    os.environ["DATABASE_URL"] = server
+    with contextlib.suppress(psycopg2.OperationalError):
+        administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def migrate(environment: Mapping[str, str]) -> None:
+    command = [sys.executable, str(SECTION / "manage.py"), "migrate", "-v0"]
+    subprocess.run(command, env=environment, check=True)
+
+
+@contextlib.contextmanager
+def database(name: str) -> Iterator[str]:
+    """A new database of this name beside that of DATABASE_URL, and its URL."""
+    administer(f'DROP DATABASE IF EXISTS "{name}"')
+    administer(f'CREATE DATABASE "{name}" TEMPLATE "{template(os.environ["DATABASE_URL"])}"')
     try:
-        yield urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
+        yield url_of(name)
     finally:
         administer(f'DROP DATABASE "{name}" WITH (FORCE)')
 
@@ -74,8 +104,8 @@ class System:
         self.log = (folder / "log").open("ab")
 
     def __enter__(self) -> "System":
-        command = [sys.executable, str(SECTION / "manage.py"), "migrate", "-v0"]
-        subprocess.run(command, env=self.environment, check=True)
+        if self.query("SELECT to_regclass('portal_item') IS NULL") == [(True,)]:
+            migrate(self.environment)
         for name in ("web", "receiver", "worker", "sweeper"):
             self.start(name)
         until(lambda: listens(self.http) and listens(self.dicom))
