@@ -39,8 +39,7 @@ HEADERS = {"Cache-Control": "private, no-store"}
 def counts_of(instances: QuerySet[Instance], by: str) -> dict[int, dict[str, int]]:
     """How many instances are in which state, by study or series."""
     found: dict[int, dict[str, int]] = {}
-    jobs = Job.objects.filter(instance__in=instances).order_by()
-    for key, state, count in jobs.values_list(by, "state").annotate(count=Count("pk")):
+    for key, state, count in instances.order_by().values_list(by, "job__state").annotate(count=Count("pk")):
         found.setdefault(key, {})[state] = count
     return found
 
@@ -68,7 +67,7 @@ def studies(request: HttpRequest) -> HttpResponse:
         found = found.filter(id__lt=before)
     rows = list(found[: PAGE + 1])
     more, rows = len(rows) > PAGE, rows[:PAGE]
-    counts = counts_of(mine.filter(series__study__in=rows), "instance__series__study")
+    counts = counts_of(mine.filter(series__study__in=rows), "series__study")
     modalities: dict[int, set[str]] = {}
     for study_id, modality in Series.objects.filter(study__in=rows).values_list("study_id", "modality"):
         modalities.setdefault(study_id, set()).add(modality or "?")
@@ -117,8 +116,9 @@ def study(request: HttpRequest, study_id: int) -> HttpResponse:
     """A study: its series, and its instances with what became of each."""
     one = study_of(request, study_id)
     mine = instances_of(request.user).filter(series__study=one)
-    by_series = counts_of(mine, "instance__series")
-    shown = mine.select_related("job", "series").order_by("id")
+    by_series = counts_of(mine, "series")
+    shown = instances_of(request.user, few=True).filter(series__in=list(by_series))
+    shown = shown.select_related("job", "series").order_by("id")
     if series := after_of(request, "series"):
         shown = shown.filter(series=series)
     if (state := request.GET.get("state", "")) in Job.State.values:
