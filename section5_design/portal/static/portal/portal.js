@@ -47,7 +47,8 @@ function live(main) {
   const poll = () => { polling ||= setInterval(refresh, 2000); };
   const stream = new EventSource("/events");
   stream.addEventListener("changed", refresh);
-  stream.addEventListener("open", () => { clearInterval(polling); polling = 0; });
+  // What changed between the page and its stream was told to nobody.
+  stream.addEventListener("open", () => { clearInterval(polling); polling = 0; refresh(); });
   stream.addEventListener("error", poll);
 }
 
