@@ -136,5 +136,6 @@ LOGGING = {
         "kombu": {"level": "ERROR"},
         "celery": {"level": "ERROR"},
         "axes": {"level": "ERROR"},
+        "django.request": {"level": "ERROR"},
     },
 }
