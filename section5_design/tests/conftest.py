@@ -22,7 +22,8 @@ if not os.environ.get("DATABASE_URL"):
 
 for _name in ("STORAGE_URL", "BROKER_URL", "ALLOWED_HOSTS", "LEASE_SECONDS", "TASK_SECONDS"):
     os.environ.pop(_name, None)
-os.environ["DATA_FOLDER"] = str(Path(_folder.name) / "system")
+if "PYTEST_XDIST_WORKER" not in os.environ:  # of several processes the first says it for all
+    os.environ["DATA_FOLDER"] = str(Path(_folder.name) / "system")
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 os.environ["TCP_NODELAY"] = "1"  # DCMTK's tools read it
 django.setup()  # pytest-django looks for settings before this file is read
