@@ -79,7 +79,10 @@ app.conf.update(
         "polling_interval": 0.05,
     }
     if ON_FILES
-    else {"confirm_publish": True, "max_retries": 1, "socket_timeout": 5},
+    else {
+        "max_retries": 1,
+        "socket_timeout": 5,
+    },  # no confirms: a queue without a leader gives none, and all would wait
     imports=["processing.tasks"],
 )
 if not ON_FILES:
