@@ -54,6 +54,8 @@ def receiver(arguments: argparse.Namespace) -> int:
     import django
 
     django.setup()
+    if lacks_tables():
+        return FAILED
     from ingest.receiver import run
 
     return run(arguments.host, arguments.port, arguments.processes)
@@ -64,6 +66,8 @@ def worker(arguments: argparse.Namespace) -> int:
     import django
 
     django.setup()
+    if lacks_tables():
+        return FAILED
     from processing.worker import Worker
 
     return Worker(arguments.queues, arguments.processes).run()
@@ -74,6 +78,8 @@ def sweeper(arguments: argparse.Namespace) -> int:  # noqa: ARG001
     import django
 
     django.setup()
+    if lacks_tables():
+        return FAILED
     from processing.sweeper import run
 
     stop = threading.Event()
@@ -154,6 +160,18 @@ def free(host: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))
         return True
+    return False
+
+
+def lacks_tables() -> bool:
+    """Whether the database answers and has not been made ready; one that is away is waited for."""
+    from django.db import InterfaceError, OperationalError, connection
+
+    with contextlib.suppress(OperationalError, InterfaceError):
+        if "processing_worker" not in connection.introspection.table_names():
+            log.error("the database of DATABASE_URL lacks its tables; run manage.py migrate")
+            return True
+    connection.close()  # whoever is forked from here opens one of its own
     return False
 
 

@@ -38,6 +38,8 @@ SPOOL_FOLDER = DATA_FOLDER / "spool"
 ARRIVING_FOLDER = DATA_FOLDER / "arriving"  # uploads that may be resumed
 STORAGE_URL = os.environ.get("STORAGE_URL") or f"file://{DATA_FOLDER / 'store'}"
 BROKER_URL = os.environ.get("BROKER_URL") or "filesystem://"
+if not BROKER_URL.startswith(("amqp://", "amqps://", "filesystem://")):
+    raise ImproperlyConfigured("BROKER_URL must name a RabbitMQ: amqp://user:password@host:5672//")
 
 ANALYSIS = os.environ.get("ANALYSIS") or "processing.analysis.analyse"
 MAX_ATTEMPTS = number("MAX_ATTEMPTS", 4)

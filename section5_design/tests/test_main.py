@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import main
-from system import SECTION, database
+from system import SECTION, administer, database, free_port, url_of
 
 README = (SECTION / "README.md").read_text(encoding="utf-8")
 
@@ -45,6 +45,30 @@ def test_a_folder_that_is_none_is_one_line() -> None:
     command = [sys.executable, str(SECTION / "main.py"), "ingest", "/nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "ERROR: /nowhere: is no folder; check the path\n")
+
+
+@pytest.mark.parametrize("part", ["receiver", "worker", "sweeper"])
+def test_a_database_without_tables_is_one_line(part: str) -> None:
+    name = f"empty_{os.getpid()}"
+    administer(f'CREATE DATABASE "{name}"')
+    try:
+        environment = os.environ | {"DATABASE_URL": url_of(name)}
+        options = ["--port", str(free_port())] if part == "receiver" else []
+        command = [sys.executable, str(SECTION / "main.py"), part, *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    finally:
+        administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+    assert done.returncode == 1
+    assert done.stderr.endswith("the database of DATABASE_URL lacks its tables; run manage.py migrate\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_broker_that_is_none_is_one_line() -> None:
+    environment = os.environ | {"BROKER_URL": "nonsense"}
+    command = [sys.executable, str(SECTION / "main.py"), "sweeper"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    told = "ERROR: BROKER_URL must name a RabbitMQ: amqp://user:password@host:5672//\n"
+    assert (done.returncode, done.stderr) == (1, told)
 
 
 @pytest.mark.parametrize("part", ["web", "receiver"])
