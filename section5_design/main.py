@@ -39,10 +39,23 @@ def web(arguments: argparse.Namespace) -> int:
     """Serve HTTP: STOW-RS and what is read back."""
     if not free(arguments.host, arguments.port):
         return in_use(arguments)
+    import django
+
+    django.setup()
+    from django.conf import settings
+
+    if lacks_tables():
+        return FAILED
+    tell_health("web", arguments)
     program = Path(sys.executable).with_name("granian")
     command = [str(program), "--interface", "wsgi", "--host", arguments.host, "--port", str(arguments.port)]
-    command += ["--workers", str(arguments.processes), "--blocking-threads", "8", "--no-ws", "--log-level", "error"]
+    command += ["--workers", str(arguments.processes), "--blocking-threads", "24", "--no-ws", "--log-level", "error"]
     command += ["--workers-kill-timeout", "10"]
+    if settings.TLS_CERTIFICATE:
+        command += ["--ssl-certificate", settings.TLS_CERTIFICATE, "--ssl-keyfile", settings.TLS_KEY]
+        command += ["--ssl-protocol-min", "tls1.2"]
+    if arguments.client_ca:
+        command += ["--ssl-ca", arguments.client_ca, "--ssl-client-verify"]
     os.chdir(HERE)
     return os.execv(program, [*command, "config.wsgi:application"])  # noqa: S606
 
@@ -56,6 +69,7 @@ def receiver(arguments: argparse.Namespace) -> int:
     django.setup()
     if lacks_tables():
         return FAILED
+    tell_health("receiver", arguments)
     from ingest.receiver import run
 
     return run(arguments.host, arguments.port, arguments.processes)
@@ -68,24 +82,37 @@ def worker(arguments: argparse.Namespace) -> int:
     django.setup()
     if lacks_tables():
         return FAILED
+    tell_health("worker", arguments)
     from processing.worker import Worker
 
     return Worker(arguments.queues, arguments.processes).run()
 
 
-def sweeper(arguments: argparse.Namespace) -> int:  # noqa: ARG001
+def sweeper(arguments: argparse.Namespace) -> int:
     """Ring again for what is due."""
     import django
 
     django.setup()
     if lacks_tables():
         return FAILED
+    tell_health("sweeper", arguments)
+    from audit.chain import extend
+    from ingest.commitment import report_due
     from processing.sweeper import run
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    run(stop)
+    run(stop, [extend, report_due])
+    return OK
+
+
+def certificates(arguments: argparse.Namespace) -> int:
+    """Make a CA for development and tests, and certificates of it for a server and a client."""
+    from certificates import make
+
+    for path in make(Path(arguments.folder), arguments.host or ["localhost", "127.0.0.1"]):
+        print(path)
     return OK
 
 
@@ -106,17 +133,23 @@ def ingest(arguments: argparse.Namespace) -> int:
 def everything(arguments: argparse.Namespace) -> int:
     """All parts on this machine, each a process that is started anew when it ends, and the tour."""
     prepare()
+    from django.conf import settings
+
     from supervisor import Supervisor
     from tour import send_and_show
 
+    if lacks_tables():
+        return FAILED
     http, dicom = (port if free("127.0.0.1", port) else any_port() for port in (HTTP_PORT, DICOM_PORT))
     this = [sys.executable, str(HERE / "main.py")]
-    parts = {
+    parts: dict[str, list[str]] = {
         "web": [*this, "web", "--port", str(http)],
         "receiver": [*this, "receiver", "--port", str(dicom)],
         "worker": [*this, "worker"],
         "sweeper": [*this, "sweeper"],
     }
+    if settings.PRODUCTION:
+        return serve_others(parts, arguments)
     with Supervisor(parts) as supervisor:
         status = send_and_show(http, dicom, supervisor)
         if arguments.once or status:
@@ -134,6 +167,43 @@ def everything(arguments: argparse.Namespace) -> int:
         )
         supervisor.wait()
     return OK
+
+
+def serve_others(parts: dict[str, list[str]], arguments: argparse.Namespace) -> int:
+    """The production profile on one machine: no samples, no account, every part; with --once until all are ready."""
+    from health import wait_until_ready
+    from supervisor import Supervisor
+
+    ports = {}
+    for name, command in parts.items():
+        ports[name] = any_port()
+        command += ["--health-port", str(ports[name])]
+    with Supervisor(parts) as supervisor:
+        if late := wait_until_ready(ports):
+            log.error("not ready after a minute: %s; see the lines above", ", ".join(late))
+            return FAILED
+        shown = " ".join(parts["web"][2:4] + parts["receiver"][2:4]).replace("--port", "on port")
+        print(f"Every part is ready: {shown}. The first account: manage.py createsuperuser; peers: manage.py peer add.")
+        if not arguments.once:
+            print("Ctrl-C stops every part.", flush=True)
+            supervisor.wait()
+    return OK
+
+
+def tell_health(part: str, arguments: argparse.Namespace) -> None:
+    """Answer /live, /ready and /metrics, where a port for it is named."""
+    if not arguments.health_port:
+        return
+    import health
+
+    health.count_together(part)
+
+    def collectors() -> list[object]:
+        from processing.gauges import Gauges
+
+        return [Gauges()] if part == "sweeper" else []
+
+    health.serve(arguments.health_host, arguments.health_port, beats=part != "web", collectors=collectors)
 
 
 def first_account() -> str:
@@ -164,13 +234,23 @@ def free(host: str, port: int) -> bool:
 
 
 def lacks_tables() -> bool:
-    """Whether the database answers and has not been made ready; one that is away is waited for."""
+    """Whether the database answers and has not been made ready; one that is away is waited for.
+
+    Raises:
+        ImproperlyConfigured: the keys that seal and sign are not those of this database, or cannot be read.
+
+    """
     from django.db import InterfaceError, OperationalError, connection
 
     with contextlib.suppress(OperationalError, InterfaceError):
         if "processing_worker" not in connection.introspection.table_names():
             log.error("the database of DATABASE_URL lacks its tables; run manage.py migrate")
             return True
+        from archive.sealing import current_key
+        from audit.signing import signing_key
+
+        current_key()  # a master key that does not fit is said now, and not to each sender
+        signing_key()
     connection.close()  # whoever is forked from here opens one of its own
     return False
 
@@ -204,6 +284,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--host", default="127.0.0.1", help="the address to listen on; loopback unless named")
         command.add_argument("--port", type=_port, default=port, help=f"{port} unless named")
         command.set_defaults(run=run)
+        health_options(command)
         command.add_argument("--processes", type=_count, default=2, metavar="N", help="that share it; 2 unless named")
     command = commands.add_parser("worker", help=str(worker.__doc__))
     command.add_argument(
@@ -213,11 +294,27 @@ def parser() -> argparse.ArgumentParser:
         "--processes", type=_count, default=min(os.cpu_count() or 1, 64), metavar="N", help="one a core unless named"
     )
     command.set_defaults(run=worker)
-    commands.add_parser("sweeper", help=str(sweeper.__doc__)).set_defaults(run=sweeper)
+    health_options(command)
+    command = commands.add_parser("sweeper", help=str(sweeper.__doc__))
+    command.set_defaults(run=sweeper)
+    health_options(command)
+    commands.choices["web"].add_argument(
+        "--client-ca", metavar="FILE", help="let in only clients with a certificate of this CA (mutual TLS)"
+    )
+    command = commands.add_parser("certificates", help=str(certificates.__doc__))
+    command.add_argument("folder", help="where they go; what is there already is kept")
+    command.add_argument("--host", action="append", help="a name or address of the server; may come several times")
+    command.set_defaults(run=certificates)
     command = commands.add_parser("ingest", help=str(ingest.__doc__))
     command.add_argument("folder", help="every file below it")
     command.set_defaults(run=ingest)
     return top
+
+
+def health_options(command: argparse.ArgumentParser) -> None:
+    """Where a part tells how it is."""
+    command.add_argument("--health-port", type=_port, help="answer /live, /ready and /metrics there")
+    command.add_argument("--health-host", default="127.0.0.1", help="loopback unless named")
 
 
 def _port(word: str) -> int:

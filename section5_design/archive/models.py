@@ -17,6 +17,26 @@ class Sender(models.Model):
         return self.name
 
 
+class Peer(models.Model):
+    """A DICOM application entity that may send, and from where; with a port, it is called back (storage commitment)."""
+
+    title = models.CharField(primary_key=True, max_length=16)
+    network = models.CharField(max_length=50)  # an address, or a network as 10.1.0.0/16
+    port = models.IntegerField(null=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class SealingKey(models.Model):
+    """A key under which the data keys of objects are wrapped; itself wrapped under the master key."""
+
+    id = models.UUIDField(primary_key=True)
+    wrapped = models.BinaryField()
+    created_at = models.DateTimeField(db_default=Now())
+
+
 class Study(models.Model):
     """A study, with what its first instance says of the patient."""
 
@@ -53,6 +73,7 @@ class Instance(models.Model):
     decoded_size = models.BigIntegerField()  # bytes of the pixels, decoded; 0 without
     source = models.CharField(max_length=100)  # who sent it first
     conflict = models.BooleanField(default=False)  # the same UID came with other content
+    trace = models.CharField(max_length=32, default="", db_default="")  # of the request or association that brought it
     received_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:

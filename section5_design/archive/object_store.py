@@ -1,6 +1,7 @@
 """Objects under the SHA-256 of their content, on a file system or in an S3-compatible store.
 
 A name comes from content, never from a UID, so no sender can choose a path. The same content again is the same object.
+The stores take and give sealed files; `open_object` gives what they hold.
 """
 
 import io
@@ -13,6 +14,8 @@ from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from django.conf import settings
+
+from archive.sealing import opened
 
 CHUNK = 1 << 20
 
@@ -172,3 +175,14 @@ def store() -> ObjectStore:
     """The store of STORAGE_URL."""
     url = urlsplit(settings.STORAGE_URL)
     return FileStore(Path(url.path)) if url.scheme == "file" else RemoteStore(settings.STORAGE_URL)
+
+
+def open_object(key: str) -> BinaryIO:
+    """What an object holds, unsealed while it is read.
+
+    Raises:
+        FileNotFoundError: there is none.
+        SealBrokenError: it was altered; perhaps only in reading.
+
+    """
+    return opened(store().open(key))

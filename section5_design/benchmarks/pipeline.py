@@ -149,7 +149,7 @@ def fill(system: System, many: int) -> None:
     """As many instances."""
     code = (
         "import sys, django; django.setup()\n"
-        "from ingest.accept import accept; from ingest.spool import spooled\n"
+        "from ingest.accept import accept; from archive.spool import spooled\n"
         "from system import instance\n"
         "for _ in range(int(sys.argv[1])):\n"
         "    with spooled() as file:\n"

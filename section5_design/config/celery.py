@@ -5,9 +5,11 @@ its lease, the sweeper takes it up when that ends, and the broker does not take 
 """
 
 import os
+import ssl
 import time
 import uuid
 from typing import Any
+from urllib.parse import urlsplit
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -53,6 +55,14 @@ def queue(name: str) -> Queue:
     return Queue(name, Exchange(name, "direct", durable=True), name, durable=True, queue_arguments=arguments)
 
 
+# The broker must show a certificate of the CA that is named, or of one that this machine trusts, for its host.
+BROKER_TLS = settings.BROKER_URL.startswith("amqps:") and {
+    "cert_reqs": ssl.CERT_REQUIRED,
+    "ca_certs": settings.BROKER_CA or None,
+    "server_hostname": urlsplit(settings.BROKER_URL).hostname,
+    "tls_minimum_version": ssl.TLSVersion.TLSv1_2,
+}
+
 folder = settings.DATA_FOLDER / "broker"
 if ON_FILES:
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +82,7 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_heartbeat=10,  # seconds; a line that is cut is noticed after two
     broker_connection_max_retries=5,  # then the worker ends itself, and is started anew
+    broker_use_ssl=BROKER_TLS,
     broker_transport_options={
         "data_folder_in": str(folder),
         "data_folder_out": str(folder),

@@ -13,6 +13,17 @@ MAX_CPU         load in percent of the cores over which a machine takes no new w
 MAX_MEMORY      percent over which a machine takes no new work; 90 unless named
 SECRET_KEY      of Django; needed where ALLOWED_HOSTS is set
 ALLOWED_HOSTS   names that clients call this server by; this machine alone unless named
+PROFILE         `production` refuses to start with anything missing, default or unencrypted, and logs JSON
+TLS_CERTIFICATE certificate (chain) of this server, PEM: then HTTP and DICOM speak TLS only
+TLS_KEY         its private key, PEM (PKCS #8)
+TLS_CLIENT_CA   the CA of clients' certificates; then DICOM peers must show one (mutual TLS), HTTP with `--client-ca`
+BROKER_CA       the CA of the RabbitMQ's certificate, where BROKER_URL is amqps://
+MASTER_KEY_FILE file with the master key, 64 hexadecimal digits; made in DATA_FOLDER where it is missing, not in production
+MASTER_KEY      the master key itself, instead of a file
+SIGNING_KEY_FILE  file with the Ed25519 key that signs receipts and the log's chain, PEM; made as the one above
+DEIDENTIFY      `1`: images are de-identified (PS3.15, Annex E) before they are analysed; needs UID_SECRET
+UID_SECRET      from which de-identified UIDs are derived, always the same way
+DAILY_GB        what one person may send in 24 hours; 500 unless named
 """
 
 import os
@@ -21,6 +32,9 @@ from pathlib import Path
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+
+from config.logs import logging_settings
+from config.production import check
 
 BASE_DIR = Path(__file__).parent.parent
 
@@ -32,6 +46,10 @@ def number(name: str, default: int) -> int:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}")
     return int(text)
 
+
+PRODUCTION = os.environ.get("PROFILE") == "production"
+if PRODUCTION:
+    check(os.environ)
 
 DATA_FOLDER = Path(os.environ.get("DATA_FOLDER") or BASE_DIR / "data").resolve()
 SPOOL_FOLDER = DATA_FOLDER / "spool"
@@ -46,12 +64,25 @@ MAX_ATTEMPTS = number("MAX_ATTEMPTS", 4)
 TASK_SECONDS = number("TASK_SECONDS", 120)
 LEASE_SECONDS = number("LEASE_SECONDS", 180)
 TASK_MEMORY_MB = number("TASK_MEMORY_MB", 3000)
+DAILY_GB = number("DAILY_GB", 500)
+DEIDENTIFY = os.environ.get("DEIDENTIFY") == "1"
+UID_SECRET = os.environ.get("UID_SECRET", "")
+if DEIDENTIFY and not UID_SECRET:
+    raise ImproperlyConfigured("DEIDENTIFY needs UID_SECRET: openssl rand -hex 32")
 MAX_CPU = number("MAX_CPU", 400)
 MAX_MEMORY = number("MAX_MEMORY", 90)
 if LEASE_SECONDS <= TASK_SECONDS:
     raise ImproperlyConfigured(
         "LEASE_SECONDS must be more than TASK_SECONDS: a task that may still end keeps its lease"
     )
+
+TLS_CERTIFICATE, TLS_KEY = os.environ.get("TLS_CERTIFICATE", ""), os.environ.get("TLS_KEY", "")
+TLS_CLIENT_CA, BROKER_CA = os.environ.get("TLS_CLIENT_CA", ""), os.environ.get("BROKER_CA", "")
+if bool(TLS_CERTIFICATE) != bool(TLS_KEY):
+    raise ImproperlyConfigured("TLS_CERTIFICATE and TLS_KEY belong together; name both")
+MASTER_KEY = os.environ.get("MASTER_KEY", "")
+MASTER_KEY_FILE = os.environ.get("MASTER_KEY_FILE") or str(DATA_FOLDER / "keys" / "master")
+SIGNING_KEY_FILE = os.environ.get("SIGNING_KEY_FILE") or str(DATA_FOLDER / "keys" / "signing.pem")
 
 DEBUG = False
 ALLOWED_HOSTS = [name.strip() for name in (os.environ.get("ALLOWED_HOSTS") or "localhost,127.0.0.1,[::1]").split(",")]
@@ -71,11 +102,13 @@ LINE["tcp_user_timeout"] = 20_000  # milliseconds
 DATABASES["default"]["OPTIONS"] = {**LINE, **DATABASES["default"].get("OPTIONS", {})}
 
 INSTALLED_APPS = [
-    *("archive", "ingest", "processing", "portal"),  # before Django's own, so that its words are the portal's
+    *("archive", "audit", "ingest", "processing", "portal"),  # before Django's own, so that its words are the portal's
     *("django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
     *("django.contrib.messages", "django.contrib.staticfiles", "axes"),
 ]
 MIDDLEWARE = [
+    "portal.request_log.RequestLog",
+    "portal.security.PlacesForBodies",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -86,6 +119,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "portal.security.ContentSecurityPolicy",
+    "portal.security.SessionsEnd",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
@@ -118,26 +152,18 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
-SESSION_COOKIE_AGE = 8 * 3600  # seconds: a shift
-# Named hosts are a server for others, which stands behind TLS; cookies then never travel without it.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FOR_OTHERS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FOR_OTHERS else None
+SESSION_COOKIE_AGE = 30 * 60  # seconds without a request, at most a shift: see portal/security.py
+SESSION_SAVE_EVERY_REQUEST = True
+LONGEST_SESSION = 8 * 3600  # seconds
+# Named hosts are a server for others, which speaks TLS or stands behind it; cookies then never travel without it.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FOR_OTHERS or bool(TLS_CERTIFICATE)
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# A header that says so is believed only where a proxy speaks TLS; where this server does, anybody could send it.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FOR_OTHERS and not TLS_CERTIFICATE else None
+SECURE_HSTS_SECONDS = 365 * 86400 if PRODUCTION else 0
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 USE_TZ = True
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"log": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["log"], "level": "WARNING"},
-    "loggers": {
-        "section5": {"level": "INFO"},
-        "kombu": {"level": "ERROR"},
-        "celery": {"level": "ERROR"},
-        "axes": {"level": "ERROR"},
-        "django.request": {"level": "ERROR"},
-    },
-}
+LOGGING = logging_settings(as_json=PRODUCTION)

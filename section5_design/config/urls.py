@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from django.views.decorators.csrf import csrf_exempt
 
 from ingest import views as ingest
-from portal import api, live, operate, pages, tus
+from portal import api, audit_page, live, operate, pages, tus
 
 PASSWORD = {"template_name": "portal/password.html", "success_url": "/"}
 
@@ -31,6 +31,7 @@ urlpatterns = [
     path("operate/again", operate.again, name="again"),
     path("operate/aside", operate.aside, name="aside"),
     path("operate/drain", operate.drain, name="drain"),
+    path("audit/", audit_page.audit, name="audit"),
     path("events", live.events, name="events"),
     path("dicom-web/studies", csrf_exempt(ingest.stow)),
     path("dicom-web/studies/<str:study_uid>", csrf_exempt(ingest.stow)),
@@ -39,6 +40,8 @@ urlpatterns = [
     path("api/results/", api.results),
     path("api/results/<int:instance_id>/preview.png", api.preview),
     path("api/workers/", api.workers),
+    path("api/receipts/key.pem", audit_page.receipt_key),
+    path("api/receipts/<int:instance_id>", audit_page.receipt),
     path("live", api.live),
     path("ready", api.ready),
 ]

@@ -1,17 +1,20 @@
 """The one way in, behind HTTP, DICOM and the folder; success is said only when bytes and row are safe.
 
-Spool -> structure checked -> SHA-256 while streaming -> sync -> rename to the content's name -> sync the folder ->
+Spool, hashed and sealed while streaming -> sync -> structure checked -> rename to the content's name -> sync the folder ->
 one transaction (instance, job, log) -> success -> ring.
 """
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
 
 from archive.object_store import object_key, store
-from ingest.spool import Spooled
+from archive.spool import Spooled
+from config import metrics
+from config.logs import trace
 from ingest.validation import Header, RefusedError, read_header
 from processing.bell import ring_soon
 
@@ -39,8 +42,24 @@ def accept(file: Spooled, source: str, study_uid: str | None = None) -> Accepted
         OperationalError, InterfaceError: the database does not answer.
 
     """
+    started, way = time.perf_counter(), source.partition(":")[0]
+    outcome = "failed"
+    try:
+        accepted = _accept(file, source, study_uid)
+        outcome = accepted.outcome
+    except RefusedError:
+        outcome = "refused"
+        raise
+    finally:
+        metrics.received.labels(way, outcome).inc()
+        metrics.receive_seconds.labels(way).observe(time.perf_counter() - started)
+    return accepted
+
+
+def _accept(file: Spooled, source: str, study_uid: str | None) -> Accepted:
     sha256 = file.make_safe()
-    header = read_header(file.path)
+    with file.open() as content:
+        header = read_header(content, file.size)
     if study_uid and header.study_uid != study_uid:
         raise RefusedError("belongs to another study than the address says")
     store().put(file.path, object_key(sha256))
@@ -67,8 +86,8 @@ RECORD = """
         SELECT id, sha256 FROM archive_instance WHERE sop_instance_uid = %(uid)s
     ), instance AS (
         INSERT INTO archive_instance (sop_instance_uid, sha256, series_id, sop_class_uid, transfer_syntax_uid, size,
-            decoded_size, source, conflict)
-        SELECT %(uid)s, %(sha256)s, series.id, %(class)s, %(syntax)s, %(size)s, %(decoded)s, %(source)s,
+            decoded_size, source, trace, conflict)
+        SELECT %(uid)s, %(sha256)s, series.id, %(class)s, %(syntax)s, %(size)s, %(decoded)s, %(source)s, %(trace)s,
             EXISTS (SELECT FROM known)
         FROM archive_series AS series JOIN archive_study AS study ON study.id = series.study_id
         WHERE study.uid = %(study)s AND series.uid = %(series)s
@@ -81,8 +100,8 @@ RECORD = """
         INSERT INTO processing_job (instance_id, queue, state, attempts, fence, worker, reason, rung_at)
         SELECT id, %(queue)s, 'queued', 0, 0, '', '', now() FROM instance RETURNING id
     ), event AS (
-        INSERT INTO processing_event (kind, instance_id, actor, detail)
-        SELECT 'received', id, %(source)s, outcome FROM instance
+        INSERT INTO processing_event (kind, instance_id, actor, detail, trace)
+        SELECT 'received', id, %(source)s, outcome, %(trace)s FROM instance
     )
     SELECT instance.id, outcome, job.id FROM instance, job
     UNION ALL SELECT id, 'again', NULL FROM known WHERE sha256 = %(sha256)s
@@ -102,6 +121,7 @@ def record(header: Header, sha256: str, size: int, source: str) -> tuple[Accepte
         "study": header.study_uid,
         "series": header.series_uid,
         "queue": queue_of(header),
+        "trace": trace.get(),
     }
     with connection.cursor() as cursor:
         cursor.execute(RECORD, values)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ingest.accept import accept
-from ingest.spool import spooled
+from archive.spool import spooled
 from ingest.validation import RefusedError
 
 log = logging.getLogger("section5.ingest")

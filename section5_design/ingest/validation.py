@@ -5,9 +5,9 @@ Only the header is read; pixels are never decoded here.
 
 import re
 import warnings
+import zlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
@@ -18,6 +18,11 @@ UID_RULE = re.compile(r"[0-9]+(\.[0-9]+)*\Z")  # PS3.5, 9.1; leading zeros are m
 LONGEST_UID = 64
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 UNDEFINED = 0xFFFFFFFF
+PROGRAMS = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+DEFLATED = b"1.2.840.10008.1.2.1.99"
+LARGEST_INFLATED = 256 << 20  # bytes: pydicom holds them in memory
+HIGHEST_RATIO = 200
+CHUNK = 1 << 20
 LONGEST_TEXT = 64
 
 
@@ -41,8 +46,8 @@ class Header:
     decoded_size: int
 
 
-def read_header(path: Path) -> Header:
-    """The header of a DICOM file.
+def read_header(file: BinaryIO, size: int) -> Header:
+    """The header of a DICOM file of so many bytes.
 
     Raises:
         RefusedError: it is no DICOM file (PS3.10, 7.1), is cut short, or lacks an identifier (PS3.3, C.7 and C.12).
@@ -51,8 +56,9 @@ def read_header(path: Path) -> Header:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what pydicom finds odd is kept as it stands
-            dataset = pydicom.dcmread(path, defer_size=1024, stop_before_pixels=False)
-            check_bounds(dataset, path.stat().st_size)
+            check_start(file, size)
+            dataset = pydicom.dcmread(file, defer_size=1024, stop_before_pixels=False)
+            check_bounds(dataset, size)
             return header_of(dataset)
     except InvalidDicomError:
         raise RefusedError("is no DICOM file: the prefix DICM is missing at byte 128") from None
@@ -60,6 +66,31 @@ def read_header(path: Path) -> Header:
         raise
     except Exception as error:  # noqa: BLE001  # pydicom raises whatever broken bytes lead to
         raise RefusedError(f"cannot be read as DICOM ({type(error).__name__})") from None
+
+
+def check_start(file: BinaryIO, size: int) -> None:
+    """Refuse what must not even be read: a preamble that is a program, and a bomb of deflated elements.
+
+    Raises:
+        RefusedError: it is one. A preamble that is a TIFF is not: PS3.10, 7.1 has it for that.
+
+    """
+    start = file.read(2048)
+    file.seek(0)
+    if start.startswith(PROGRAMS) and start[128:132] == b"DICM":
+        raise RefusedError("its preamble is the beginning of a program (CVE-2019-11687)")
+    if DEFLATED not in start or start[132:138] != b"\x02\x00\x00\x00UL":
+        return
+    begins = 144 + int.from_bytes(start[140:144], "little")  # behind the group length and what it counts (PS3.10, 7.1)
+    inflater, grown, most = zlib.decompressobj(-zlib.MAX_WBITS), 0, min(LARGEST_INFLATED, (size + 5000) * HIGHEST_RATIO)
+    file.seek(begins)
+    part = file.read(CHUNK)
+    while part and not inflater.eof:
+        grown += len(inflater.decompress(part, CHUNK))
+        if grown > most:
+            raise RefusedError(f"its deflated elements grow to more than {most >> 20} MB")
+        part = inflater.unconsumed_tail or file.read(CHUNK)
+    file.seek(0)
 
 
 def header_of(dataset: FileDataset) -> Header:

@@ -12,10 +12,11 @@ from django.http import HttpRequest, HttpResponse
 from ingest.accept import Accepted, accept
 from ingest.multipart import MultipartError, PartEnd, PartStart, boundary_of, pieces
 from ingest.senders import UnknownSenderError, sender_of
-from ingest.spool import Spooled, StorageFullError, spooled
+from archive.spool import Spooled, StorageFullError, spooled
 from ingest.validation import RefusedError
 
 log = logging.getLogger("section5.ingest")
+images = logging.getLogger("section5.images")
 
 CHUNK = 1 << 18
 CANNOT_UNDERSTAND, OUT_OF_RESOURCES, PROCESSING_FAILURE = 0xC000, 0xA700, 0x0110  # PS3.4, B.2.3; PS3.18, I
@@ -77,7 +78,9 @@ def take_each(body: IO[bytes], boundary: bytes, source: str, study_uid: str | No
 def taken(file: Spooled, source: str, study_uid: str | None) -> Told:
     """What became of a spooled file."""
     try:
-        return accept(file, source, study_uid)
+        accepted = accept(file, source, study_uid)
+        images.info("from %s: instance %d, %s", source, accepted.instance_id, accepted.outcome)
+        return accepted
     except RefusedError as error:
         log.info("from %s: %s", source, error)
         return CANNOT_UNDERSTAND, str(error)

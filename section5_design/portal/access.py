@@ -11,12 +11,13 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from archive.models import Instance, Study
 from portal.models import Item, Share, Upload
 
-SUBMIT, OPERATE = "portal.add_upload", "portal.operate"
+SUBMIT, OPERATE, AUDIT = "portal.add_upload", "portal.operate", "portal.audit"
 ROLES = {
     "submitters": ["add_upload"],
     "readers": [],
     "operators": ["operate"],
-    "administrators": ["add_upload", "operate"],
+    "auditors": ["audit"],
+    "administrators": ["add_upload", "operate", "audit"],
 }
 
 

@@ -14,9 +14,10 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 
 from archive.models import Instance, Sender, Study
-from archive.object_store import store
+from archive.object_store import open_object
 from ingest.senders import UnknownSenderError, sender_of
 from portal.access import instances_of
+from portal.noting import note
 
 MOST = 1000
 
@@ -71,6 +72,13 @@ def readable_by(request: HttpRequest) -> QuerySet[Instance]:
     return Instance.objects.all()
 
 
+def reader_of(request: HttpRequest) -> str:
+    """Who reads, as the log names them; on a machine that serves itself alone it may be anybody."""
+    if request.user.is_authenticated:
+        return f"user:{request.user.get_username()}"
+    return sender_of(request) if request.headers.get("Authorization") else "http:anybody"
+
+
 def reads(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     """A view that is given what who asks may read."""
 
@@ -101,6 +109,7 @@ def listed(request: HttpRequest, found: QuerySet[Any], uid: tuple[str, str], row
     if text := request.GET.get(uid[0], "")[:64].replace("\0", ""):
         found = found.filter(**{uid[1]: text})
     ids = list(found.filter(pk__gt=min(after, 2**62)).order_by("pk").values_list("pk", flat=True)[:most])
+    note(request, "queried", f"{request.path}: {len(ids)} rows", actor=reader_of(request))
     rows = rows_of(ids)
     for row in rows:
         if "figures" in row:
@@ -148,7 +157,8 @@ def preview(request: HttpRequest, mine: QuerySet[Instance], instance_id: int) ->
     found = ask("SELECT preview FROM processing_result WHERE instance_id = ANY(%(ids)s)", {"ids": ids})
     if not found or not found[0]["preview"]:
         return json({"detail": "there is no preview of this instance"}, 404)
-    return FileResponse(store().open(found[0]["preview"]), content_type="image/png")
+    note(request, "exported", "preview", actor=reader_of(request), instance_id=instance_id)
+    return FileResponse(open_object(found[0]["preview"]), content_type="image/png")
 
 
 @reads

@@ -13,6 +13,8 @@ class PortalConfig(AppConfig):
 
     def ready(self) -> None:
         """Make the roles with the tables."""
+        from portal import noting  # noqa: F401  # its receivers of signals
+
         post_migrate.connect(make_roles, sender=self)
 
 

@@ -1,16 +1,13 @@
 """A file that has arrived whole: taken in by the one way in, or opened where it is an archive of files."""
 
 import contextlib
-import hashlib
 import logging
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 
 from ingest.accept import accept
-from ingest.spool import Spooled, StorageFullError, spooled
+from archive.spool import Spooled, StorageFullError, spooled
 from ingest.validation import RefusedError
 from portal.models import Item
 
@@ -20,21 +17,6 @@ CHUNK = 1 << 20
 MOST_MEMBERS = 100_000
 LARGEST_ARCHIVE = 64 << 30  # bytes of all members together
 HIGHEST_RATIO = 200  # of a member's size to its compressed size; DICOM files reach about 20
-
-
-class Landed(Spooled):
-    """A file that is here already, with the interface of one that was spooled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.size = path.stat().st_size
-        self._file = path.open("r+b")
-
-    def make_safe(self) -> str:
-        """Sync to disk; the SHA-256 of the content."""
-        os.fsync(self._file.fileno())
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def take(item: Item) -> None:
@@ -48,9 +30,11 @@ def take(item: Item) -> None:
         take_members(item)
         item.path.unlink(missing_ok=True)
         return
-    file = Landed(item.path)
-    keep(item, file)
-    file.discard()
+    with item.path.open("rb") as arrived, spooled() as file:
+        while part := arrived.read(CHUNK):
+            file.write(part)
+        keep(item, file)
+    item.path.unlink(missing_ok=True)
 
 
 def keep(item: Item, file: Spooled) -> None:

@@ -8,7 +8,7 @@ import orjson
 from django.db.models import QuerySet
 
 from archive.models import Instance
-from archive.object_store import object_key, store
+from archive.object_store import object_key, open_object
 from processing.models import Result
 
 CHUNK = 1 << 18
@@ -41,7 +41,7 @@ def bundle(instances: QuerySet[Instance]) -> Iterator[bytes]:
         for one in instances.iterator():
             name = f"{one.pk:08}-{one.sop_instance_uid}"
             with (
-                store().open(object_key(one.sha256)) as source,
+                open_object(object_key(one.sha256)) as source,
                 archive.open(f"{name}.dcm", "w", force_zip64=True) as file,
             ):
                 while part := source.read(CHUNK):
@@ -50,7 +50,7 @@ def bundle(instances: QuerySet[Instance]) -> Iterator[bytes]:
             if result := Result.objects.filter(instance=one).first():
                 archive.writestr(f"{name}.json", orjson.dumps(result.figures))
                 if result.preview:
-                    with store().open(result.preview) as picture:
+                    with open_object(result.preview) as picture:
                         archive.writestr(f"{name}.png", picture.read())
             yield pipe.out()
     yield pipe.out()

@@ -22,7 +22,10 @@ class Upload(models.Model):
     class Meta:
         """Who may do what, beside what Django has for each model."""
 
-        permissions: ClassVar = [("operate", "Can see everything, requeue, quarantine, share and drain")]
+        permissions: ClassVar = [
+            ("operate", "Can see everything, requeue, quarantine, share and drain"),
+            ("audit", "Can read the log of who did what"),
+        ]
 
 
 class Item(models.Model):

@@ -11,11 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
 
+from audit.log import write_event
 from portal.access import OPERATE
 from portal.api import ask
 from portal.plots import bars, table
 from processing.claiming import quarantine, requeue
-from processing.claiming import write_event as note
 from processing.models import Job, Worker
 
 QUEUES = """
@@ -104,7 +104,7 @@ def drain(request: HttpRequest) -> HttpResponse:
     worker = get_object_or_404(Worker, pk=request.POST.get("worker", "").replace("\0", ""))
     with transaction.atomic(), connection.cursor() as cursor:
         Worker.objects.filter(pk=worker.pk).update(drain=True)
-        note(cursor, "drain", None, actor(request), worker.name)
+        write_event(cursor, "drain", None, actor(request), worker.name)
     messages.success(request, _("The worker ends what it does, and takes nothing new."))
     return redirect("operate")
 

@@ -16,12 +16,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from archive.models import Instance, Series, Study
-from archive.object_store import object_key, store
+from archive.object_store import object_key, open_object
 from portal import rendering
 from portal.access import OPERATE, ROLES, SUBMIT, instances_of, studies_of, teams_of, uploads_of
 from portal.arrival import take
 from portal.bundle import bundle
+from portal.limits import TooMuchError, check_limit
 from portal.models import Item, Share, Upload
+from portal.noting import note, note_look
 from portal.plots import bars
 from portal.plots import table as plot_table
 from portal.words import word_of
@@ -62,6 +64,8 @@ def studies(request: HttpRequest) -> HttpResponse:
     for name, text in wanted.items():
         if text:
             found = FIND[name](found, mine, text)
+    if any(wanted.values()):  # what was looked for may be a name, so only its kind is kept
+        note(request, "queried", "by " + ", ".join(name for name, text in wanted.items() if text))
     before = after_of(request, "before")
     if before is not None:
         found = found.filter(id__lt=before)
@@ -115,6 +119,7 @@ def instance_of(request: HttpRequest, instance_id: int) -> Instance:
 def study(request: HttpRequest, study_id: int) -> HttpResponse:
     """A study: its series, and its instances with what became of each."""
     one = study_of(request, study_id)
+    note_look(request, "study_id", one.pk)
     mine = instances_of(request.user).filter(series__study=one)
     by_series = counts_of(mine, "series")
     shown = instances_of(request.user, few=True).filter(series__in=list(by_series))
@@ -156,6 +161,7 @@ def study(request: HttpRequest, study_id: int) -> HttpResponse:
 def instance(request: HttpRequest, instance_id: int) -> HttpResponse:
     """An image: its picture through a window, its figures, its histogram, and the log of what was done to it."""
     one = instance_of(request, instance_id)
+    note_look(request, "instance_id", one.pk)
     view = view_of(request, one)
     return render(request, "portal/instance.html", view | {"view_self": view, "siblings": siblings(request, one)})
 
@@ -194,7 +200,7 @@ def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
         names = [f"{low + place * step:,.6g}" for place in range(len(counts))]
         shown["histogram_table"] = plot_table(names, counts, (_("From (stored value)"), _("Values")))
     if result and figures.get("pixel_data"):
-        with store().open(object_key(one.sha256)) as file:
+        with open_object(object_key(one.sha256)) as file:
             window, low, high = rendering.scale(file, figures["minimum"], figures["maximum"])
         presets = [(_("As in the file"), window.center, window.width), *PRESETS.get(one.series.modality, [])]
         shown |= {"window": window, "low": low, "high": high, "span": max(window.width, high - low), "presets": presets}
@@ -219,10 +225,11 @@ def window_from(request: HttpRequest) -> rendering.Window | None:
 def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
     """A frame as PNG, through the window of the address."""
     one = instance_of(request, instance_id)
+    note_look(request, "instance_id", one.pk)
     if one.job.state != Job.State.DONE:
         raise Http404("there is no picture yet")
     try:
-        with store().open(object_key(one.sha256)) as file:
+        with open_object(object_key(one.sha256)) as file:
             content = rendering.render(file, after_of(request, "frame") or 0, window_from(request))
     except rendering.UnrenderableError as error:
         raise Http404(str(error)) from None
@@ -234,7 +241,10 @@ def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
 def compare(request: HttpRequest) -> HttpResponse:
     """Two images side by side."""
     numbers = [after_of(request, name) for name in ("a", "b")]
-    pair = [view_of(request, instance_of(request, number)) if number else None for number in numbers]
+    found = [instance_of(request, number) if number else None for number in numbers]
+    for one in filter(None, found):
+        note_look(request, "instance_id", one.pk)
+    pair = [view_of(request, one) if one else None for one in found]
     return render(request, "portal/compare.html", {"pair": pair, "a": numbers[0], "b": numbers[1]})
 
 
@@ -243,15 +253,16 @@ def compare(request: HttpRequest) -> HttpResponse:
 def take_away(request: HttpRequest, instance_id: str, kind: str) -> HttpResponseBase:
     """An image's result as JSON, CSV or PNG, or the DICOM file itself."""
     one = instance_of(request, int(instance_id))
+    note(request, "exported", kind, instance_id=one.pk)
     if kind == "dcm":
         name = f"{one.sop_instance_uid}.dcm"
-        source = store().open(object_key(one.sha256))
+        source = open_object(object_key(one.sha256))
         return FileResponse(source, as_attachment=True, filename=name, content_type="application/dicom")
     result = get_object_or_404(Result, instance=one)
     if kind == "png":
         if not result.preview:
             raise Http404("it has no picture")
-        return FileResponse(store().open(result.preview), content_type="image/png", headers=HEADERS)
+        return FileResponse(open_object(result.preview), content_type="image/png", headers=HEADERS)
     row = {"sop_instance_uid": one.sop_instance_uid, **result.figures}
     if kind == "json":
         return HttpResponse(orjson.dumps(row), content_type="application/json", headers=HEADERS)
@@ -273,6 +284,7 @@ def table_of(rows: list[dict[str, Any]]) -> str:
 def study_taken(request: HttpRequest, study_id: str, kind: str) -> HttpResponseBase:
     """The results of a study as JSON or CSV, or everything as a zip that streams."""
     one = study_of(request, int(study_id))
+    note(request, "exported", kind, study_id=one.pk)
     mine = instances_of(request.user).filter(series__study=one).order_by("pk")
     if kind == "zip":
         headers = {"Content-Disposition": f'attachment; filename="study-{one.pk}.zip"'} | HEADERS
@@ -304,10 +316,15 @@ def send(request: HttpRequest) -> HttpResponse:
     """The form: some files, or, asked for by a script, an upload that files will follow."""
     team = request.POST.get("group", "")
     group = get_object_or_404(teams_of(request.user), pk=int(team)) if team.isdecimal() else None
+    files = request.FILES.getlist("files")
+    try:
+        check_limit(request.user, sum(sent.size or 0 for sent in files))
+    except TooMuchError as error:
+        messages.error(request, str(error))
+        return redirect("uploads")
     upload = Upload.objects.create(user=request.user, group=group)
     if request.headers.get("Accept") == "application/json":
         return HttpResponse(orjson.dumps({"upload": upload.pk}), content_type="application/json")
-    files = request.FILES.getlist("files")
     for sent in files:
         item = Item.objects.create(upload=upload, name=str(sent.name)[-300:], size=sent.size or 0)
         item.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -358,6 +375,8 @@ def share(request: HttpRequest, study_id: int) -> HttpResponse:
     group = get_object_or_404(Group.objects.exclude(name__in=ROLES), pk=int(number) if number.isdecimal() else 0)
     if request.POST.get("end"):
         Share.objects.filter(study=one, group=group).delete()
+        note(request, "unshared", f"with {group.name}", study_id=one.pk)
     else:
         Share.objects.get_or_create(study=one, group=group)
+        note(request, "shared", f"with {group.name}", study_id=one.pk)
     return redirect("study", one.pk)

@@ -12,6 +12,8 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, pixel_array
 
+from archive.sealing import SealBrokenError
+
 LARGEST_FRAME = 256 << 20  # bytes of a decoded frame that is shown; a larger one has its preview only
 HEADER = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "WindowCenter", "WindowWidth")
 
@@ -43,7 +45,7 @@ def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
             file.seek(0)
             values = pixel_array(file, index=frame)
             picture = values if values.ndim == 3 else grey(values, header, window)
-    except UnrenderableError:
+    except (UnrenderableError, SealBrokenError):
         raise
     except Exception as error:
         raise UnrenderableError(f"cannot be decoded ({type(error).__name__})") from error

@@ -17,9 +17,10 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from ingest.spool import StorageFullError, full_disk_said
+from archive.spool import StorageFullError, full_disk_said
 from portal.access import SUBMIT
 from portal.arrival import forget, take
+from portal.limits import TooMuchError, check_limit
 from portal.models import Item, Upload
 
 VERSION = "1.0.0"
@@ -100,6 +101,10 @@ def create(request: HttpRequest) -> Item:
     size = number(request, "Upload-Length")
     if size > LARGEST:
         raise TusError(413, f"files are at most {LARGEST >> 30} GB")
+    try:
+        check_limit(request.user, size)
+    except TooMuchError as error:
+        raise TusError(413, str(error)) from None
     said_of_it = metadata(request.headers.get("Upload-Metadata", ""))
     upload = upload_of(request, said_of_it.get("upload", ""))
     name = said_of_it.get("filename", "").replace("\0", "")[-300:] or "without a name"

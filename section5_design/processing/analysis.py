@@ -18,6 +18,8 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_voi_lut, iter_pixels
 
+from archive.sealing import SealBrokenError
+
 BINS = 256
 LARGEST_FRAME = 1 << 30  # bytes of a decoded frame; a header that claims more is not believed
 PREVIEW = 512  # pixels of the longer side
@@ -85,7 +87,7 @@ def analyse(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what pydicom finds odd, its decoder decides
             return _analyse(file)
-    except (UnprocessableError, MemoryError, OSError):
+    except (UnprocessableError, SealBrokenError, MemoryError, OSError):
         raise
     except Exception as error:
         # Decoders raise whatever their C code reports; none of it passes by trying again.

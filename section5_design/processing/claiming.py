@@ -15,6 +15,9 @@ import orjson
 from django.conf import settings
 from django.db import connection, transaction
 
+from audit.log import write_event
+from config import metrics
+
 log = logging.getLogger("section5.processing")
 
 BACKOFF = 2.0  # seconds before the second try; doubled with each
@@ -25,7 +28,7 @@ CLAIM = """
     SET state = 'running', fence = fence + 1, attempts = attempts + 1, worker = %(worker)s,
         lease_until = now() + make_interval(secs => %(lease)s)
     WHERE id = %(job)s AND state = 'queued' AND next_run_at <= now()
-    RETURNING instance_id, fence, attempts, now()
+    RETURNING instance_id, fence, attempts, now(), (SELECT trace FROM archive_instance WHERE id = instance_id)
 """
 
 
@@ -39,6 +42,7 @@ class Claim:
     attempts: int
     started_at: datetime
     worker: str
+    trace: str = ""  # of what brought the instance
 
 
 def claim(job_id: int, worker: str) -> Claim | None:
@@ -48,8 +52,8 @@ def claim(job_id: int, worker: str) -> Claim | None:
         row = cursor.fetchone()
     if row is None:
         return None
-    instance_id, fence, attempts, started_at = row
-    return Claim(job_id, instance_id, fence, attempts, started_at, worker)
+    instance_id, fence, attempts, started_at, brought_by = row
+    return Claim(job_id, instance_id, fence, attempts, started_at, worker, brought_by)
 
 
 def finish(held: Claim, figures: dict[str, Any], preview: str) -> bool:
@@ -73,6 +77,7 @@ def give_up(held: Claim, reason: str, *, can_pass: bool) -> bool:
         if not _leave(cursor, held, "queued" if again else "quarantined", reason, wait):
             return False
         _note(cursor, held, "retry" if again else "quarantined", reason)
+    metrics.attempts.labels("retry" if again else "quarantined").inc()
     log.warning("job %d, attempt %d: %s", held.job_id, held.attempts, reason)
     return True
 
@@ -93,14 +98,6 @@ def _note(cursor: Any, held: Claim, outcome: str, reason: str) -> None:
         (held.job_id, held.fence, held.started_at, held.worker, outcome, reason[:500]),
     )
     write_event(cursor, outcome, held.instance_id, held.worker, reason)
-
-
-def write_event(cursor: Any, kind: str, instance_id: int | None, actor: str, detail: str) -> None:
-    """A line of the log, in the transaction of what it tells of."""
-    cursor.execute(
-        "INSERT INTO processing_event (kind, instance_id, actor, detail) VALUES (%s, %s, %s, %s)",
-        (kind, instance_id, actor[:100], detail[:500]),
-    )
 
 
 def requeue(job_id: int, actor: str) -> bool:

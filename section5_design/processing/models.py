@@ -107,8 +107,11 @@ class Event(models.Model):
     at = models.DateTimeField(db_default=Now())
     kind = models.CharField(max_length=20)
     instance = models.ForeignKey(Instance, models.DO_NOTHING, db_constraint=False, null=True)
+    study_id = models.BigIntegerField(null=True)  # where it tells of a whole study
     actor = models.CharField(max_length=100)
+    address = models.CharField(max_length=64, default="")  # of who asked
     detail = models.CharField(max_length=500)
+    trace = models.CharField(max_length=32, default="")
 
     class Meta:
         """Made by the migration's SQL."""

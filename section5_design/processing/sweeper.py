@@ -4,6 +4,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from archive.object_store import store
 from config.celery import QUEUES
+from health import pulse
 from processing.bell import BATCH, ring_each, room
 from processing.claiming import due, recover_lost
 from processing.partitions import make_partitions
@@ -74,13 +76,16 @@ def tell_of_changes(told: int) -> int:
     return int(last)
 
 
-def run(stop: threading.Event) -> None:
-    """Sweep until told to stop; a database that is away is waited for."""
+def run(stop: threading.Event, chores: Sequence[Callable[[], object]] = ()) -> None:
+    """Sweep until told to stop, with what other parts want done each round; a database that is away is waited for."""
     rare, told = -RARELY, 0
     while not stop.wait(EVERY):
         try:
             sweep()
             told = tell_of_changes(told)
+            for chore in chores:
+                chore()
+            pulse()
             if time.monotonic() - rare > RARELY:
                 make_partitions()
                 sweep_up()

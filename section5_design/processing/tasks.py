@@ -4,17 +4,21 @@ import logging
 import os
 import resource
 import socket
-import tempfile
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from celery.signals import worker_process_init
 from django.conf import settings
 from django.db import close_old_connections, connection
 from django.utils.module_loading import import_string
 
-from archive.object_store import object_key, preview_key, store
+from archive.object_store import object_key, open_object, preview_key, store
+from archive.sealing import SealBrokenError
+from archive.spool import StorageFullError, spooled
+from config import metrics
 from config.celery import app
+from config.logs import trace
 from processing import analysis
 from processing.bell import ring
 from processing.claiming import Claim, claim, finish, give_up
@@ -52,17 +56,29 @@ def process(jobs: list[int]) -> None:
             ring(jobs[place:], "small")  # so that each has the time that a task may have
             return
         if held := claim(job_id, worker_name()):
+            trace.set(held.trace)
             attempt(held)
+            trace.set("")
 
 
 def attempt(held: Claim) -> None:
     """Work, and say what failed."""
+    with metrics.work_seconds.time():
+        _attempt(held)
+
+
+def _attempt(held: Claim) -> None:
     try:
         work(held)
+        metrics.attempts.labels("done").inc()
     except MemoryError:
         give_up(held, f"needs more memory than a task may have ({settings.TASK_MEMORY_MB} MB)", can_pass=False)
     except analysis.UnprocessableError as error:
         give_up(held, str(error), can_pass=False)
+    except SealBrokenError as error:
+        give_up(held, f"its object was altered: {error}", can_pass=False)
+    except StorageFullError as error:
+        give_up(held, str(error), can_pass=True)
     except OSError as error:
         give_up(held, f"{error.strerror or type(error).__name__}, while reading or writing", can_pass=True)
 
@@ -72,8 +88,8 @@ def work(held: Claim) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT sha256 FROM archive_instance WHERE id = %s", (held.instance_id,))
         (sha256,) = cursor.fetchone()
-    with store().open(object_key(sha256)) as file:
-        figures, picture = import_string(settings.ANALYSIS)(file)
+    with open_object(object_key(sha256)) as file:
+        figures, picture = import_string(settings.ANALYSIS)(prepared(file))
     key = ""
     if picture:
         key = preview_key(held.instance_id, held.fence)
@@ -84,11 +100,18 @@ def work(held: Claim) -> None:
             store().delete(key)
 
 
+def prepared(file: BinaryIO) -> BinaryIO:
+    """What the analysis may see: de-identified, where the site wants it."""
+    if not settings.DEIDENTIFY:
+        return file
+    from processing.deidentification import deidentified
+
+    return deidentified(file)
+
+
 def keep(content: bytes, key: str) -> None:
-    """Put a small object into the store."""
-    settings.SPOOL_FOLDER.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with tempfile.NamedTemporaryFile(dir=settings.SPOOL_FOLDER, delete=False) as file:
+    """Put a small object into the store, sealed as all are."""
+    with spooled() as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    store().put(Path(file.name), key)
+        file.make_safe()
+        store().put(file.path, key)

@@ -16,6 +16,7 @@ import psutil
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
+from health import pulse
 from processing.load import overloaded
 from supervisor import end_with_parent
 
@@ -146,6 +147,7 @@ class Worker:
                     "state": state,
                 }
                 cursor.execute(REGISTER, values)
+                pulse()
                 if cursor.fetchone()[0]:
                     self._draining.set()
         except (DatabaseError, InterfaceError) as error:

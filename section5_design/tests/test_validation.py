@@ -3,6 +3,8 @@
 import contextlib
 import io
 import struct
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +12,23 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from ingest.validation import RefusedError, read_header
+from ingest.validation import Header, RefusedError, read_header
 from system import instance
 
 CONTENT = instance()[1]
 
 
+def header(path: Path) -> Header:
+    with path.open("rb") as file:
+        return read_header(file, path.stat().st_size)
+
+
 def refused(path: Path, content: bytes) -> str:
     path.write_bytes(content)
     with pytest.raises(RefusedError) as error:
-        read_header(path)
+        header(path)
     return str(error.value)
 
 
@@ -72,10 +80,52 @@ def test_a_file_of_a_hundred_thousand_nested_sequences(tmp_path: Path) -> None:
     assert refused(tmp_path / "file", start + (sequence + item) * 100_000)
 
 
-def test_a_preamble_that_is_also_a_program_is_dicom_all_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("start", [b"#!/bin/sh\nexit\n", b"MZ\x90\0", b"\x7fELF\x02", b"\xcf\xfa\xed\xfe"])
+def test_a_preamble_that_is_also_a_program(tmp_path: Path, start: bytes) -> None:
+    """CVE-2019-11687: what is DICOM to a viewer, and a program to who double-clicks it."""
+    assert "is the beginning of a program" in refused(tmp_path / "file", start.ljust(128, b"\0") + CONTENT[128:])
+
+
+def test_a_preamble_that_is_also_a_tiff_is_dicom(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(b"#!/bin/sh\nexit\n".ljust(128, b"\0") + CONTENT[128:])
-    assert read_header(path).modality == "CT"
+    path.write_bytes(b"II*\0\x08\0\0\0".ljust(128, b"\0") + CONTENT[128:])
+    assert header(path).modality == "CT"
+
+
+def deflated(content: bytes) -> bytes:
+    """A file of the deflated transfer syntax (PS3.5, A.5)."""
+    dataset = pydicom.dcmread(io.BytesIO(CONTENT))
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    target = io.BytesIO()
+    dataset.save_as(target)
+    start = target.getvalue()
+    begins = 144 + int.from_bytes(start[140:144], "little")
+    packing = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    plain = zlib.decompress(start[begins:], -zlib.MAX_WBITS)
+    return start[:begins] + packing.compress(plain + content) + packing.flush()
+
+
+def test_deflated_elements_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(deflated(b""))
+    assert header(path).modality == "CT"
+
+
+def test_a_bomb_of_deflated_elements_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
+    private = struct.pack("<HH2sHL", 0x7FE1, 0x1010, b"OB", 0, 400 << 20)
+    bomb = deflated(private + bytes(400 << 20))
+    assert len(bomb) < 1 << 20
+    tracemalloc.start()
+    assert "grow to more than" in refused(tmp_path / "file", bomb)
+    assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    tracemalloc.stop()
+
+
+def test_a_header_that_claims_terabytes_is_taken_and_costs_nothing(tmp_path: Path) -> None:
+    _, content = instance(Rows=65535, Columns=65535, NumberOfFrames=1000)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    assert header(path).decoded_size == 65535 * 65535 * 1000 * 2
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -84,4 +134,4 @@ def test_bytes_of_chance_are_refused_or_taken_and_never_a_crash(tmp_path: Path, 
     path = tmp_path / "file"
     path.write_bytes(CONTENT[:place] + bytes_ + CONTENT[place + len(bytes_) :])
     with contextlib.suppress(RefusedError):
-        assert read_header(path).sop_instance_uid
+        assert header(path).sop_instance_uid

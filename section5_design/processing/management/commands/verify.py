@@ -9,7 +9,8 @@ from django.db.models import Count
 from tqdm import tqdm
 
 from archive.models import Instance
-from archive.object_store import object_key, store
+from archive.object_store import object_key, open_object
+from archive.sealing import SealBrokenError
 from processing.claiming import unaccounted
 from processing.models import Job
 
@@ -44,10 +45,12 @@ class Command(BaseCommand):
 def fault_of(sha256: str) -> str:
     """What is wrong with an object; empty where it is as it was received."""
     try:
-        with store().open(object_key(sha256)) as file:
+        with open_object(object_key(sha256)) as file:
             digest = hashlib.sha256()
             while part := file.read(CHUNK):
                 digest.update(part)
     except FileNotFoundError:
         return "its object is missing"
+    except SealBrokenError:
+        return "its object was altered"
     return "" if digest.hexdigest() == sha256 else "its object was altered"

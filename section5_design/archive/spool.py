@@ -1,4 +1,4 @@
-"""A file on its way in: under a name of chance, hashed while it is written, synced; gone if it is not taken."""
+"""A file on its way in: under a name of chance, hashed and sealed while it is written, synced; gone if it is not taken."""
 
 import contextlib
 import errno
@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 from django.conf import settings
+
+from archive.sealing import SealingWriter, opened
 
 
 class StorageFullError(Exception):
@@ -38,19 +40,25 @@ class Spooled:
         self.path = spool_folder() / uuid.uuid4().hex
         self.size = 0
         self._file: IO[bytes] = self.path.open("xb")
+        self._sealing = SealingWriter(self._file)
         self._hash = hashlib.sha256()
 
     def write(self, part: bytes) -> None:
         """The next bytes."""
-        self._file.write(part)
+        self._sealing.write(part)
         self._hash.update(part)
         self.size += len(part)
 
     def make_safe(self) -> str:
         """Sync to disk; the SHA-256 of the content."""
+        self._sealing.end()
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._hash.hexdigest()
+
+    def open(self) -> BinaryIO:
+        """Read the content, once it is safe."""
+        return opened(self.path.open("rb"))
 
     def discard(self) -> None:
         """Remove the file, unless it was moved away."""

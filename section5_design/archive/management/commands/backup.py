@@ -1,0 +1,92 @@
+"""Back up the database and the objects into a folder; again into the same one copies only what is new."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from argparse import ArgumentParser
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from tqdm import tqdm
+
+from archive.object_store import store
+from audit.chain import head
+from embedded_postgres import candidates, major_version
+
+CHUNK = 1 << 20
+
+
+class Command(BaseCommand):
+    """`manage.py backup FOLDER`."""
+
+    help = (
+        "Back up while everything runs: the database as it is at a moment, then the objects that it names, sealed as they"
+        " are. The master key and the signing key are not in it: keep them elsewhere, or nobody opens the backup."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The command line."""
+        parser.add_argument("folder", type=Path, help="where to; may hold an earlier backup of the same system")
+
+    def handle(self, **options: Any) -> None:
+        """Rows first: an object is there before its row, so each row that is saved finds its object."""
+        folder: Path = options["folder"]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        dump = folder / "database.dump.part"
+        run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={dump}", os.environ["DATABASE_URL"])
+        keys = [key for prefix in ("objects", "previews") for key, _ in store().names(prefix)]
+        new = 0
+        for key in tqdm(keys, unit=" objects", delay=1, disable=None):
+            new += copied(key, folder / key)
+        dump.replace(folder / "database.dump")
+        number, hash_ = head()
+        told = {"made_at": datetime.now(UTC).isoformat(), "objects": len(keys)}
+        told |= {"sha256_of_database": sha256_of(folder / "database.dump"), "log": {"link": number, "hash": hash_.hex()}}
+        (folder / "backup.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        self.stdout.write(f"{len(keys):,} objects, {new:,} of them new, and the database in {folder}")
+
+
+def run(program: str, *arguments: str) -> None:
+    """Run a program of PostgreSQL's, of the server's version or newer.
+
+    Raises:
+        CommandError: there is none, or it failed.
+
+    """
+    with connection.cursor():
+        needed = connection.pg_version // 10000
+    found = [folder for folder in candidates() if (folder / program).exists() and major_version(folder) >= needed]
+    if not found:
+        raise CommandError(f"needs {program} of PostgreSQL {needed} or newer: apt install postgresql-client-{needed}")
+    done = subprocess.run([found[0] / program, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise CommandError(f"{program}: {' '.join(done.stderr.split())}")
+
+
+def copied(key: str, place: Path) -> bool:
+    """Copy an object as it is, sealed; False where it is there already, or has gone since."""
+    if place.exists():
+        return False
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    part = place.with_name(f"{place.name}.part")
+    try:
+        with store().open(key) as source, part.open("wb") as target:
+            shutil.copyfileobj(source, target, CHUNK)
+            target.flush()
+            os.fsync(target.fileno())
+    except FileNotFoundError:  # erased meanwhile
+        part.unlink(missing_ok=True)
+        return False
+    part.rename(place)
+    return True
+
+
+def sha256_of(path: Path) -> str:
+    """The hash of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,58 @@
+"""Restore a backup into an empty database and an empty store, and prove that it is whole."""
+
+import json
+import os
+import shutil
+import uuid
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from tqdm import tqdm
+
+from archive.management.commands.backup import CHUNK, run, sha256_of
+from archive.object_store import store
+
+
+class Command(BaseCommand):
+    """`manage.py restore FOLDER`."""
+
+    help = "Restore what `backup` made. The database must be empty; the master key must be the one of the backup."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The command line."""
+        parser.add_argument("folder", type=Path, help="of the backup")
+
+    def handle(self, **options: Any) -> None:
+        """Objects first, so that no row is without its object; then the rows; then everything is hashed anew."""
+        folder: Path = options["folder"]
+        try:
+            told = json.loads((folder / "backup.json").read_text(encoding="utf-8"))
+            whole = sha256_of(folder / "database.dump") == told["sha256_of_database"]
+        except (OSError, ValueError, KeyError):
+            raise CommandError(f"{folder}: holds no backup that was ended") from None
+        if not whole:
+            raise CommandError(f"{folder / 'database.dump'}: was altered since")
+        if connection.introspection.table_names():
+            raise CommandError("the database of DATABASE_URL is not empty; restore into a new one")
+        paths = [path for prefix in ("objects", "previews") for path in (folder / prefix).rglob("*") if path.is_file()]
+        settings.SPOOL_FOLDER.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path in tqdm([path for path in paths if path.suffix != ".part"], unit=" objects", delay=1, disable=None):
+            spooled = settings.SPOOL_FOLDER / uuid.uuid4().hex
+            with path.open("rb") as source, spooled.open("xb") as target:
+                shutil.copyfileobj(source, target, CHUNK)
+                target.flush()
+                os.fsync(target.fileno())
+            store().put(spooled, str(path.relative_to(folder)))
+        run(
+            "pg_restore",
+            *("--exit-on-error", "--no-owner", "--no-privileges", "--single-transaction"),
+            f"--dbname={os.environ['DATABASE_URL']}",
+            str(folder / "database.dump"),
+        )
+        call_command("verify", stdout=self.stdout, stderr=self.stderr)
+        call_command("audit", "verify", stdout=self.stdout, stderr=self.stderr)

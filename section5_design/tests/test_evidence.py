@@ -1,0 +1,199 @@
+"""What proves later what was done: the chained log, signed receipts, audit messages."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from people import Person, make_people
+from system import SECTION, System, database, instance, until
+
+PEOPLE = {"owner": ["submitters"], "stranger": ["submitters"], "operator": ["operators"], "auditor": ["auditors"]}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    with database(f"evidence_{os.getpid()}") as url, System(tmp_path_factory.mktemp("evidence"), url) as running:
+        make_people(running, PEOPLE)
+        yield running
+
+
+def manage(system: System, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(SECTION / "manage.py"), *words]
+    return subprocess.run(command, env=system.environment, capture_output=True, text=True, check=False)
+
+
+def sent(system: System, person: Person) -> tuple[str, int, bytes]:
+    uid, content = instance()
+    person.send(content)
+    system.wait_for(uid)
+    ((id_,),) = system.query("SELECT id FROM archive_instance WHERE sop_instance_uid = %s", uid)
+    return uid, id_, content
+
+
+def linked(system: System) -> None:
+    """Wait until the chain has every line."""
+    until(lambda: system.query("SELECT count(*) FROM processing_event") == system.query("SELECT count(*) FROM audit_link"))
+
+
+def receipt(person: Person, id_: int) -> str:
+    until(lambda: person.get(f"/api/receipts/{id_}").status_code == 200)
+    return person.get(f"/api/receipts/{id_}").text
+
+
+def test_a_receipt_is_checked_by_anybody_who_has_the_public_key(system: System) -> None:
+    import hashlib
+
+    owner = Person(system, "owner")
+    uid, id_, content = sent(system, owner)
+    key = load_pem_public_key(Person(system).get("/api/receipts/key.pem").content)
+    told = jwt.decode(receipt(owner, id_).strip(), key, algorithms=["EdDSA"])
+    assert (told["sop_instance_uid"], told["sha256"]) == (uid, hashlib.sha256(content).hexdigest())
+    assert (told["size"], told["sender"]) == (len(content), "user:owner")
+    found = system.query("SELECT encode(hash, 'hex') FROM audit_link WHERE seq = %s", told["chain"]["link"])
+    assert found == [(told["chain"]["hash"],)]
+
+
+def test_a_receipt_is_for_who_sent_it(system: System) -> None:
+    _, id_, _ = sent(system, Person(system, "owner"))
+    codes = [Person(system, name).get(f"/api/receipts/{id_}").status_code for name in ("stranger", "auditor", "")]
+    assert codes == [404, 404, 401]
+
+
+def test_the_log_knows_who_saw_took_and_looked_for_what_and_from_where(system: System) -> None:
+    owner = Person(system, "owner")
+    uid, id_, _ = sent(system, owner)
+    for path in (f"/images/{id_}/", f"/images/{id_}/picture.png", f"/images/{id_}/result.dcm", "/?name=CompressedSamples"):
+        owner.get(path)
+    Person(system, "owner", "wrong")
+    Person(system, "my password by mistake", "wrong")
+    found = system.query(
+        "SELECT kind, actor, detail FROM processing_event WHERE instance_id = %s AND actor = 'user:owner' ORDER BY id", id_
+    )
+    assert found == [
+        ("received", "user:owner", "new"),
+        ("seen", "user:owner", ""),
+        ("exported", "user:owner", "dcm"),
+    ]
+    assert system.query("SELECT detail, address FROM processing_event WHERE kind = 'queried'") == [("by name", "127.0.0.1")]
+    failed = system.query("SELECT actor FROM processing_event WHERE kind = 'login failed' ORDER BY id")
+    assert failed == [("user:owner",), ("user:unknown",)]
+    assert system.query("SELECT count(*) FROM processing_event WHERE kind = 'login' AND actor = 'user:owner'") != [(0,)]
+    assert uid not in str(found)
+
+
+def test_one_trace_leads_from_the_request_to_the_result(system: System) -> None:
+    uid, content = instance()
+    answer = system.ask("POST", "/dicom-web/studies", content, Content_Type="application/dicom", X_Request_ID="from-the-pacs-7")
+    if answer.status == 401:  # there are accounts: by a token
+        token = manage(system, "sender", "create", "pacs").stdout.strip()
+        named = {"Content_Type": "application/dicom", "X_Request_ID": "from-the-pacs-7", "Authorization": f"Bearer {token}"}
+        answer = system.ask("POST", "/dicom-web/studies", content, **named)
+    assert (answer.status, answer.headers["X-Request-ID"]) == (200, "from-the-pacs-7")
+    system.wait_for(uid)
+    kinds = system.query("SELECT kind FROM processing_event WHERE trace = 'from-the-pacs-7' ORDER BY id")
+    assert [kind for (kind,) in kinds] == ["received", "done"]
+
+
+def test_a_trace_that_is_no_name_is_not_taken(system: System) -> None:
+    for bad in ("a b", "x" * 33, "<script>"):
+        assert system.ask("GET", "/live", X_Request_ID=bad).headers["X-Request-ID"] != bad
+
+
+def test_the_chain_holds_and_what_is_altered_removed_or_cut_off_is_named(system: System) -> None:
+    owner = Person(system, "owner")
+    _, id_, _ = sent(system, owner)
+    held = system.folder / "receipt"
+    held.write_text(receipt(owner, id_))
+    linked(system)
+    done = manage(system, "audit", "verify", "--receipt", str(held))
+    assert (done.returncode, done.stderr) == (0, "")
+    system.kill("sweeper")  # nobody adds a line while lines are broken
+
+    def broken(statement: str, *values: object) -> str:
+        """What is found when somebody with all rights runs a statement, which is taken back after."""
+        with_rights = "BEGIN; ALTER TABLE processing_event DISABLE TRIGGER USER; ALTER TABLE audit_link DISABLE TRIGGER USER;"
+        copies = "CREATE TABLE IF NOT EXISTS e AS TABLE processing_event; CREATE TABLE IF NOT EXISTS l AS TABLE audit_link;"
+        system.query(f"{copies} {with_rights} {statement}; COMMIT", *values)
+        told = manage(system, "audit", "verify", "--receipt", str(held))
+        assert told.returncode == 1
+        columns = "at, kind, instance_id, actor, detail, study_id, address, trace"
+        system.query(
+            "DELETE FROM processing_event; DELETE FROM audit_link; INSERT INTO audit_link TABLE l;"
+            f" INSERT INTO processing_event (id, {columns}) OVERRIDING SYSTEM VALUE SELECT id, {columns} FROM e"
+        )
+        assert manage(system, "audit", "verify").returncode == 0
+        return told.stderr
+
+    ((middle,),) = system.query("SELECT event_id FROM audit_link ORDER BY seq OFFSET 3 LIMIT 1")
+    assert f"line {middle} was altered" in broken("UPDATE processing_event SET actor = 'user:x' WHERE id = %s", middle)
+    assert f"line {middle} is gone" in broken("DELETE FROM processing_event WHERE id = %s", middle)
+    both = "DELETE FROM processing_event WHERE id = %s; DELETE FROM audit_link WHERE event_id = %s"
+    assert "are gone" in broken(both, middle, middle)
+    cut = "DELETE FROM audit_link WHERE seq >= (SELECT max(seq) FROM audit_link WHERE event_id <= %s);"
+    cut += "DELETE FROM processing_event WHERE id NOT IN (SELECT event_id FROM audit_link)"
+    ((received,),) = system.query("SELECT id FROM processing_event WHERE instance_id = %s AND kind = 'received'", id_)
+    assert "the log was cut or made anew" in broken(cut, received)
+    forged = "UPDATE audit_link SET signature = decode(repeat('00', 64), 'hex') WHERE signature IS NOT NULL"
+    assert "is not of this system's key" in broken(forged)
+    for table in ("processing_event", "audit_link"):
+        system.query(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+    system.start("sweeper")
+
+
+def test_nobody_changes_the_log_without_taking_its_guards_away(system: System) -> None:
+    for statement in (
+        "UPDATE processing_event SET actor = ''",
+        "DELETE FROM processing_event",
+        "TRUNCATE processing_event",
+        "UPDATE audit_link SET hash = ''",
+        "DELETE FROM audit_link",
+        "TRUNCATE audit_link",
+    ):
+        with pytest.raises(Exception, match="only added to"):
+            system.query(statement)
+
+
+def test_the_log_is_given_away_as_audit_messages(system: System) -> None:
+    uid, _, _ = sent(system, Person(system, "owner"))
+    done = manage(system, "audit", "export", "--since", "2020-01-01")
+    assert done.returncode == 0, done.stderr
+    messages = [ET.fromstring(line) for line in done.stdout.splitlines()]
+    events = {message.find("EventIdentification/EventID").get("csd-code") for message in messages}  # type: ignore[union-attr]
+    assert {"110104", "110103", "110114"} <= events
+    of_this = [m for m in messages if any(node.get("UID") == uid for node in m.iter("Instance"))]
+    assert {m.find("ActiveParticipant").get("UserID") for m in of_this} >= {"user:owner"}  # type: ignore[union-attr]
+    order = [node.tag for node in of_this[0]]
+    assert order == [
+        *("EventIdentification", "ActiveParticipant", "AuditSourceIdentification", "ParticipantObjectIdentification")
+    ]
+
+
+def test_an_auditor_reads_the_log_and_that_is_a_line_of_it(system: System) -> None:
+    uid, _, _ = sent(system, Person(system, "owner"))
+    auditor = Person(system, "auditor")
+    page = auditor.get(f"/audit/?uid={uid}&actor=user:owner").text
+    assert page.count(uid) == 2  # what was looked for, and the one line
+    found = system.query("SELECT detail FROM processing_event WHERE kind = 'audit' ORDER BY id DESC LIMIT 1")
+    assert found == [(f"read actor user:owner, uid {uid}",)]
+    assert auditor.get("/audit/?before=x").status_code == 400
+
+
+def test_an_object_that_was_altered_is_not_shown(system: System) -> None:
+    owner = Person(system, "owner")
+    uid, id_, _ = sent(system, owner)
+    ((sha256,),) = system.query("SELECT sha256 FROM archive_instance WHERE sop_instance_uid = %s", uid)
+    path: Path = system.folder / "store" / "objects" / sha256[:2] / sha256
+    whole = path.read_bytes()
+    path.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
+    answer = owner.get(f"/images/{id_}/picture.png")
+    path.write_bytes(whole)
+    assert (answer.status_code, "was altered" in answer.text) == (500, True)
+    assert json.loads(owner.get(f"/images/{id_}/result.json").content)["sop_instance_uid"] == uid
