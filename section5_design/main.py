@@ -182,8 +182,9 @@ def serve_others(parts: dict[str, list[str]], arguments: argparse.Namespace) -> 
         if late := wait_until_ready(ports):
             log.error("not ready after a minute: %s; see the lines above", ", ".join(late))
             return FAILED
-        shown = " ".join(parts["web"][2:4] + parts["receiver"][2:4]).replace("--port", "on port")
-        print(f"Every part is ready: {shown}. The first account: manage.py createsuperuser; peers: manage.py peer add.")
+        shown = f"the portal on port {parts['web'][4]}, DICOM on port {parts['receiver'][4]}"
+        print(f"Every part is ready: {shown}.")
+        print("The first account: manage.py createsuperuser. Who may send: manage.py peer add, manage.py sender create.")
         if not arguments.once:
             print("Ctrl-C stops every part.", flush=True)
             supervisor.wait()

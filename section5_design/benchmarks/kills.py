@@ -171,7 +171,7 @@ def ledger(system: System, senders: list[Sender], done: Counter[str]) -> int:
     for uid, sha, _, _ in rows:
         path = system.folder / "store" / "objects" / sha[:2] / sha
         as_sent = sent.get(uid) in ("", sha)
-        if as_sent and path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == sha:
+        if as_sent and path.exists() and hashlib.sha256(system.unsealed(path.read_bytes())).hexdigest() == sha:
             whole.add(uid)
     has_result = {uid for uid, _, _, results in rows if results == 1}
     quarantined = {uid for uid, _, state, _ in rows if state == "quarantined"}

@@ -67,5 +67,5 @@ def faults_of_broker(url: str) -> Iterator[str]:
     parts = urlsplit(url)
     if parts.scheme != "amqps":
         yield "BROKER_URL must be amqps://user:password@host:5671//"
-    if parts.password in (None, "", "guest", parts.username):
+    elif parts.password in (None, "", "guest", parts.username):
         yield "BROKER_URL must hold a password that is no default"

@@ -23,11 +23,13 @@ MASTER_KEY      the master key itself, instead of a file
 SIGNING_KEY_FILE  file with the Ed25519 key that signs receipts and the log's chain, PEM; made as the one above
 DEIDENTIFY      `1`: images are de-identified (PS3.15, Annex E) before they are analysed; needs UID_SECRET
 UID_SECRET      from which de-identified UIDs are derived, always the same way
+TRUSTED_PROXIES networks of proxies whose X-Forwarded-For is believed, with commas between; none unless named
 DAILY_GB        what one person may send in 24 hours; 500 unless named
 """
 
 import os
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import dj_database_url
@@ -64,6 +66,10 @@ MAX_ATTEMPTS = number("MAX_ATTEMPTS", 4)
 TASK_SECONDS = number("TASK_SECONDS", 120)
 LEASE_SECONDS = number("LEASE_SECONDS", 180)
 TASK_MEMORY_MB = number("TASK_MEMORY_MB", 3000)
+try:
+    TRUSTED_PROXIES = [ip_network(word) for word in os.environ.get("TRUSTED_PROXIES", "").replace(",", " ").split()]
+except ValueError as error:
+    raise ImproperlyConfigured(f"TRUSTED_PROXIES: {error}") from None
 DAILY_GB = number("DAILY_GB", 500)
 DEIDENTIFY = os.environ.get("DEIDENTIFY") == "1"
 UID_SECRET = os.environ.get("UID_SECRET", "")

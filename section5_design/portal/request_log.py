@@ -3,7 +3,9 @@
 import logging
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 from archive.sealing import SealBrokenError
@@ -15,6 +17,15 @@ log = logging.getLogger("section5.http")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
+def sender_address(request: HttpRequest) -> str:
+    """Where a request came from: what a proxy that is trusted says last, else who called."""
+    address = str(request.META.get("REMOTE_ADDR", ""))
+    told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    if told and any(ip_address(address) in network for network in settings.TRUSTED_PROXIES):
+        return told[:64]
+    return address
+
+
 class RequestLog:
     """The outermost middleware."""
 
@@ -24,6 +35,7 @@ class RequestLog:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer. The address is logged as its pattern: what people look for may be a patient's name."""
         started = time.perf_counter()
+        request.META["REMOTE_ADDR"] = sender_address(request)
         trace = new_trace(request.headers.get("X-Request-ID", ""))
         response = self._get_response(request)
         response.headers["X-Request-ID"] = trace

@@ -30,11 +30,18 @@ def make_people(system: System, people: dict[str, list[str]]) -> None:
 class Person:
     """Somebody with a session; without a name, somebody without one."""
 
-    def __init__(self, system: System, name: str = "", password: str = PASSWORD) -> None:
-        self.base = f"http://127.0.0.1:{system.http}"
+    def __init__(
+        self, system: System, name: str = "", password: str = PASSWORD, *, base: str = "", verify: str = ""
+    ) -> None:
+        self.base = base or f"http://127.0.0.1:{system.http}"
         self.session = requests.Session()
+        self.session.verify, self.session.trust_env = verify or True, False
         if name:
-            self.answer = self.post("/login/", {"username": name, "password": password}, page="/login/")
+            self.log_in(name, password)
+
+    def log_in(self, name: str, password: str = PASSWORD) -> None:
+        """With the form."""
+        self.answer = self.post("/login/", {"username": name, "password": password}, page="/login/")
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return self.session.get(self.base + path, allow_redirects=False, timeout=60, **options)
@@ -43,7 +50,9 @@ class Person:
         """Send a form of a page, with the token that the page holds."""
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(page).text)
         values = values | {"csrfmiddlewaretoken": token[1] if token else ""}
-        return self.session.post(self.base + path, values, allow_redirects=False, timeout=60, **options)
+        sent_from = {"Referer": self.base + page}  # which Django asks for over HTTPS
+        named = {"headers": sent_from, "allow_redirects": False, "timeout": 60}
+        return self.session.post(self.base + path, values, **named, **options)
 
     def send(self, *contents: bytes, group: str = "") -> requests.Response:
         """Send files with the form."""

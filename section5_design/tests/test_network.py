@@ -22,6 +22,7 @@ from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
 
 import certificates
+from people import Person, make_people
 from system import SECTION, System, database, free_port, instance, listens, needs, until
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -30,7 +31,7 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pki")
-    certificates.make(folder, ["localhost", "127.0.0.1"])
+    certificates.make(folder, ["localhost", "127.0.0.1", "web"])
     return folder
 
 
@@ -38,7 +39,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def secure(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[System]:
     """A system that speaks TLS only, and takes DICOM only from who shows a certificate of the CA."""
     settings = {"TLS_CERTIFICATE": str(pki / "server.pem"), "TLS_KEY": str(pki / "server.key")}
-    settings["TLS_CLIENT_CA"] = str(pki / "ca.pem")
+    settings |= {"TLS_CLIENT_CA": str(pki / "ca.pem"), "TRUSTED_PROXIES": "127.0.0.1"}
     with database(f"secure_{os.getpid()}") as url, System(tmp_path_factory.mktemp("secure"), url, **settings) as running:
         yield running
 
@@ -123,6 +124,41 @@ def test_http_takes_only_clients_with_a_certificate_where_that_is_asked(secure: 
                 requests.get(address, verify=ca, timeout=30)
         finally:
             web.terminate()
+
+
+def test_a_proxy_in_front_ends_slow_bodies_and_says_who_calls(secure: System, pki: Path, tmp_path: Path) -> None:
+    """deploy/nginx.conf.template, as its image fills it in."""
+    nginx = needs("nginx", "nginx-light", path=os.environ["PATH"] + ":/usr/sbin")
+    values = {"PORT": str(free_port()), "WEB": f"127.0.0.1:{secure.http}", "BODY_TIMEOUT": "1s"}
+    values |= {"CERTIFICATE": str(pki / "server.pem"), "KEY": str(pki / "server.key"), "CA": str(pki / "ca.pem")}
+    server = (SECTION / "deploy" / "nginx.conf.template").read_text()
+    for name, value in values.items():
+        server = server.replace(f"${{{name}}}", value)
+    temporary = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    (tmp_path / "nginx.conf").write_text(
+        f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error;"
+        f" events {{}} http {{ access_log off; {temporary} {server} }}"
+    )
+    command = [nginx, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", str(tmp_path / "error")]
+    make_people(secure, {"ana": ["submitters"]})
+    with subprocess.Popen(command, stderr=secure.log) as running:
+        try:
+            port = int(values["PORT"])
+            until(lambda: listens(port))
+            context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
+            with context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost") as slow:
+                slow.sendall(b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\na")
+                slow.settimeout(20)
+                assert slow.recv(1000)[:12] in (b"", b"HTTP/1.1 408")
+            ana = Person(secure, base=f"https://localhost:{port}", verify=str(pki / "ca.pem"))
+            ana.log_in("ana")
+            uid, content = instance()
+            assert ana.send(content).status_code == 302
+            assert secure.wait_for(uid) == ("done", "")
+            found = secure.query("SELECT address FROM processing_event WHERE kind = 'login'")
+            assert found == [("127.0.0.1",)]
+        finally:
+            running.terminate()
 
 
 @pytest.fixture(scope="module")

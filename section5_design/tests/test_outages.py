@@ -24,19 +24,20 @@ RABBITMQ = "/usr/lib/rabbitmq/bin"
 
 
 @contextlib.contextmanager
-def rabbitmq(folder: Path) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+def rabbitmq(
+    folder: Path, configuration: Path | None = None, port: int = 0
+) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
     """A RabbitMQ node of this test's: its URL, how to kill it and how to start it."""
     program = needs("rabbitmq-server", "rabbitmq-server", path=RABBITMQ)
-    port, node = free_port(), f"section5-{os.getpid()}@localhost"
+    port, node = port or free_port(), f"section5-{os.getpid()}@localhost"
     environment = os.environ | {
         "HOME": str(folder),
         "RABBITMQ_NODENAME": node,
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
+        **({} if configuration else {"RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1", "RABBITMQ_NODE_PORT": str(port)}),
         "RABBITMQ_DIST_PORT": str(free_port()),
         "RABBITMQ_MNESIA_BASE": str(folder / "data"),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
-        "RABBITMQ_CONFIG_FILE": str(folder / "none"),
+        "RABBITMQ_CONFIG_FILE": str(configuration or folder / "none"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
         "RABBITMQ_CONF_ENV_FILE": os.devnull,
         "RABBITMQ_LOGS": "-",

@@ -1,0 +1,230 @@
+"""Measures the running system for the model, and checks the model against it: `python section5_design/simulation/measure.py`.
+
+Takes some 10 minutes and writes measured.json. Needs RabbitMQ's server program (Debian: rabbitmq-server); it runs one of
+its own, and a PostgreSQL of its own. The check: an analysis that takes a time of chance (mean 0.25 s), 1 and 2 workers of
+one process, two loads; the model is given the arrivals and the service times that were measured, and must find the
+throughput and the median wait. Then the limits of each part by itself, which say what breaks first.
+"""
+
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+SECTION = Path(__file__).parent.parent
+sys.path[:0] = [str(SECTION), str(SECTION / "tests")]
+os.environ["TCP_NODELAY"] = "1"
+
+import psutil  # noqa: E402
+
+from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from simulation.model import Job, Model, Site, percentile  # noqa: E402
+from system import System, database, instance  # noqa: E402
+from test_outages import rabbitmq  # noqa: E402
+
+COUNT = 240
+MEAN = 0.25  # seconds of the analysis of chance
+ROUNDS = 5
+SLOW = """
+import hashlib, math, random, time
+def analyse(file):
+    chance = random.Random(hashlib.sha256(file.read()).hexdigest())
+    time.sleep(chance.lognormvariate(math.log({mean}) - 0.32, 0.8))
+    return {{}}, b""
+"""
+TIMES = """
+    SELECT extract(epoch FROM i.received_at), extract(epoch FROM a.started_at), extract(epoch FROM a.at)
+    FROM processing_attempt AS a JOIN processing_job AS j ON j.id = job_id JOIN archive_instance AS i ON i.id = instance_id
+    WHERE a.outcome = 'done' ORDER BY i.received_at
+"""
+Times = list[tuple[float, float, float]]
+
+
+def times(system: System) -> Times:
+    """Received, begun, ended, of every job."""
+    return [(float(a), float(b), float(c)) for a, b, c in system.query(TIMES)]
+
+
+def send_at(system: System, moments: list[float]) -> None:
+    """Send an image at each moment, whoever still waits for an answer."""
+    contents = [instance()[1] for _ in moments]
+    start = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        for moment, content in zip(moments, contents, strict=True):
+            time.sleep(max(0.0, start + moment - time.monotonic()))
+            pool.submit(system.post, content)
+
+
+def check(folder: Path, broker: str, workers: int, load: float) -> dict[str, Any]:
+    """A run of the system, and the model's of the same arrivals and service times."""
+    place = folder / f"check-{workers}-{load}"
+    place.mkdir()
+    (place / "slow.py").write_text(SLOW.format(mean=MEAN))
+    settings = {"ANALYSIS": "slow.analyse", "PYTHONPATH": str(place), "BROKER_URL": broker, "MAX_CPU": "10000"}
+    with database(f"check_{workers}_{int(load * 10)}") as url, System(place, url, **settings) as system:
+        system.kill("worker")
+        command = [sys.executable, str(SECTION / "main.py"), "worker", "--processes", "1"]
+        running = [subprocess.Popen(command, env=system.environment, stdout=system.log, stderr=system.log) for _ in range(workers)]
+        for _ in range(6):  # each begins when the one before is done: what lies between receipt and beginning
+            uid, content = instance()
+            system.post(content)
+            system.wait_for(uid)
+        overhead = statistics.median(begun - received for received, begun, _ in times(system)[1:])
+        chance = random.Random(7)
+        moments, now = [], 0.0
+        for _ in range(COUNT):
+            moments.append(now := now + chance.expovariate(load * workers / MEAN))
+        send_at(system, moments)
+        system.settle()
+        found = times(system)[6:]
+        for worker in running:
+            worker.terminate()
+        for worker in running:
+            worker.wait()
+    start = found[0][0]
+    jobs = [Job(received - start, ended - begun) for received, begun, ended in found]
+    model = Model(Site(workers, overhead=overhead)).run(jobs)
+    wait = {"system": statistics.median(b - a for a, b, _ in found), "model": statistics.median(j.waited for j in model)}
+    last = {"system": max(c for _, _, c in found) - start, "model": max(job.ended for job in model)}
+    told = {"workers": workers, "load": load, "overhead": overhead, "median_wait": wait}
+    told["throughput"] = {name: len(found) / seconds for name, seconds in last.items()}
+    print(json.dumps(told), flush=True)
+    return told
+
+
+def service_times(folder: Path, broker: str) -> dict[str, Any]:
+    """The analysis that ships, one job at a time: small (0.5 MB) and large (128 MB of pixels) images."""
+    place = folder / "service"
+    place.mkdir()
+    with database("service") as url, System(place, url, BROKER_URL=broker, MAX_CPU="10000") as system:
+        told = {}
+        kinds = {"small": {"Rows": 512, "Columns": 512, "PixelData": os.urandom(1 << 19)}}
+        kinds["large"] = {"Rows": 512, "Columns": 512, "NumberOfFrames": 256, "PixelData": os.urandom(1 << 27)}
+        for name, changes in kinds.items():
+            count = 100 if name == "small" else 12
+            before = len(times(system))
+            for _ in range(count):
+                uid, content = instance(**changes)
+                system.post(content)
+                system.wait_for(uid)
+            taken = sorted(ended - begun for _, begun, ended in times(system)[before:])
+            told[name] = [round(percentile(taken, share / 20), 4) for share in range(20)]
+            print(name, "median", statistics.median(taken), flush=True)
+        return told
+
+
+def limits(folder: Path, broker: str) -> dict[str, float]:
+    """What each part does a second, by itself, on this machine."""
+    place = folder / "limits"
+    place.mkdir()
+    found: dict[str, float] = {}
+    with database("limits") as url:
+        environment = os.environ | {"DATABASE_URL": url, "DATA_FOLDER": str(place), "BROKER_URL": broker}
+        environment |= {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": f"{SECTION}:{SECTION / 'tests'}"}
+        for name, code in LIMITS.items():
+            rates = []
+            for _ in range(ROUNDS):
+                done = subprocess.run([sys.executable, "-c", COMMON + code], cwd=SECTION, env=environment, check=True, capture_output=True, text=True)
+                rates.append(float(done.stdout.split()[-1]))
+            found[name] = round(statistics.median(rates), 1)
+            print(name, found[name], flush=True)
+    return found
+
+
+COMMON = """
+import os, threading, time, django; django.setup()
+from concurrent.futures import ThreadPoolExecutor
+from django.db import connection
+from system import instance
+def at_once(what, count, threads=4):
+    start = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(what, range(count)))
+    return count / (time.perf_counter() - start)
+"""
+LIMITS = {
+    # Rows of an instance, its job, its line of the log: one transaction each, on four connections.
+    "database, instances recorded": """
+from ingest.accept import Header, make_series, record
+from pydicom.uid import generate_uid
+def one(_):
+    uid = generate_uid()
+    record(Header(uid, "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1), os.urandom(32).hex(), 1, "limit")
+one(0)
+print(at_once(one, 2000))
+""",
+    # A claim and an end with result, attempt and line: two transactions, on four connections.
+    "database, jobs claimed and ended": """
+from processing.claiming import claim, finish
+from processing.models import Job
+from ingest.accept import Header, record
+from pydicom.uid import generate_uid
+jobs = [record(Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1), os.urandom(32).hex(), 1, "l")[1]
+        for _ in range(1200)]
+def one(number):
+    held = claim(jobs[number], "limit")
+    assert finish(held, {"average": 1.0, "histogram": [0] * 256}, "")
+print(at_once(one, 1200))
+""",
+    # Sealed, hashed, synced and renamed, 0.5 MB each, by four threads.
+    "storage, objects of 0.5 MB made safe": """
+from archive.spool import spooled
+from archive.object_store import store, object_key
+content = os.urandom(1 << 19)
+def one(_):
+    with spooled() as file:
+        file.write(content); file.make_safe(); store().put(file.path, object_key(os.urandom(32).hex()))
+one(0)
+print(at_once(one, 300))
+""",
+    # Published to a quorum queue and taken from it, acknowledged, over one connection.
+    "broker, messages through": """
+from config.celery import app, queue
+with app.connection_for_write() as c:
+    q = queue("limit").bind(c.default_channel); q.declare()
+    producer = c.Producer(); start = time.perf_counter()
+    for n in range(3000):
+        producer.publish([n], routing_key="limit", exchange="limit")
+    taken = 0
+    while taken < 3000:
+        message = q.get()
+        if message: message.ack(); taken += 1
+    print(3000 / (time.perf_counter() - start))
+    q.delete()
+""",
+    # Lines of the log linked, by the one that links.
+    "log, lines linked": """
+from audit.chain import extend
+from audit.log import note
+for n in range(3000): note("seen", "user:limit", instance_id=n)
+start = time.perf_counter(); count = 0
+while done := extend(everything=True): count += done
+print(count / (time.perf_counter() - start))
+""",
+}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data") as postgres:
+        for folder in (Path(name), Path(name) / "mq"):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)
+        os.environ["DATABASE_URL"] = postgres.url
+        with rabbitmq(Path(name) / "mq") as (broker, _, _):
+            told: dict[str, Any] = {"machine": f"{psutil.cpu_count()} cores, Python {platform.python_version()}"}
+            told["limits"] = limits(Path(name), broker)
+            told["service"] = service_times(Path(name), broker)
+            told["checks"] = [check(Path(name), broker, workers, load) for workers in (1, 2) for load in (0.5, 0.8)]
+    (SECTION / "simulation" / "measured.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
