@@ -81,7 +81,7 @@ def application(*, beats: bool, collectors: Callable[[], Iterable[Any]]) -> Call
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     for collector in collectors():
         registry.register(collector)
 
@@ -109,7 +109,7 @@ def wait_until_ready(ports: dict[str, int], patience: float = 60.0) -> list[str]
     waiting = dict(ports)
     while waiting and time.monotonic() < until:
         for name, port in list(waiting.items()):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5):  # noqa: S310
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=5):
                 del waiting[name]
         time.sleep(0.2)
     return list(waiting)

@@ -140,16 +140,17 @@ def everything(arguments: argparse.Namespace) -> int:
 
     if lacks_tables():
         return FAILED
-    http, dicom = (port if free("127.0.0.1", port) else any_port() for port in (HTTP_PORT, DICOM_PORT))
+    host = "0.0.0.0" if settings.PRODUCTION else "127.0.0.1"  # noqa: S104  # a server for others
+    http, dicom = (port if free(host, port) else any_port() for port in (HTTP_PORT, DICOM_PORT))
     this = [sys.executable, str(HERE / "main.py")]
     parts: dict[str, list[str]] = {
-        "web": [*this, "web", "--port", str(http)],
-        "receiver": [*this, "receiver", "--port", str(dicom)],
+        "web": [*this, "web", "--host", host, "--port", str(http)],
+        "receiver": [*this, "receiver", "--host", host, "--port", str(dicom)],
         "worker": [*this, "worker"],
         "sweeper": [*this, "sweeper"],
     }
     if settings.PRODUCTION:
-        return serve_others(parts, arguments)
+        return serve_others(parts, http, dicom, once=arguments.once)
     with Supervisor(parts) as supervisor:
         status = send_and_show(http, dicom, supervisor)
         if arguments.once or status:
@@ -169,7 +170,7 @@ def everything(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def serve_others(parts: dict[str, list[str]], arguments: argparse.Namespace) -> int:
+def serve_others(parts: dict[str, list[str]], http: int, dicom: int, *, once: bool) -> int:
     """The production profile on one machine: no samples, no account, every part; with --once until all are ready."""
     from health import wait_until_ready
     from supervisor import Supervisor
@@ -182,10 +183,11 @@ def serve_others(parts: dict[str, list[str]], arguments: argparse.Namespace) -> 
         if late := wait_until_ready(ports):
             log.error("not ready after a minute: %s; see the lines above", ", ".join(late))
             return FAILED
-        shown = f"the portal on port {parts['web'][4]}, DICOM on port {parts['receiver'][4]}"
-        print(f"Every part is ready: {shown}.")
-        print("The first account: manage.py createsuperuser. Who may send: manage.py peer add, manage.py sender create.")
-        if not arguments.once:
+        print(f"Every part is ready: the portal on port {http}, DICOM on port {dicom}.")
+        print(
+            "The first account: manage.py createsuperuser. Who may send: manage.py peer add, manage.py sender create."
+        )
+        if not once:
             print("Ctrl-C stops every part.", flush=True)
             supervisor.wait()
     return OK

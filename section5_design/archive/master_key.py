@@ -1,7 +1,7 @@
-"""The master key: out of the environment or a file, never out of the database. A KMS would stand behind `wrap` and `unwrap`.
+"""The master key: from the environment or a file, never from the database. A KMS would stand behind `wrap`, `unwrap`.
 
-Several keys may be given, a line each in the file or with commas between: the first wraps, all unwrap. So the master key
-is changed without a pause: put the new one first, `manage.py keys rotate`, take the old one away.
+Several keys may be given, a line each in the file or with commas between: the first wraps, all unwrap. So the master
+key is changed without a pause: put the new one first, `manage.py keys rotate`, take the old one away.
 """
 
 import hashlib

@@ -1,10 +1,10 @@
 """Objects sealed at rest: AES-256-GCM, each under a data key of its own, in chunks, so that 2 GB stream.
 
-A sealed file is a header (magic, which sealing key, nonce, data key wrapped under that sealing key) and chunks of 64 KiB,
-each with its tag. A chunk's nonce is its number and whether it is the last (the STREAM construction: Hoang, Reyhanitabar,
-Rogaway, Vizár, CRYPTO 2015), and the header is authenticated with each: a bit that flips, chunks that change places and an
-end that is cut off are all noticed. Sealing keys lie in the database, wrapped under the master key; who changes the
-master key wraps those few anew, and no object is written again.
+A sealed file is a header (magic, which sealing key, nonce, data key wrapped under that sealing key) and chunks of
+64 KiB, each with its tag. A chunk's nonce is its number and whether it is the last (the STREAM construction: Hoang,
+Reyhanitabar, Rogaway, Vizár, CRYPTO 2015), and the header is authenticated with each: a bit that flips, chunks that
+change places and an end that is cut off are all noticed. Sealing keys lie in the database, wrapped under the master
+key; who changes the master key wraps those few anew, and no object is written again.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""A file on its way in: under a name of chance, hashed and sealed while it is written, synced; gone if it is not taken."""
+"""A file on its way in: under a name of chance, hashed and sealed while it is written, synced; gone if not taken."""
 
 import contextlib
 import errno

@@ -1,1 +1,1 @@
-"""Who did what, when: the log that nobody changes, chained by hash, as DICOM messages, and signed receipts out of it."""
+"""Who did what, when: the log that nobody changes, chained by hash, as DICOM messages; signed receipts out of it."""

@@ -54,7 +54,8 @@ def extend(*, everything: bool = False) -> int:
         newest = cursor.fetchone()[0]
         cursor.execute(UNLINKED, (0 if everything else newest - WINDOW, BATCH))
         rows = cursor.fetchall()
-        links, before = [], bytes(before)
+        links: list[tuple[int, int, bytes, bytes | None]] = []
+        before = bytes(before)
         for number, row in enumerate(rows, seq + 1):
             before = link_hash(before, line_of(row))
             links.append((number, row[0], before, None))

@@ -1,4 +1,4 @@
-"""Lines of the log. Each is written in the transaction of what it tells of, so that neither is there without the other."""
+"""Lines of the log, each written in the transaction of what it tells of: neither is there without the other."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def write_event(
     study_id: int | None = None,
     address: str = "",
 ) -> None:
-    """A line: `actor` is a person (user:...), a sender (http:..., dicom:...) or a worker; no patient data in `detail`."""
+    """A line: `actor` is a person (user:...), a sender (http:..., dicom:...), a worker; no patient data in `detail`."""
     cursor.execute(WRITE, (kind, instance_id, study_id, actor[:100], address[:64], detail[:500], trace.get()))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 DCM = "DCM"
-# kind: event (PS3.16, CID 400), action (create, read, update, delete, execute), type (CID 401), outcome (0, or 4: failed)
+# kind: event (PS3.16, CID 400), action (create, read, update, delete, execute), type (CID 401), outcome (4: failed)
 TRANSFERRED = ("110104", "DICOM Instances Transferred")
 ACCESSED = ("110103", "DICOM Instances Accessed")
 DELETED = ("110105", "DICOM Study Deleted")
@@ -38,6 +38,7 @@ KINDS: dict[str, tuple[tuple[str, str], str, tuple[str, str] | None, str]] = {
     "peer": (ALERT, "E", ("110128", "Network Configuration"), "0"),
     "keys": (ALERT, "E", ("110129", "Security Configuration"), "0"),
     "sender": (ALERT, "E", ("110129", "Security Configuration"), "0"),
+    "accounts": (ALERT, "E", ("110137", "User Security Attributes Changed"), "0"),
     "audit": (LOG_USED, "R", None, "0"),
 }
 

@@ -1,7 +1,7 @@
 """Signed receipts: what was received, and since when it is in the log. Anybody can check one who has the public key.
 
 A receipt is a JSON Web Signature (RFC 7515; EdDSA, RFC 8037) over the SHA-256 of the file as it came, its identifiers,
-the time, and the link of the log's chain that tells of it: who holds one can prove later that the log was cut or made anew.
+the time, and the link of the log's chain that tells of it: who holds one can prove that the log was cut or made anew.
 """
 
 from datetime import UTC
@@ -47,4 +47,3 @@ def fault_of(receipt: str) -> str:
         return f"link {told['chain']['link']} of the log is not what it was: the log was cut or made anew"
     known = Instance.objects.filter(sop_instance_uid=told["sop_instance_uid"], sha256=told["sha256"]).exists()
     return "" if known else "its image is not in the archive any more; `audit export` tells whether it was erased"
-

@@ -44,7 +44,8 @@ def logging_settings(*, as_json: bool) -> dict[str, Any]:
         "root": {"handlers": ["log"], "level": "WARNING"},
         "loggers": {
             "section5": {"level": "INFO"},
-            **dict.fromkeys(("section5.http", "section5.images"), {"level": "INFO" if as_json else "WARNING"}),
+            "section5.http": {"level": "INFO" if as_json else "WARNING"},
+            "section5.images": {"level": "INFO" if as_json else "WARNING"},
             "kombu": {"level": "ERROR"},
             "celery": {"level": "ERROR"},
             "axes": {"level": "ERROR"},

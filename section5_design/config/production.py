@@ -24,7 +24,7 @@ def check(environment: Mapping[str, str]) -> None:
 
 def faults(environment: Mapping[str, str]) -> Iterator[str]:
     """What is wrong, and what to do."""
-    given = {name: environment.get(name, "") for name in (*FILES, "SECRET_KEY", "ALLOWED_HOSTS", "STORAGE_URL")}
+    given = {name: environment.get(name, "") for name in (*FILES, "SECRET_KEY", "ALLOWED_HOSTS")}
     if len(given["SECRET_KEY"]) < 50:
         yield "SECRET_KEY must be 50 characters or more (openssl rand -base64 48)"
     if not given["ALLOWED_HOSTS"] or "*" in given["ALLOWED_HOSTS"]:
@@ -36,8 +36,9 @@ def faults(environment: Mapping[str, str]) -> Iterator[str]:
             yield from faults_of_file(name, given[name])
     yield from faults_of_database(environment.get("DATABASE_URL", ""))
     yield from faults_of_broker(environment.get("BROKER_URL", ""))
-    if given["STORAGE_URL"].startswith("http:"):
-        yield "STORAGE_URL must be encrypted on its way"
+    for name in ("STORAGE_URL", "AWS_ENDPOINT_URL"):
+        if environment.get(name, "").startswith("http:"):
+            yield f"{name} must be encrypted on its way: https"
 
 
 def faults_of_file(name: str, path: str) -> Iterator[str]:

@@ -16,9 +16,9 @@ ALLOWED_HOSTS   names that clients call this server by; this machine alone unles
 PROFILE         `production` refuses to start with anything missing, default or unencrypted, and logs JSON
 TLS_CERTIFICATE certificate (chain) of this server, PEM: then HTTP and DICOM speak TLS only
 TLS_KEY         its private key, PEM (PKCS #8)
-TLS_CLIENT_CA   the CA of clients' certificates; then DICOM peers must show one (mutual TLS), HTTP with `--client-ca`
+TLS_CLIENT_CA   the CA of clients' certificates; then DICOM peers must show one (mutual TLS); HTTP: `--client-ca`
 BROKER_CA       the CA of the RabbitMQ's certificate, where BROKER_URL is amqps://
-MASTER_KEY_FILE file with the master key, 64 hexadecimal digits; made in DATA_FOLDER where it is missing, not in production
+MASTER_KEY_FILE file with the master key, 64 hexadecimal digits; in DATA_FOLDER, and made there, but in production
 MASTER_KEY      the master key itself, instead of a file
 SIGNING_KEY_FILE  file with the Ed25519 key that signs receipts and the log's chain, PEM; made as the one above
 DEIDENTIFY      `1`: images are de-identified (PS3.15, Annex E) before they are analysed; needs UID_SECRET

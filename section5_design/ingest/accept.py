@@ -1,7 +1,7 @@
 """The one way in, behind HTTP, DICOM and the folder; success is said only when bytes and row are safe.
 
-Spool, hashed and sealed while streaming -> sync -> structure checked -> rename to the content's name -> sync the folder ->
-one transaction (instance, job, log) -> success -> ring.
+Spool, hashed and sealed while streaming -> sync -> structure checked -> rename to the content's name -> sync the
+folder -> one transaction (instance, job, log) -> success -> ring.
 """
 
 import logging

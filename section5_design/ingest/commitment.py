@@ -145,4 +145,3 @@ def call(peer: Peer, told: Dataset, event_type: int) -> bool:
     finally:
         association.release()
     return status.get("Status") == SUCCESS
-

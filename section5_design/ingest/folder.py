@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ingest.accept import accept
 from archive.spool import spooled
+from ingest.accept import accept
 from ingest.validation import RefusedError
 
 log = logging.getLogger("section5.ingest")

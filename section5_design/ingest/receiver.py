@@ -28,14 +28,14 @@ from pynetdicom import (
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
-from health import pulse
-from ingest.accept import accept
-from ingest.commitment import asked_for
-from ingest.peers import may_send, server_context
 from archive.spool import Spooled, StorageFullError, full_disk_said
 from audit.log import note
 from config import metrics
 from config.logs import new_trace
+from health import pulse
+from ingest.accept import accept
+from ingest.commitment import asked_for
+from ingest.peers import may_send, server_context
 from ingest.validation import RefusedError
 
 log = logging.getLogger("section5.receiver")

@@ -9,10 +9,10 @@ import orjson
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 
+from archive.spool import Spooled, StorageFullError, spooled
 from ingest.accept import Accepted, accept
 from ingest.multipart import MultipartError, PartEnd, PartStart, boundary_of, pieces
 from ingest.senders import UnknownSenderError, sender_of
-from archive.spool import Spooled, StorageFullError, spooled
 from ingest.validation import RefusedError
 
 log = logging.getLogger("section5.ingest")

@@ -151,7 +151,7 @@ def results(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:
 
 
 @reads
-def preview(request: HttpRequest, mine: QuerySet[Instance], instance_id: int) -> HttpResponse | FileResponse:  # noqa: ARG001
+def preview(request: HttpRequest, mine: QuerySet[Instance], instance_id: int) -> HttpResponse | FileResponse:
     """The picture of a result."""
     ids = list(mine.filter(pk=min(instance_id, 2**62)).values_list("pk", flat=True))
     found = ask("SELECT preview FROM processing_result WHERE instance_id = ANY(%(ids)s)", {"ids": ids})

@@ -6,8 +6,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from ingest.accept import accept
 from archive.spool import Spooled, StorageFullError, spooled
+from ingest.accept import accept
 from ingest.validation import RefusedError
 from portal.models import Item
 

@@ -1,4 +1,4 @@
-"""Erasure (GDPR, article 17) and retention: studies go with everything made of them; that they went stays in the log."""
+"""Erasure (GDPR, article 17) and retention: studies go with all that was made of them; the log keeps that they went."""
 
 from datetime import timedelta
 

@@ -23,7 +23,7 @@ from portal.arrival import take
 from portal.bundle import bundle
 from portal.limits import TooMuchError, check_limit
 from portal.models import Item, Share, Upload
-from portal.noting import note, note_look
+from portal.noting import note, note_once
 from portal.plots import bars
 from portal.plots import table as plot_table
 from portal.words import word_of
@@ -65,7 +65,7 @@ def studies(request: HttpRequest) -> HttpResponse:
         if text:
             found = FIND[name](found, mine, text)
     if any(wanted.values()):  # what was looked for may be a name, so only its kind is kept
-        note(request, "queried", "by " + ", ".join(name for name, text in wanted.items() if text))
+        note_once(request, "queried", "by " + ", ".join(name for name, text in wanted.items() if text))
     before = after_of(request, "before")
     if before is not None:
         found = found.filter(id__lt=before)
@@ -119,7 +119,7 @@ def instance_of(request: HttpRequest, instance_id: int) -> Instance:
 def study(request: HttpRequest, study_id: int) -> HttpResponse:
     """A study: its series, and its instances with what became of each."""
     one = study_of(request, study_id)
-    note_look(request, "study_id", one.pk)
+    note_once(request, "seen", study_id=one.pk)
     mine = instances_of(request.user).filter(series__study=one)
     by_series = counts_of(mine, "series")
     shown = instances_of(request.user, few=True).filter(series__in=list(by_series))
@@ -161,7 +161,7 @@ def study(request: HttpRequest, study_id: int) -> HttpResponse:
 def instance(request: HttpRequest, instance_id: int) -> HttpResponse:
     """An image: its picture through a window, its figures, its histogram, and the log of what was done to it."""
     one = instance_of(request, instance_id)
-    note_look(request, "instance_id", one.pk)
+    note_once(request, "seen", instance_id=one.pk)
     view = view_of(request, one)
     return render(request, "portal/instance.html", view | {"view_self": view, "siblings": siblings(request, one)})
 
@@ -225,7 +225,7 @@ def window_from(request: HttpRequest) -> rendering.Window | None:
 def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
     """A frame as PNG, through the window of the address."""
     one = instance_of(request, instance_id)
-    note_look(request, "instance_id", one.pk)
+    note_once(request, "seen", instance_id=one.pk)
     if one.job.state != Job.State.DONE:
         raise Http404("there is no picture yet")
     try:
@@ -243,7 +243,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     numbers = [after_of(request, name) for name in ("a", "b")]
     found = [instance_of(request, number) if number else None for number in numbers]
     for one in filter(None, found):
-        note_look(request, "instance_id", one.pk)
+        note_once(request, "seen", instance_id=one.pk)
     pair = [view_of(request, one) if one else None for one in found]
     return render(request, "portal/compare.html", {"pair": pair, "a": numbers[0], "b": numbers[1]})
 

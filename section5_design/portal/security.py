@@ -1,4 +1,4 @@
-"""What a browser may load: nothing but this server's own files, and no script inside a page; and how long it may stay."""
+"""What a browser may load: this server's own files, and no script inside a page; how much at once; for how long."""
 
 import threading
 import time

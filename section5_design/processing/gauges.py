@@ -1,4 +1,4 @@
-"""What the database and the disk tell Prometheus: depth and age of the queues, workers, sizes. The sweeper serves it."""
+"""What the database and the disk tell Prometheus: depth and age of queues, workers, sizes. The sweeper serves it."""
 
 import contextlib
 import shutil
@@ -22,7 +22,9 @@ OLDEST = """
 """
 WORKERS = "SELECT CASE WHEN beat_at < now() - interval '15 seconds' THEN 'silent' ELSE state END, count(*) "
 WORKERS += "FROM processing_worker WHERE state <> 'gone' GROUP BY 1"
-UNLINKED = "SELECT (SELECT coalesce(max(id), 0) FROM processing_event) - (SELECT coalesce(max(event_id), 0) FROM audit_link)"
+UNLINKED = (
+    "SELECT (SELECT coalesce(max(id), 0) FROM processing_event) - (SELECT coalesce(max(event_id), 0) FROM audit_link)"
+)
 
 
 class Gauges:

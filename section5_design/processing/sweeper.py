@@ -22,6 +22,7 @@ log = logging.getLogger("section5.sweeper")
 EVERY = 1.0  # seconds
 RARELY = 600.0  # seconds; what need not be quick
 LEFT_BEHIND = 3600.0  # seconds; an upload takes less
+LOOKS = ["seen", "queried", "exported", "login", "logout", "login failed", "audit"]  # which change no page
 RESUMABLE = 48 * 3600.0  # seconds more, for uploads that somebody may go on with
 
 
@@ -69,7 +70,9 @@ def referenced(hashes: list[str]) -> set[str]:
 def tell_of_changes(told: int) -> int:
     """Tell the pages that somebody looks at, once a round however much has changed; the last event told of."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT coalesce(max(id), 0) FROM processing_event")
+        cursor.execute(
+            "SELECT coalesce(max(id), %s) FROM processing_event WHERE id > %s AND kind <> ALL(%s)", (told, told, LOOKS)
+        )
         (last,) = cursor.fetchone()
         if last != told:
             cursor.execute("NOTIFY changes")

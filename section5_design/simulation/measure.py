@@ -1,9 +1,9 @@
-"""Measures the running system for the model, and checks the model against it: `python section5_design/simulation/measure.py`.
+"""Measures the running system for the model, and checks the model: `python section5_design/simulation/measure.py`.
 
-Takes some 10 minutes and writes measured.json. Needs RabbitMQ's server program (Debian: rabbitmq-server); it runs one of
-its own, and a PostgreSQL of its own. The check: an analysis that takes a time of chance (mean 0.25 s), 1 and 2 workers of
-one process, two loads; the model is given the arrivals and the service times that were measured, and must find the
-throughput and the median wait. Then the limits of each part by itself, which say what breaks first.
+Takes some 10 minutes and writes measured.json. Needs RabbitMQ's server program (Debian: rabbitmq-server); it runs one
+of its own, and a PostgreSQL of its own. The check: an analysis that takes a time of chance (mean 0.25 s), 1 and 2
+workers of one process, two loads; the model is given the arrivals and service times that were measured, and must find
+the throughput and the median wait. Then the limits of each part by itself, which say what breaks first.
 """
 
 import json
@@ -31,6 +31,7 @@ from system import System, database, instance  # noqa: E402
 from test_outages import rabbitmq  # noqa: E402
 
 COUNT = 240
+LOADS = (0.7, 0.85)
 MEAN = 0.25  # seconds of the analysis of chance
 ROUNDS = 5
 SLOW = """
@@ -42,7 +43,8 @@ def analyse(file):
 """
 TIMES = """
     SELECT extract(epoch FROM i.received_at), extract(epoch FROM a.started_at), extract(epoch FROM a.at)
-    FROM processing_attempt AS a JOIN processing_job AS j ON j.id = job_id JOIN archive_instance AS i ON i.id = instance_id
+    FROM processing_attempt AS a JOIN processing_job AS j ON j.id = job_id
+    JOIN archive_instance AS i ON i.id = instance_id
     WHERE a.outcome = 'done' ORDER BY i.received_at
 """
 Times = list[tuple[float, float, float]]
@@ -63,6 +65,14 @@ def send_at(system: System, moments: list[float]) -> None:
             pool.submit(system.post, content)
 
 
+def gaps(found: Times) -> list[float]:
+    """From an end to the beginning that followed it on the same worker: of those that had begun, the next to begin."""
+    ends = sorted(ended for _, _, ended in found)
+    begins = [begun for _, begun, _ in found]
+    later = [min((begun - ended for begun in begins if begun > ended), default=None) for ended in ends]
+    return [gap for gap in later if gap is not None]
+
+
 def check(folder: Path, broker: str, workers: int, load: float) -> dict[str, Any]:
     """A run of the system, and the model's of the same arrivals and service times."""
     place = folder / f"check-{workers}-{load}"
@@ -72,29 +82,39 @@ def check(folder: Path, broker: str, workers: int, load: float) -> dict[str, Any
     with database(f"check_{workers}_{int(load * 10)}") as url, System(place, url, **settings) as system:
         system.kill("worker")
         command = [sys.executable, str(SECTION / "main.py"), "worker", "--processes", "1"]
-        running = [subprocess.Popen(command, env=system.environment, stdout=system.log, stderr=system.log) for _ in range(workers)]
+        running = [
+            subprocess.Popen(command, env=system.environment, stdout=system.log, stderr=system.log)
+            for _ in range(workers)
+        ]
         for _ in range(6):  # each begins when the one before is done: what lies between receipt and beginning
             uid, content = instance()
             system.post(content)
             system.wait_for(uid)
         overhead = statistics.median(begun - received for received, begun, _ in times(system)[1:])
+        send_at(system, [number * 0.05 for number in range(20 * workers)])  # faster than they are done
+        system.settle()
+        turnaround = statistics.median(gaps(times(system)[6:]))
+        before = len(times(system))
         chance = random.Random(7)
         moments, now = [], 0.0
         for _ in range(COUNT):
             moments.append(now := now + chance.expovariate(load * workers / MEAN))
         send_at(system, moments)
         system.settle()
-        found = times(system)[6:]
+        found = times(system)[before:]
         for worker in running:
             worker.terminate()
         for worker in running:
             worker.wait()
     start = found[0][0]
     jobs = [Job(received - start, ended - begun) for received, begun, ended in found]
-    model = Model(Site(workers, overhead=overhead)).run(jobs)
-    wait = {"system": statistics.median(b - a for a, b, _ in found), "model": statistics.median(j.waited for j in model)}
+    model = Model(Site(workers, overhead=overhead, turnaround=turnaround)).run(jobs)
+    wait = {
+        "system": statistics.median(b - a for a, b, _ in found),
+        "model": statistics.median(j.waited for j in model),
+    }
     last = {"system": max(c for _, _, c in found) - start, "model": max(job.ended for job in model)}
-    told = {"workers": workers, "load": load, "overhead": overhead, "median_wait": wait}
+    told = {"workers": workers, "load": load, "overhead": overhead, "turnaround": turnaround, "median_wait": wait}
     told["throughput"] = {name: len(found) / seconds for name, seconds in last.items()}
     print(json.dumps(told), flush=True)
     return told
@@ -106,7 +126,7 @@ def service_times(folder: Path, broker: str) -> dict[str, Any]:
     place.mkdir()
     with database("service") as url, System(place, url, BROKER_URL=broker, MAX_CPU="10000") as system:
         told = {}
-        kinds = {"small": {"Rows": 512, "Columns": 512, "PixelData": os.urandom(1 << 19)}}
+        kinds: dict[str, dict[str, Any]] = {"small": {"Rows": 512, "Columns": 512, "PixelData": os.urandom(1 << 19)}}
         kinds["large"] = {"Rows": 512, "Columns": 512, "NumberOfFrames": 256, "PixelData": os.urandom(1 << 27)}
         for name, changes in kinds.items():
             count = 100 if name == "small" else 12
@@ -132,7 +152,14 @@ def limits(folder: Path, broker: str) -> dict[str, float]:
         for name, code in LIMITS.items():
             rates = []
             for _ in range(ROUNDS):
-                done = subprocess.run([sys.executable, "-c", COMMON + code], cwd=SECTION, env=environment, check=True, capture_output=True, text=True)
+                done = subprocess.run(
+                    [sys.executable, "-c", COMMON + code],
+                    cwd=SECTION,
+                    env=environment,
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
                 rates.append(float(done.stdout.split()[-1]))
             found[name] = round(statistics.median(rates), 1)
             print(name, found[name], flush=True)
@@ -167,8 +194,10 @@ from processing.claiming import claim, finish
 from processing.models import Job
 from ingest.accept import Header, record
 from pydicom.uid import generate_uid
-jobs = [record(Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1), os.urandom(32).hex(), 1, "l")[1]
-        for _ in range(1200)]
+def job(_):
+    header = Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1)
+    return record(header, os.urandom(32).hex(), 1, "limit")[1]
+jobs = [job(n) for n in range(1200)]
 def one(number):
     held = claim(jobs[number], "limit")
     assert finish(held, {"average": 1.0, "histogram": [0] * 256}, "")
@@ -222,7 +251,7 @@ def main() -> None:
             told: dict[str, Any] = {"machine": f"{psutil.cpu_count()} cores, Python {platform.python_version()}"}
             told["limits"] = limits(Path(name), broker)
             told["service"] = service_times(Path(name), broker)
-            told["checks"] = [check(Path(name), broker, workers, load) for workers in (1, 2) for load in (0.5, 0.8)]
+            told["checks"] = [check(Path(name), broker, workers, load) for workers in (1, 2) for load in LOADS]
     (SECTION / "simulation" / "measured.json").write_text(json.dumps(told, indent=1) + "\n")
 
 

@@ -5,7 +5,7 @@ Times are in seconds. A worker here is one process; it is what the running syste
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ STRATEGIES = (
 
 @dataclass
 class Job:
-    """A job: when it came, how long it takes on a worker of speed 1, whether it is large; later when it began and ended."""
+    """A job: when it came, how long it takes at speed 1, whether it is large; later when it began and ended."""
 
     arrived: float
     takes: float
@@ -41,6 +41,7 @@ class Site:
     workers: int
     strategy: str = "pull, prefetch 1"
     overhead: float = 0.0
+    turnaround: float = 0.0  # from a job's end to the next one's beginning, where one waits
     stragglers: float = 0.0  # the share of workers that is four times as slow
     mean_life: float = 0.0  # of a worker until it dies; 0: never
     lease: float = 180.0  # until a dead worker's job is given to another
@@ -69,7 +70,7 @@ class Model:
     def __init__(self, site: Site) -> None:
         self.site = site
         self.env = simpy.Environment()
-        self.random = random.Random(site.seed)  # noqa: S311
+        self.random = random.Random(site.seed)
         self.shared: dict[bool, deque[Job]] = {False: deque(), True: deque()}
         small_only = round(site.workers * site.small_only) if site.strategy.endswith("classes") else 0
         slow = round(site.workers * site.stragglers)
@@ -89,7 +90,7 @@ class Model:
         self.env.run()
         return self.done
 
-    def _arrive(self, jobs: Iterator[Job]) -> Iterator[Any]:
+    def _arrive(self, jobs: Iterator[Job]) -> Generator[Any, Any, None]:
         for job in jobs:
             if job.arrived > self.env.now:
                 yield self.env.timeout(job.arrived - self.env.now)
@@ -137,7 +138,7 @@ class Model:
         heads = [queue for large, queue in self.shared.items() if queue and (worker.takes_large or not large)]
         return min(heads, key=lambda queue: queue[0].arrived).popleft() if heads else None
 
-    def _work(self, worker: _Worker) -> Iterator[Any]:
+    def _work(self, worker: _Worker) -> Generator[Any, Any, None]:
         site, env = self.site, self.env
         dies = self.random.expovariate(1 / site.mean_life) if site.mean_life else float("inf")
         was_idle = True
@@ -150,8 +151,8 @@ class Model:
                 was_idle = True
                 continue
             worker.reserved = 1
-            if was_idle and site.overhead:  # one that is busy has its next message already
-                yield env.timeout(site.overhead)
+            if pause := site.overhead if was_idle else site.turnaround:  # one that is busy has its next message already
+                yield env.timeout(pause)
             was_idle = False
             job.began, job.tries = env.now, job.tries + 1
             takes = job.takes / worker.speed
@@ -168,14 +169,16 @@ class Model:
                 self.done.append(job)
             worker.reserved = 0
 
-    def _come_again(self, job: Job) -> Iterator[Any]:
+    def _come_again(self, job: Job) -> Generator[Any, Any, None]:
         yield self.env.timeout(self.site.lease)
         self._assign(job)
 
 
-def poisson(rate: Callable[[float], float] | float, most: float, until: float, make: Callable[[float], Job], seed: int = 1) -> Iterator[Job]:
-    """Jobs that come independently, at a rate that may change; `most` is its highest value (thinning: Lewis, Shedler 1979)."""
-    chance = random.Random(seed)  # noqa: S311
+def poisson(
+    rate: Callable[[float], float] | float, most: float, until: float, make: Callable[[float], Job], seed: int = 1
+) -> Iterator[Job]:
+    """Jobs that come independently, at a rate that may change; `most` is its highest value (Lewis, Shedler 1979)."""
+    chance = random.Random(seed)
     now = 0.0
     while (now := now + chance.expovariate(most)) < until:
         if not callable(rate) or chance.random() < rate(now) / most:

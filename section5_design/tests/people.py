@@ -51,7 +51,7 @@ class Person:
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(page).text)
         values = values | {"csrfmiddlewaretoken": token[1] if token else ""}
         sent_from = {"Referer": self.base + page}  # which Django asks for over HTTPS
-        named = {"headers": sent_from, "allow_redirects": False, "timeout": 60}
+        named: dict[str, Any] = {"headers": sent_from, "allow_redirects": False, "timeout": 60}
         return self.session.post(self.base + path, values, **named, **options)
 
     def send(self, *contents: bytes, group: str = "") -> requests.Response:

@@ -110,7 +110,16 @@ def test_a_form_without_its_token_is_refused(place: Place) -> None:
 
 def test_studies_list_only_what_a_person_may_see(place: Place) -> None:
     link = f'href="/studies/{place.study}/"'
-    assert [link in person.get("/").text for person in place.people] == [True, True, False, False, True, False, True, False]
+    assert [link in person.get("/").text for person in place.people] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_who_sends_a_file_of_a_study_sees_that_file_and_not_the_study(place: Place) -> None:

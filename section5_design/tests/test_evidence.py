@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import jwt
@@ -40,7 +41,9 @@ def sent(system: System, person: Person) -> tuple[str, int, bytes]:
 
 def linked(system: System) -> None:
     """Wait until the chain has every line."""
-    until(lambda: system.query("SELECT count(*) FROM processing_event") == system.query("SELECT count(*) FROM audit_link"))
+    until(
+        lambda: system.query("SELECT count(*) FROM processing_event") == system.query("SELECT count(*) FROM audit_link")
+    )
 
 
 def receipt(person: Person, id_: int) -> str:
@@ -53,7 +56,7 @@ def test_a_receipt_is_checked_by_anybody_who_has_the_public_key(system: System) 
 
     owner = Person(system, "owner")
     uid, id_, content = sent(system, owner)
-    key = load_pem_public_key(Person(system).get("/api/receipts/key.pem").content)
+    key: Any = load_pem_public_key(Person(system).get("/api/receipts/key.pem").content)
     told = jwt.decode(receipt(owner, id_).strip(), key, algorithms=["EdDSA"])
     assert (told["sop_instance_uid"], told["sha256"]) == (uid, hashlib.sha256(content).hexdigest())
     assert (told["size"], told["sender"]) == (len(content), "user:owner")
@@ -70,19 +73,29 @@ def test_a_receipt_is_for_who_sent_it(system: System) -> None:
 def test_the_log_knows_who_saw_took_and_looked_for_what_and_from_where(system: System) -> None:
     owner = Person(system, "owner")
     uid, id_, _ = sent(system, owner)
-    for path in (f"/images/{id_}/", f"/images/{id_}/picture.png", f"/images/{id_}/result.dcm", "/?name=CompressedSamples"):
+    for path in (
+        f"/images/{id_}/",
+        f"/images/{id_}/picture.png",
+        f"/images/{id_}/result.dcm",
+        "/?name=CompressedSamples",
+        "/?name=CompressedSamples",
+        f"/images/{id_}/",
+    ):
         owner.get(path)
     Person(system, "owner", "wrong")
     Person(system, "my password by mistake", "wrong")
     found = system.query(
-        "SELECT kind, actor, detail FROM processing_event WHERE instance_id = %s AND actor = 'user:owner' ORDER BY id", id_
+        "SELECT kind, actor, detail FROM processing_event WHERE instance_id = %s AND actor = 'user:owner' ORDER BY id",
+        id_,
     )
     assert found == [
         ("received", "user:owner", "new"),
         ("seen", "user:owner", ""),
         ("exported", "user:owner", "dcm"),
     ]
-    assert system.query("SELECT detail, address FROM processing_event WHERE kind = 'queried'") == [("by name", "127.0.0.1")]
+    assert system.query("SELECT detail, address FROM processing_event WHERE kind = 'queried'") == [
+        ("by name", "127.0.0.1")
+    ]
     failed = system.query("SELECT actor FROM processing_event WHERE kind = 'login failed' ORDER BY id")
     assert failed == [("user:owner",), ("user:unknown",)]
     assert system.query("SELECT count(*) FROM processing_event WHERE kind = 'login' AND actor = 'user:owner'") != [(0,)]
@@ -91,10 +104,16 @@ def test_the_log_knows_who_saw_took_and_looked_for_what_and_from_where(system: S
 
 def test_one_trace_leads_from_the_request_to_the_result(system: System) -> None:
     uid, content = instance()
-    answer = system.ask("POST", "/dicom-web/studies", content, Content_Type="application/dicom", X_Request_ID="from-the-pacs-7")
+    answer = system.ask(
+        "POST", "/dicom-web/studies", content, Content_Type="application/dicom", X_Request_ID="from-the-pacs-7"
+    )
     if answer.status == 401:  # there are accounts: by a token
         token = manage(system, "sender", "create", "pacs").stdout.strip()
-        named = {"Content_Type": "application/dicom", "X_Request_ID": "from-the-pacs-7", "Authorization": f"Bearer {token}"}
+        named = {
+            "Content_Type": "application/dicom",
+            "X_Request_ID": "from-the-pacs-7",
+            "Authorization": f"Bearer {token}",
+        }
         answer = system.ask("POST", "/dicom-web/studies", content, **named)
     assert (answer.status, answer.headers["X-Request-ID"]) == (200, "from-the-pacs-7")
     system.wait_for(uid)
@@ -119,8 +138,12 @@ def test_the_chain_holds_and_what_is_altered_removed_or_cut_off_is_named(system:
 
     def broken(statement: str, *values: object) -> str:
         """What is found when somebody with all rights runs a statement, which is taken back after."""
-        with_rights = "BEGIN; ALTER TABLE processing_event DISABLE TRIGGER USER; ALTER TABLE audit_link DISABLE TRIGGER USER;"
-        copies = "CREATE TABLE IF NOT EXISTS e AS TABLE processing_event; CREATE TABLE IF NOT EXISTS l AS TABLE audit_link;"
+        with_rights = (
+            "BEGIN; ALTER TABLE processing_event DISABLE TRIGGER USER; ALTER TABLE audit_link DISABLE TRIGGER USER;"
+        )
+        copies = (
+            "CREATE TABLE IF NOT EXISTS e AS TABLE processing_event; CREATE TABLE IF NOT EXISTS l AS TABLE audit_link;"
+        )
         system.query(f"{copies} {with_rights} {statement}; COMMIT", *values)
         told = manage(system, "audit", "verify", "--receipt", str(held))
         assert told.returncode == 1
@@ -197,3 +220,20 @@ def test_an_object_that_was_altered_is_not_shown(system: System) -> None:
     path.write_bytes(whole)
     assert (answer.status_code, "was altered" in answer.text) == (500, True)
     assert json.loads(owner.get(f"/images/{id_}/result.json").content)["sop_instance_uid"] == uid
+
+
+@pytest.mark.django_db
+def test_who_changes_accounts_is_a_line_of_the_log() -> None:
+    from django.contrib.admin.models import CHANGE, LogEntry
+    from django.contrib.auth.models import User
+    from django.contrib.contenttypes.models import ContentType
+
+    from processing.models import Event
+
+    boss = User.objects.create_user("boss")
+    kind = ContentType.objects.get_for_model(User)
+    LogEntry.objects.create(
+        user=boss, content_type=kind, object_repr="ana", action_flag=CHANGE, change_message="groups"
+    )
+    told = Event.objects.filter(kind="accounts").values_list("actor", "detail")
+    assert list(told) == [("user:boss", "changed Authentication and Authorization | user ana: groups")]

@@ -112,18 +112,42 @@ def test_every_dependency_has_its_reason_in_the_readme() -> None:
             assert re.split(r"[>=<;\[ ]", line)[0] in README
 
 
+DESIGN = (SECTION / "design" / "README.md").read_text(encoding="utf-8")
+
+
 def test_what_the_design_names_is_there() -> None:
-    design = (SECTION / "design" / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`([\w/]+\.py)`", design))
-    assert len(named) > 20
+    named = set(re.findall(r"`((?:\w+/)*[\w.-]+\.(?:py|yaml|yml|json|template))`", DESIGN))
+    assert len(named) > 40
     assert [name for name in named if not (SECTION / name).exists()] == []
     settings = (SECTION / "config" / "settings.py").read_text(encoding="utf-8")
-    assert [word for word in re.findall(r"`([A-Z]+_[A-Z_]+)`", design) if word not in settings] == []
-    (commands,) = [action for action in main.parser()._actions if isinstance(action, argparse._SubParsersAction)]
-    assert {"web", "receiver", "worker", "sweeper", "ingest"} == set(commands.choices)
+    assert [word for word in re.findall(r"`([A-Z]+_[A-Z_]+)`", DESIGN) if word not in settings] == []
     headings = {
         re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
         for line in README.splitlines()
         if line.startswith("#")
     }
-    assert [anchor for anchor in re.findall(r"\.\./README\.md#([\w-]+)", design) if anchor not in headings] == []
+    assert [anchor for anchor in re.findall(r"\.\./README\.md#([\w-]+)", DESIGN) if anchor not in headings] == []
+    for link in re.findall(r"\]\(([\w./-]+)[)#]", DESIGN + README.replace("](design/", "](")):
+        assert (SECTION / "design" / link).exists() or (SECTION / link).exists(), link
+
+
+def test_the_metrics_of_the_design_are_those_that_are_told() -> None:
+    code = "".join((SECTION / name).read_text() for name in ("config/metrics.py", "processing/gauges.py"))
+    assert set(re.findall(r"`(section5_\w+)`", DESIGN)) == set(re.findall(r'"(section5_\w+)"', code))
+
+
+def test_the_alerts_of_the_design_are_there() -> None:
+    alerts = set(re.findall(r"alert: (\w+)", (SECTION / "deploy" / "alerts.yml").read_text()))
+    assert set(re.findall(r"alert (\w+)", DESIGN)) <= alerts
+
+
+def test_every_command_of_manage_py_is_in_the_readme_and_every_one_there_is_a_command() -> None:
+    there = {path.stem for path in SECTION.glob("*/management/commands/*.py")} - {"__init__"}
+    django = {"migrate", "createsuperuser", "changepassword"}
+    named = set(re.findall(r"manage\.py ([a-z]+)", README + DESIGN))
+    assert there <= set(re.findall(r"manage\.py ([a-z]+)", README))
+    assert named <= there | django
+
+
+def test_every_test_of_the_design_is_there() -> None:
+    assert [name for name in re.findall(r"tests/\w+\.py", DESIGN) if not (SECTION / name).exists()] == []

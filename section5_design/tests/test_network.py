@@ -40,7 +40,10 @@ def secure(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[Syst
     """A system that speaks TLS only, and takes DICOM only from who shows a certificate of the CA."""
     settings = {"TLS_CERTIFICATE": str(pki / "server.pem"), "TLS_KEY": str(pki / "server.key")}
     settings |= {"TLS_CLIENT_CA": str(pki / "ca.pem"), "TRUSTED_PROXIES": "127.0.0.1"}
-    with database(f"secure_{os.getpid()}") as url, System(tmp_path_factory.mktemp("secure"), url, **settings) as running:
+    with (
+        database(f"secure_{os.getpid()}") as url,
+        System(tmp_path_factory.mktemp("secure"), url, **settings) as running,
+    ):
         yield running
 
 
@@ -134,7 +137,9 @@ def test_a_proxy_in_front_ends_slow_bodies_and_says_who_calls(secure: System, pk
     server = (SECTION / "deploy" / "nginx.conf.template").read_text()
     for name, value in values.items():
         server = server.replace(f"${{{name}}}", value)
-    temporary = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temporary = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     (tmp_path / "nginx.conf").write_text(
         f"daemon off; pid {tmp_path}/pid; error_log {tmp_path}/error;"
         f" events {{}} http {{ access_log off; {temporary} {server} }}"
@@ -146,7 +151,9 @@ def test_a_proxy_in_front_ends_slow_bodies_and_says_who_calls(secure: System, pk
             port = int(values["PORT"])
             until(lambda: listens(port))
             context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
-            with context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="localhost") as slow:
+            with context.wrap_socket(
+                socket.create_connection(("127.0.0.1", port)), server_hostname="localhost"
+            ) as slow:
                 slow.sendall(b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\na")
                 slow.settimeout(20)
                 assert slow.recv(1000)[:12] in (b"", b"HTTP/1.1 408")
@@ -196,7 +203,12 @@ def test_only_peers_may_send_once_there_is_one(system: System, tmp_path: Path) -
 
 
 def test_a_peer_that_is_none_is_said(system: System) -> None:
-    for words in (("A" * 17, "10.0.0.1"), ("CT1", "nowhere"), ("CT1", "10.0.0.0/8", "--port", "104"), ("CT1", "10.0.0.1", "--port", "0")):
+    for words in (
+        ("A" * 17, "10.0.0.1"),
+        ("CT1", "nowhere"),
+        ("CT1", "10.0.0.0/8", "--port", "104"),
+        ("CT1", "10.0.0.1", "--port", "0"),
+    ):
         done = manage(system, "peer", "add", *words)
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
@@ -236,9 +248,7 @@ def ask_commitment(system: System, title: str, *asked: tuple[str, str]) -> tuple
     entity.add_requested_context(StorageCommitmentPushModel)
     association = entity.associate("127.0.0.1", system.dicom, ae_title="SECTION5")
     assert association.is_established
-    status, _ = association.send_n_action(
-        wanted, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance
-    )
+    status, _ = association.send_n_action(wanted, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
     association.release()
     return status.Status, str(wanted.TransactionUID)
 
@@ -357,7 +367,9 @@ def test_slow_bodies_and_headers_of_http_hold_up_nobody(system: System) -> None:
         for number in range(200):
             connection = slow.enter_context(socket.create_connection(("127.0.0.1", system.http)))
             connection.sendall(start + (body if number % 2 else b""))
-        until(lambda: system.ask("POST", "/login/", b"a", Content_Type="application/x-www-form-urlencoded").status == 503)
+        until(
+            lambda: system.ask("POST", "/login/", b"a", Content_Type="application/x-www-form-urlencoded").status == 503
+        )
         done = []
 
         def look() -> None:

@@ -195,7 +195,9 @@ class Migration(migrations.Migration):
         migrations.RunSQL("CREATE INDEX CONCURRENTLY next_index ON archive_instance (next_version)"),
     ]
 """
-VERSION = "def analyse(file):\n    from processing.analysis import analyse as before\n    figures, picture = before(file)\n"
+VERSION = (
+    "def analyse(file):\n    from processing.analysis import analyse as before\n    figures, picture = before(file)\n"
+)
 VERSION += "    return figures | {'version': 2}, picture\n"
 
 

@@ -71,9 +71,16 @@ def test_no_mark_of_a_patient_is_in_any_log_or_metric(system: System, tmp_path: 
     )  # fmt: skip
     system.settle()
     until(lambda: system.state_of(broken[0])[0] == "quarantined")
-    for path in ("/?name=Zqxname", "/?patient_id=Zqxid7", "/studies/1/", "/images/1/", "/audit/", "/nowhere/Zqxname"):
+    for address in (
+        "/?name=Zqxname",
+        "/?patient_id=Zqxid7",
+        "/studies/1/",
+        "/images/1/",
+        "/audit/",
+        "/nowhere/Zqxname",
+    ):
         for person in (ana, operator):
-            person.get(path)
+            person.get(address)
     Person(system, "Zqxname", "Zqxid7")
     metrics = ""
     for port in ports.values():
@@ -110,7 +117,9 @@ def test_what_tells_of_the_patient_is_gone_on_every_level() -> None:
     item = Dataset()
     item.PatientName, item.ReferencedSOPInstanceUID, item.PersonName = "Zqxname^In", "1.2.3.4", "Zqxref"
     item.add_new((0x0009, 0x0010), "LO", "Zqxid")
-    uid, content = instance(RequestAttributesSequence=Sequence([item]), ReferencedImageSequence=Sequence([item]), **PATIENT)
+    uid, content = instance(
+        RequestAttributesSequence=Sequence([item]), ReferencedImageSequence=Sequence([item]), **PATIENT
+    )
     after = clean(content)
     target = io.BytesIO()
     after.save_as(target)
@@ -136,11 +145,20 @@ def test_images_of_a_study_stay_together_and_another_secret_gives_others(setting
 
 @pytest.mark.usefixtures("secret")
 @pytest.mark.parametrize(
-    "name", ["MR_small_RLE.dcm", "JPEG2000.dcm", "reportsi.dcm", "rtplan.dcm", "rtdose.dcm", "liver_1frame.dcm", "waveform_ecg.dcm"]
+    "name",
+    [
+        "MR_small_RLE.dcm",
+        "JPEG2000.dcm",
+        "reportsi.dcm",
+        "rtplan.dcm",
+        "rtdose.dcm",
+        "liver_1frame.dcm",
+        "waveform_ecg.dcm",
+    ],
 )
 def test_files_of_all_kinds_are_de_identified(name: str) -> None:
     before = pydicom.dcmread(str(get_testdata_file(name, download=False)))
-    with open(str(get_testdata_file(name, download=False)), "rb") as file:
+    with Path(str(get_testdata_file(name, download=False))).open("rb") as file:
         after = pydicom.dcmread(deidentified(file))
     assert after.get("PatientName", "") != before.PatientName or not before.PatientName
     assert after.SOPInstanceUID != before.SOPInstanceUID
@@ -208,7 +226,9 @@ def test_what_is_older_than_a_site_keeps_goes(system: System) -> None:
     old, _ = stored(system, ana, StudyInstanceUID="1.2.826.0.1.9")
     young, _ = stored(system, ana, StudyInstanceUID="1.2.826.0.1.10")
     system.query("UPDATE archive_study SET created_at = now() - interval '400 days' WHERE uid = '1.2.826.0.1.9'")
-    system.query("UPDATE archive_instance SET received_at = now() - interval '400 days' WHERE sop_instance_uid = %s", old)
+    system.query(
+        "UPDATE archive_instance SET received_at = now() - interval '400 days' WHERE sop_instance_uid = %s", old
+    )
     assert manage(system, "erase", "--older-than", "365", "--yes").returncode == 0
     assert system.state_of(old) == ("", "")
     assert system.results_of(young) == 1

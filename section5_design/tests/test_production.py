@@ -122,7 +122,10 @@ def servers(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[tup
         (folder / "rabbitmq").mkdir()
         with rabbitmq(folder / "rabbitmq", tls, amqps):
             database = f"postgresql://section5:{password}@localhost:{port}/postgres"
-            yield f"{database}?sslmode=verify-full&sslrootcert={pki / 'ca.pem'}", f"amqps://section5:a-long-password@localhost:{amqps}//"
+            yield (
+                f"{database}?sslmode=verify-full&sslrootcert={pki / 'ca.pem'}",
+                f"amqps://section5:a-long-password@localhost:{amqps}//",
+            )
 
 
 def test_everything_runs_with_tls_everywhere_and_tells_json(
@@ -139,9 +142,12 @@ def test_everything_runs_with_tls_everywhere_and_tells_json(
     token = manage("sender", "create", "pacs")
     manage("peer", "add", "CT1", "127.0.0.1")
     log = tmp_path / "log"
-    with log.open("wb") as out, subprocess.Popen(
-        [sys.executable, str(SECTION / "main.py")], env=environment, stdout=out, stderr=out
-    ) as running:
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            [sys.executable, str(SECTION / "main.py")], env=environment, stdout=out, stderr=out
+        ) as running,
+    ):
         try:
             until(lambda: "Ctrl-C" in log.read_text(), 90)
             http, dicom = re.findall(r"on port (\d+)", log.read_text())

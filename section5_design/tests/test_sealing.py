@@ -3,11 +3,11 @@
 import io
 import itertools
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
-from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from hypothesis import HealthCheck, given, settings
@@ -27,7 +27,7 @@ def forget() -> None:
 
 
 @pytest.fixture(autouse=True)
-def keys(tmp_path: Path, settings: type[django_settings]) -> Path:
+def keys(tmp_path: Path, settings: Any) -> Iterator[Path]:
     settings.MASTER_KEY, settings.MASTER_KEY_FILE = "", str(tmp_path / "master")
     forget()
     yield tmp_path / "master"

@@ -1,4 +1,4 @@
-"""Sealing keys, DICOM peers, and the trace of what brought an instance. Only adds: the version before goes on beside."""
+"""Sealing keys, DICOM peers, the trace of what brought an instance. Only adds: the version before goes on beside."""
 
 from typing import ClassVar
 

@@ -25,8 +25,8 @@ class Command(BaseCommand):
     """`manage.py backup FOLDER`."""
 
     help = (
-        "Back up while everything runs: the database as it is at a moment, then the objects that it names, sealed as they"
-        " are. The master key and the signing key are not in it: keep them elsewhere, or nobody opens the backup."
+        "Back up while everything runs: the database as it is at a moment, then the objects that it names, sealed as"
+        " they are. The master key and the signing key are not in it: keep them elsewhere, or nobody opens the backup."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -46,7 +46,10 @@ class Command(BaseCommand):
         dump.replace(folder / "database.dump")
         number, hash_ = head()
         told = {"made_at": datetime.now(UTC).isoformat(), "objects": len(keys)}
-        told |= {"sha256_of_database": sha256_of(folder / "database.dump"), "log": {"link": number, "hash": hash_.hex()}}
+        told |= {
+            "sha256_of_database": sha256_of(folder / "database.dump"),
+            "log": {"link": number, "hash": hash_.hex()},
+        }
         (folder / "backup.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
         self.stdout.write(f"{len(keys):,} objects, {new:,} of them new, and the database in {folder}")
 

@@ -15,7 +15,7 @@ from audit.reading import all_since
 
 
 class Command(BaseCommand):
-    """`manage.py audit verify [--receipt FILE ...]`, `manage.py audit export [--since TIME]`, `manage.py audit chain`."""
+    """`manage.py audit verify [--receipt FILE]`, `manage.py audit export [--since TIME]`, `manage.py audit chain`."""
 
     help = "The log of who did what: verify that nobody altered it, export it as messages of PS3.15, A.5."
 

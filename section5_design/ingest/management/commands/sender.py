@@ -1,5 +1,6 @@
 """Make, list and revoke the tokens of those who send over HTTP."""
 
+import getpass
 import secrets
 from argparse import ArgumentParser
 from typing import Any
@@ -8,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError
 
 from archive.models import Sender
+from audit.log import note
 from ingest.senders import digest
 
 
@@ -32,10 +34,12 @@ class Command(BaseCommand):
                     Sender.objects.create(digest=digest(token), name=options["name"])
                 except IntegrityError:
                     raise CommandError(f"there is a sender {options['name']!r} already") from None
+                note("sender", f"person:{getpass.getuser()}", f"token of {options['name']} made")
                 self.stdout.write(token)
             case "revoke":
                 if not Sender.objects.filter(name=options["name"]).delete()[0]:
                     raise CommandError(f"there is no sender {options['name']!r}; `sender list` shows those there are")
+                note("sender", f"person:{getpass.getuser()}", f"token of {options['name']} revoked")
                 self.stdout.write(f"{options['name']} revoked")
             case "list":
                 for sender in Sender.objects.order_by("name"):
