@@ -24,7 +24,7 @@ demo: environment ## run every section's main.py on its sample data
 test: environment ## run every section's tests, and the tests of the frame
 	@for tests in $(SECTION) $(if $(filter $(SECTIONS),$(SECTION)),tools); do \
 	    printf '\n-------- tests of %s --------\n' "$$tests"; \
-	    case $$tests in section5*) parallel="-n 2 --dist loadfile" ;; *) parallel= ;; esac; \
+	    case $$tests in section5*) parallel="-n 3 --dist loadfile" ;; *) parallel= ;; esac; \
 	    (cd $$tests && $(BIN)/python -m pytest $$parallel) || exit 1; \
 	done
 

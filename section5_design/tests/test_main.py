@@ -112,7 +112,7 @@ def test_every_dependency_has_its_reason_in_the_readme() -> None:
             assert re.split(r"[>=<;\[ ]", line)[0] in README
 
 
-DESIGN = (SECTION / "design" / "README.md").read_text(encoding="utf-8")
+DESIGN = "".join((SECTION / "design" / name).read_text(encoding="utf-8") for name in ("README.md", "simulation.md"))
 
 
 def test_what_the_design_names_is_there() -> None:
