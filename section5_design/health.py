@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import psutil
+
 log = logging.getLogger("section5.health")
 
 FRESH = 15.0  # seconds
@@ -27,7 +29,10 @@ def count_together(part: str) -> None:
     from django.conf import settings
 
     folder = settings.DATA_FOLDER / "metrics" / f"{part}-{os.getpid()}"
-    shutil.rmtree(folder, ignore_errors=True)
+    for old in folder.parent.glob(f"{part}-*"):
+        pid = int(old.name.rpartition("-")[2])
+        if pid == os.getpid() or not psutil.pid_exists(pid):
+            shutil.rmtree(old, ignore_errors=True)
     folder.mkdir(parents=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 

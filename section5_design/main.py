@@ -49,7 +49,7 @@ def web(arguments: argparse.Namespace) -> int:
     tell_health("web", arguments)
     program = Path(sys.executable).with_name("granian")
     command = [str(program), "--interface", "wsgi", "--host", arguments.host, "--port", str(arguments.port)]
-    command += ["--workers", str(arguments.processes), "--blocking-threads", "24", "--no-ws", "--log-level", "error"]
+    command += ["--workers", str(arguments.processes), "--blocking-threads", "32", "--no-ws", "--log-level", "error"]
     command += ["--workers-kill-timeout", "10"]
     if settings.TLS_CERTIFICATE:
         command += ["--ssl-certificate", settings.TLS_CERTIFICATE, "--ssl-keyfile", settings.TLS_KEY]

@@ -165,6 +165,7 @@ def fill(system: System, many: int) -> None:
 
 
 def main() -> None:
+    System.web_processes = 2
     print(
         f"Python {platform.python_version()}, numpy {np.__version__}, {psutil.cpu_count()} cores; medians of {ROUNDS}"
     )

@@ -121,6 +121,7 @@ def megabytes(pid: int) -> float:
 
 
 def main() -> None:
+    System.web_processes = 2
     said = subprocess.run(["Orthanc", "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
     print(
         f"Python {platform.python_version()}, {said}, {psutil.cpu_count()} cores; images a second, medians of {ROUNDS}"

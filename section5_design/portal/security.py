@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
-BODIES = 18  # of a web process's 24 threads, at most, wait for bodies
+BODIES, OF_ONE = 26, 20  # of a web process's 32 threads, at most, wait for bodies; of one address's
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self';"
@@ -42,12 +42,12 @@ class PlacesForBodies:
         self._taken: Counter[str] = Counter()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer; 503 where all places are taken, or half of them by one address."""
+        """Answer; 503 where all places are taken, or most of them by one address."""
         if not (request.META.get("CONTENT_LENGTH") or "").strip("0") and not request.headers.get("Transfer-Encoding"):
             return self._get_response(request)
         address = str(request.META.get("REMOTE_ADDR", ""))
         with self._lock:
-            full = self._taken.total() >= BODIES or self._taken[address] >= BODIES // 2
+            full = self._taken.total() >= BODIES or self._taken[address] >= OF_ONE
             if not full:
                 self._taken[address] += 1
         if full:

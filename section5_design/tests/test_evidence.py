@@ -209,6 +209,13 @@ def test_an_auditor_reads_the_log_and_that_is_a_line_of_it(system: System) -> No
     assert auditor.get("/audit/?before=x").status_code == 400
 
 
+def test_every_file_of_the_store_is_sealed_previews_too(system: System) -> None:
+    sent(system, Person(system, "owner"))
+    files = [path for path in (system.folder / "store").rglob("*") if path.is_file()]
+    assert {path.relative_to(system.folder / "store").parts[0] for path in files} == {"objects", "previews"}
+    assert {path.read_bytes()[:8] for path in files} == {b"S5SEAL1\n"}
+
+
 def test_an_object_that_was_altered_is_not_shown(system: System) -> None:
     owner = Person(system, "owner")
     uid, id_, _ = sent(system, owner)

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -321,6 +322,28 @@ def test_orthanc_asks_for_a_commitment_and_gets_it(system: System, tmp_path: Pat
             assert [one["SOPInstanceUID"] for one in told["Success"]] == [uid]
         finally:
             process.terminate()
+
+
+def test_hostile_files_are_refused_or_set_aside_and_others_go_on(system: System) -> None:
+    nested = struct.pack("<HH2sHL", 0x0040, 0xA730, b"SQ", 0, 0xFFFFFFFF) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
+    good = instance()[1]
+    refused = {
+        "a program": b"MZ" + good[2:],
+        "sequences without end": good[: good.index(b"\x08\x00\x05\x00")] + nested * 100_000,
+        "a length beyond the file": good[:-1000],
+        "a path": instance()[1].replace(
+            b"1.3.6.1.4.1.5962.1.2.1.20040119072730.12322", b"../../../../../../../../../../../etc/passwd"
+        ),
+    }
+    for content in refused.values():
+        assert system.post(content).status == 409
+    claims, content = instance(Rows=65535, Columns=65535, NumberOfFrames=1000)
+    assert system.post(content).status == 200
+    uid, content = instance()
+    system.post(content)
+    assert system.wait_for(uid) == ("done", "")
+    _, reason = system.wait_for(claims, "quarantined")
+    assert "claims 8,589,672,450 bytes a frame" in reason
 
 
 def test_a_thousand_connections_hold_up_nobody(system: System, tmp_path: Path) -> None:

@@ -180,3 +180,24 @@ def test_everything_runs_with_tls_everywhere_and_tells_json(
     told = [json.loads(line) for line in lines]
     assert {line["trace"] for line in told if line["name"] == "section5.images"} >= {"one"}
     assert not listens(int(http))
+
+
+def test_a_database_or_a_broker_of_another_authority_is_not_talked_to(
+    good: dict[str, str], servers: tuple[str, str], pki: Path, tmp_path: Path
+) -> None:
+    certificates.make(tmp_path / "other", ["localhost"])
+    other = str(tmp_path / "other" / "ca.pem")
+    right = {"PATH": os.environ["PATH"], "DATA_FOLDER": str(tmp_path / "data"), **good}
+    right |= {"DATABASE_URL": servers[0], "BROKER_URL": servers[1]}
+
+    def told(code: str, **changes: str) -> str:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=SECTION, env=right | changes, capture_output=True, text=True, check=False)
+        return (done.stdout + done.stderr).strip().splitlines()[-1]
+
+    start = "import os; os.environ['DJANGO_SETTINGS_MODULE'] = 'config.settings'; import django; django.setup(); "
+    ask = start + "from django.db import connection; connection.ensure_connection(); print('connected')"
+    ring = start + "from config.celery import app; app.connection_for_write().connect(); print('connected')"
+    assert told(ask) == told(ring) == "connected"
+    assert "certificate verify failed" in told(ask, DATABASE_URL=servers[0].replace(str(pki / "ca.pem"), other))
+    assert "CERTIFICATE_VERIFY_FAILED" in told(ring, BROKER_CA=other)
