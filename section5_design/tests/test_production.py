@@ -27,7 +27,9 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
         parent.chmod(0o755)
     certificates.make(folder, ["localhost", "127.0.0.1"])
     (folder / "master").write_text(secrets.token_hex(32))
-    subprocess.run([needs("openssl", "openssl"), "genpkey", "-algorithm", "ed25519", "-out", folder / "signing.pem"], check=True)
+    subprocess.run(
+        [needs("openssl", "openssl"), "genpkey", "-algorithm", "ed25519", "-out", folder / "signing.pem"], check=True
+    )
     for name in ("master", "signing.pem"):
         (folder / name).chmod(0o600)
     return folder
