@@ -32,7 +32,7 @@ class Gauges:
 
     def collect(self) -> Iterator[Metric]:
         """The metrics."""
-        up = GaugeMetricFamily("section5_database_up", "Whether the database answers")
+        up = GaugeMetricFamily("dicom_database_up", "Whether the database answers")
         try:
             found = list(self._from_database())
             up.add_metric([], 1)
@@ -43,35 +43,35 @@ class Gauges:
             connection.close()
         yield up
         yield from found
-        messages = GaugeMetricFamily("section5_messages", "Messages that wait at the broker", labels=["queue"])
+        messages = GaugeMetricFamily("dicom_messages", "Messages that wait at the broker", labels=["queue"])
         for queue in QUEUES:
             with contextlib.suppress(Exception):  # whatever a broker's client raises: then there is no figure
                 messages.add_metric([queue], depth(queue))
         yield messages
-        free = GaugeMetricFamily("section5_free_bytes", "Room on the disk of DATA_FOLDER")
+        free = GaugeMetricFamily("dicom_free_bytes", "Room on the disk of DATA_FOLDER")
         with contextlib.suppress(OSError):
             free.add_metric([], shutil.disk_usage(settings.DATA_FOLDER).free)
         yield free
 
     def _from_database(self) -> Iterator[Metric]:
-        jobs = GaugeMetricFamily("section5_jobs", "Jobs that wait, run, are set aside", labels=["queue", "state"])
+        jobs = GaugeMetricFamily("dicom_jobs", "Jobs that wait, run, are set aside", labels=["queue", "state"])
         for queue in QUEUES:
             jobs.add_metric([queue, "queued"], 0)
         for queue, state, count in _ask(JOBS):
             jobs.add_metric([queue, state], count)
         yield jobs
-        oldest = GaugeMetricFamily("section5_oldest_job_seconds", "How long the oldest has waited", labels=["queue"])
+        oldest = GaugeMetricFamily("dicom_oldest_job_seconds", "How long the oldest has waited", labels=["queue"])
         waited = dict(_ask(OLDEST))
         for queue in QUEUES:
             oldest.add_metric([queue], float(waited.get(queue, 0)))
         yield oldest
-        workers = GaugeMetricFamily("section5_workers", "Workers by state", labels=["state"])
+        workers = GaugeMetricFamily("dicom_workers", "Workers by state", labels=["state"])
         for state, count in _ask(WORKERS):
             workers.add_metric([state], count)
         yield workers
         for name, told, statement in (
-            ("section5_database_bytes", "Size of the database", "SELECT pg_database_size(current_database())"),
-            ("section5_log_unlinked", "Lines of the log behind the chain", UNLINKED),
+            ("dicom_database_bytes", "Size of the database", "SELECT pg_database_size(current_database())"),
+            ("dicom_log_unlinked", "Lines of the log behind the chain", UNLINKED),
         ):
             yield GaugeMetricFamily(name, told, value=float(_ask(statement)[0][0]))
 

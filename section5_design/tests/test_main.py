@@ -133,7 +133,7 @@ def test_what_the_design_names_is_there() -> None:
 
 def test_the_metrics_of_the_design_are_those_that_are_told() -> None:
     code = "".join((SECTION / name).read_text() for name in ("config/metrics.py", "processing/gauges.py"))
-    assert set(re.findall(r"`(section5_\w+)`", DESIGN)) == set(re.findall(r'"(section5_\w+)"', code))
+    assert set(re.findall(r"`(dicom_\w+)`", DESIGN)) == set(re.findall(r'"(dicom_\w+)"', code))
 
 
 def test_the_alerts_of_the_design_are_there() -> None:

@@ -64,12 +64,12 @@ def test_each_part_tells_how_it_is_and_what_it_does(system: System, ports: dict[
     system.post(b"no image")
     system.wait_for(uid)
     web, worker, sweeper = (asked(ports[name], "/metrics")[1] for name in ("web", "worker", "sweeper"))
-    assert 'section5_received_total{outcome="new",way="http"} 1.0' in web
-    assert 'section5_received_total{outcome="refused",way="http"} 1.0' in web
-    assert 'section5_attempts_total{outcome="done"} 1.0' in worker
-    assert "section5_database_up 1.0" in sweeper
-    assert 'section5_oldest_job_seconds{queue="small"} 0.0' in sweeper
-    assert re.search(r'section5_workers\{state="(working|full)"\} [12]\.0', sweeper)
+    assert 'dicom_received_total{outcome="new",way="http"} 1.0' in web
+    assert 'dicom_received_total{outcome="refused",way="http"} 1.0' in web
+    assert 'dicom_attempts_total{outcome="done"} 1.0' in worker
+    assert "dicom_database_up 1.0" in sweeper
+    assert 'dicom_oldest_job_seconds{queue="small"} 0.0' in sweeper
+    assert re.search(r'dicom_workers\{state="(working|full)"\} [12]\.0', sweeper)
 
 
 def test_a_part_that_does_not_do_its_round_is_not_ready(system: System, ports: dict[str, int]) -> None:
@@ -96,7 +96,7 @@ def test_the_rules_and_the_dashboard_ask_for_metrics_that_are_told(system: Syste
     rules = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"][0]["rules"]
     panels = json.loads((DEPLOY / "grafana-dashboard.json").read_text())["panels"]
     expressions = [rule["expr"] for rule in rules] + [one["expr"] for panel in panels for one in panel["targets"]]
-    wanted = {re.sub(r"_bucket$", "", name) for text in expressions for name in re.findall(r"section5_\w+", text)}
+    wanted = {re.sub(r"_bucket$", "", name) for text in expressions for name in re.findall(r"dicom_\w+", text)}
     assert wanted <= families | {f"{name}_total" for name in families}
     assert len(wanted) > 10
 

@@ -90,7 +90,7 @@ def test_no_mark_of_a_patient_is_in_any_log_or_metric(system: System, tmp_path: 
     events = str(system.query("SELECT * FROM processing_event"))
     attempts = str(system.query("SELECT reason FROM processing_attempt UNION SELECT reason FROM processing_job"))
     messages = manage(system, "audit", "export").stdout
-    assert "section5_received_total" in metrics
+    assert "dicom_received_total" in metrics
     assert "is cut short" in log
     for text in (log, metrics, events, attempts, messages):
         assert [mark for mark in MARKS if mark in text] == []
