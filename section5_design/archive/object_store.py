@@ -4,6 +4,7 @@ A name comes from content, never from a UID, so no sender can choose a path. The
 The stores take and give sealed files; `open_object` gives what they hold.
 """
 
+import hashlib
 import io
 import os
 import shutil
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from archive.sealing import opened
+from archive.sealing import SealBrokenError, opened
 
 CHUNK = 1 << 20
 
@@ -186,3 +187,17 @@ def open_object(key: str) -> BinaryIO:
 
     """
     return opened(store().open(key))
+
+
+def fault_of(sha256: str) -> str:
+    """What is wrong with an instance's object, by hashing it anew; empty where it is as it was received."""
+    try:
+        with open_object(object_key(sha256)) as file:
+            digest = hashlib.sha256()
+            while part := file.read(CHUNK):
+                digest.update(part)
+    except FileNotFoundError:
+        return "its object is missing"
+    except SealBrokenError:
+        return "its object was altered"
+    return "" if digest.hexdigest() == sha256 else "its object was altered"

@@ -4,7 +4,6 @@ The request (N-ACTION) becomes a row; the sweeper looks at each object, by hashi
 (N-EVENT-REPORT) on an association of its own, again and again for a day where it does not answer.
 """
 
-import hashlib
 import logging
 from datetime import timedelta
 from typing import Any
@@ -18,8 +17,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from archive.models import Instance, Peer
-from archive.object_store import object_key, open_object
-from archive.sealing import SealBrokenError
+from archive.object_store import fault_of
 from audit.log import note
 from ingest.models import Commitment
 from ingest.peers import client_context
@@ -30,7 +28,6 @@ ALL_SAFE, SOME_NOT = 1, 2  # PS3.4, J.3.3.1: event types
 SUCCESS, PROCESSING_FAILURE, NO_SUCH_ARGUMENT, NO_SUCH_OBJECT, CLASS_CONFLICT = 0x0000, 0x0110, 0x0114, 0x0112, 0x0119
 MOST = 100_000  # instances in a request
 TRIES, LONGEST_PAUSE = 200, 600  # together a day and more
-CHUNK = 1 << 20
 
 
 def asked_for(event: evt.Event) -> tuple[int, Dataset | None]:
@@ -84,7 +81,7 @@ def answer(one: Commitment) -> bool:
     for class_uid, instance_uid in one.asked:
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = class_uid, instance_uid
-        if reason := fault_of(class_uid, instance_uid):
+        if reason := failure_of(class_uid, instance_uid):
             item.FailureReason = reason
             failed.append(item)
         else:
@@ -103,26 +100,14 @@ def answer(one: Commitment) -> bool:
     return True
 
 
-def fault_of(class_uid: str, instance_uid: str) -> int:
+def failure_of(class_uid: str, instance_uid: str) -> int:
     """The failure reason (PS3.4, J.3.3.1.3); 0 where the instance is here, and its bytes are as they came."""
     found = list(Instance.objects.filter(sop_instance_uid=instance_uid))
     if not found:
         return NO_SUCH_OBJECT
     if all(one.sop_class_uid != class_uid for one in found):
         return CLASS_CONFLICT
-    return SUCCESS if all(is_whole(one.sha256) for one in found) else PROCESSING_FAILURE
-
-
-def is_whole(sha256: str) -> bool:
-    """Whether an object is what was received."""
-    try:
-        with open_object(object_key(sha256)) as file:
-            digest = hashlib.sha256()
-            while part := file.read(CHUNK):
-                digest.update(part)
-    except (FileNotFoundError, SealBrokenError):
-        return False
-    return digest.hexdigest() == sha256
+    return PROCESSING_FAILURE if any(fault_of(one.sha256) for one in found) else SUCCESS
 
 
 def call(peer: Peer, told: Dataset, event_type: int) -> bool:

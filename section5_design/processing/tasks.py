@@ -76,6 +76,7 @@ def _attempt(held: Claim) -> None:
     except analysis.UnprocessableError as error:
         give_up(held, str(error), can_pass=False)
     except SealBrokenError as error:
+        metrics.broken_seals.inc()
         give_up(held, f"its object was altered: {error}", can_pass=False)
     except StorageFullError as error:
         give_up(held, str(error), can_pass=True)

@@ -1,6 +1,5 @@
 """Prove that what was received is stored, and is processed or set aside; or name what is not."""
 
-import hashlib
 from argparse import ArgumentParser
 from typing import Any
 
@@ -9,12 +8,9 @@ from django.db.models import Count
 from tqdm import tqdm
 
 from archive.models import Instance
-from archive.object_store import object_key, open_object
-from archive.sealing import SealBrokenError
+from archive.object_store import fault_of
 from processing.claiming import unaccounted
 from processing.models import Job
-
-CHUNK = 1 << 20
 
 
 class Command(BaseCommand):
@@ -40,17 +36,3 @@ class Command(BaseCommand):
             self.stderr.write(line)
         if wrong:
             raise CommandError(f"{len(wrong)} faults")
-
-
-def fault_of(sha256: str) -> str:
-    """What is wrong with an object; empty where it is as it was received."""
-    try:
-        with open_object(object_key(sha256)) as file:
-            digest = hashlib.sha256()
-            while part := file.read(CHUNK):
-                digest.update(part)
-    except FileNotFoundError:
-        return "its object is missing"
-    except SealBrokenError:
-        return "its object was altered"
-    return "" if digest.hexdigest() == sha256 else "its object was altered"
