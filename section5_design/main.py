@@ -55,7 +55,7 @@ def web(arguments: argparse.Namespace) -> int:
         command += ["--ssl-certificate", settings.TLS_CERTIFICATE, "--ssl-keyfile", settings.TLS_KEY]
         command += ["--ssl-protocol-min", "tls1.2"]
     if arguments.client_ca:
-        command += ["--ssl-ca", arguments.client_ca, "--ssl-client-verify"]
+        command += ["--ssl-ca", str(Path(arguments.client_ca).absolute()), "--ssl-client-verify"]
     os.chdir(HERE)
     return os.execv(program, [*command, "config.wsgi:application"])  # noqa: S606
 

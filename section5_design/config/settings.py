@@ -36,6 +36,7 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from config.logs import logging_settings
+from config.paths import anchor
 from config.production import check
 
 BASE_DIR = Path(__file__).parent.parent
@@ -49,6 +50,7 @@ def number(name: str, default: int) -> int:
     return int(text)
 
 
+anchor(os.environ)
 PRODUCTION = os.environ.get("PROFILE") == "production"
 if PRODUCTION:
     check(os.environ)

@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from functools import lru_cache
 
+from amqp.exceptions import NotFound
+
 from config.celery import ON_FILES, app, folder
 
 log = logging.getLogger("section5.bell")
@@ -39,6 +41,8 @@ def room(queue_name: str) -> int:
     if time.monotonic() - measured > REMEMBERED:
         try:
             found = depth(queue_name)
+        except NotFound:  # no worker has been here yet, and each makes its queues
+            found = 0
         except Exception as error:  # noqa: BLE001  # whatever a broker's client raises
             log.warning("the broker does not tell how full %s is (%s)", queue_name, type(error).__name__)
             found = 0

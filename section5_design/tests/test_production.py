@@ -135,10 +135,14 @@ def test_everything_runs_with_tls_everywhere_and_tells_json(
 ) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATA_FOLDER": str(tmp_path / "data"), **good}
     environment |= {"DATABASE_URL": servers[0], "BROKER_URL": servers[1]}
+    # As a person names them, from the folder that they are in.
+    environment = {name: value.replace(f"{pki}/", "") for name, value in environment.items()}
 
     def manage(*words: str) -> str:
         command = [sys.executable, str(SECTION / "manage.py"), *words]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            command, cwd=pki, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     manage("migrate", "-v0")
     token = manage("sender", "create", "pacs")
@@ -147,7 +151,7 @@ def test_everything_runs_with_tls_everywhere_and_tells_json(
     with (
         log.open("wb") as out,
         subprocess.Popen(
-            [sys.executable, str(SECTION / "main.py")], env=environment, stdout=out, stderr=out
+            [sys.executable, str(SECTION / "main.py")], cwd=pki, env=environment, stdout=out, stderr=out
         ) as running,
     ):
         try:

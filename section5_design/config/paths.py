@@ -1,0 +1,26 @@
+"""Paths that the environment names, made absolute: some parts are started in another folder than others."""
+
+import os
+import re
+from collections.abc import MutableMapping
+from pathlib import Path
+
+NAMES = (
+    "DATA_FOLDER",
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
+    "TLS_CLIENT_CA",
+    "BROKER_CA",
+    "MASTER_KEY_FILE",
+    "SIGNING_KEY_FILE",
+)
+IN_URL = re.compile(r"(?<=[?&]sslrootcert=)[^&]+")
+
+
+def anchor(environment: MutableMapping[str, str]) -> None:
+    """Make them absolute, for this process and those that it starts."""
+    for name in NAMES:
+        if value := environment.get(name):
+            environment[name] = os.path.abspath(value)  # noqa: PTH100  # links stay links: keys are changed by them
+    if url := environment.get("DATABASE_URL"):
+        environment["DATABASE_URL"] = IN_URL.sub(lambda found: str(Path.cwd() / found[0]), url)
