@@ -283,7 +283,16 @@ def test_axe_finds_nothing_on_any_page(system: System, browser: Browser, image: 
     system.post(instance(Rows=0)[1])
     visit = Visit(system, browser, "rui", color_scheme=scheme)
     ((study,),) = system.query("SELECT min(id) FROM archive_study")
-    paths = ["/", "/uploads/", "/uploads/1/", f"/studies/{study}/", f"/images/{image}/", "/operate/", "/nowhere"]
+    paths = [
+        "/",
+        "/uploads/",
+        "/uploads/1/",
+        f"/studies/{study}/",
+        f"/images/{image}/",
+        "/operate/",
+        "/audit/",
+        "/nowhere",
+    ]
     for path in [*paths, f"/compare/?a={image}&b={image}", "/?name=nobody"]:
         visit.page.goto(path)
         found = Axe().run(visit.page).response["violations"]
@@ -292,7 +301,7 @@ def test_axe_finds_nothing_on_any_page(system: System, browser: Browser, image: 
     visit.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/uploads/", "/images/{image}/", "/operate/"])
+@pytest.mark.parametrize("path", ["/", "/uploads/", "/images/{image}/", "/operate/", "/audit/"])
 def test_a_phone_shows_a_page_without_moving_it_sideways(
     system: System, browser: Browser, image: int, path: str
 ) -> None:
