@@ -48,6 +48,7 @@ def logging_settings(*, as_json: bool) -> dict[str, Any]:
             "section5.images": {"level": "INFO" if as_json else "WARNING"},
             "kombu": {"level": "ERROR"},
             "celery": {"level": "ERROR"},
+            "celery.worker.request": {"level": "CRITICAL"},  # a killed process, with its traceback; the sweeper says it
             "axes": {"level": "ERROR"},
             "django.request": {"level": "ERROR"},
         },
