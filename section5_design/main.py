@@ -39,6 +39,9 @@ def web(arguments: argparse.Namespace) -> int:
     """Serve HTTP: STOW-RS and what is read back."""
     if not free(arguments.host, arguments.port):
         return in_use(arguments)
+    if arguments.client_ca and not Path(arguments.client_ca).is_file():
+        log.error("%s: is no file; name the CA of the clients' certificates", arguments.client_ca)
+        return FAILED
     import django
 
     django.setup()
@@ -111,8 +114,12 @@ def certificates(arguments: argparse.Namespace) -> int:
     """Make a CA for development and tests, and certificates of it for a server and a client."""
     from certificates import make
 
-    for path in make(Path(arguments.folder), arguments.host or ["localhost", "127.0.0.1"]):
-        print(path)
+    try:
+        made = make(Path(arguments.folder), arguments.host or ["localhost", "127.0.0.1"])
+    except (OSError, ValueError) as error:
+        log.error("%s: no certificates there (%s)", arguments.folder, getattr(error, "strerror", None) or error)  # noqa: TRY400
+        return FAILED
+    print(*made, sep="\n")
     return OK
 
 

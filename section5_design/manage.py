@@ -21,7 +21,13 @@ def main() -> int:
     except EmbeddedPostgresError as error:
         logging.error("%s", error)  # noqa: LOG015, TRY400
         return 1
-    execute_from_command_line(sys.argv)
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        logging.error("%s", error)  # noqa: LOG015, TRY400
+        return 1
     return 0
 
 

@@ -151,3 +151,26 @@ def test_every_command_of_manage_py_is_in_the_readme_and_every_one_there_is_a_co
 
 def test_every_test_of_the_design_is_there() -> None:
     assert [name for name in re.findall(r"tests/\w+\.py", DESIGN) if not (SECTION / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("main.py", ["certificates", "/proc/nowhere"]),
+        ("main.py", ["web", "--client-ca", "/nowhere"]),
+        ("manage.py", ["backup", "/proc/nowhere"]),
+    ],
+)
+def test_a_place_that_is_none_is_one_line(program: str, words: list[str]) -> None:
+    command = [sys.executable, str(SECTION / program), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "nowhere" in done.stderr
+
+
+def test_a_command_of_manage_py_says_in_one_line_what_production_lacks() -> None:
+    environment = {"PATH": os.environ["PATH"], "PROFILE": "production"}
+    command = [sys.executable, str(SECTION / "manage.py"), "migrate"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "SECRET_KEY" in done.stderr

@@ -34,8 +34,14 @@ class Command(BaseCommand):
         parser.add_argument("folder", type=Path, help="where to; may hold an earlier backup of the same system")
 
     def handle(self, **options: Any) -> None:
+        """Do it."""
+        try:
+            self.back_up(options["folder"])
+        except OSError as error:
+            raise CommandError(f"{options['folder']}: {error.strerror}; the backup was not ended") from None
+
+    def back_up(self, folder: Path) -> None:
         """Rows first: an object is there before its row, so each row that is saved finds its object."""
-        folder: Path = options["folder"]
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         dump = folder / "database.dump.part"
         run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={dump}", os.environ["DATABASE_URL"])
