@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv from the given lock files, or takes the one that is there when it was made from the same locks.
+# Create .venv from the given lock files, or reuse it when it was created from the same locks.
 set -eu
 venv=.venv
 
@@ -16,11 +16,11 @@ if [ -z "$candidate" ]; then
     exit 1
 fi
 
-# What the environment was made from; a change of interpreter or lock makes it anew.
-made_from=$("$candidate" -c 'import hashlib, pathlib, sys
+# A fingerprint of the interpreter and the locks: when it changes, the environment is updated.
+fingerprint=$("$candidate" -c 'import hashlib, pathlib, sys
 print(sys.version.split()[0], *(hashlib.sha256(pathlib.Path(p).read_bytes()).hexdigest()[:16] for p in sys.argv[1:]))' "$@")
-case "$(cat $venv/made-from 2>/dev/null || true)" in
-    "$made_from"*) exit 0 ;;
+case "$(cat $venv/fingerprint 2>/dev/null || true)" in
+    "$fingerprint"*) exit 0 ;;
 esac
 
 if ! "$candidate" -c 'import venv, ensurepip' >/dev/null 2>&1; then
@@ -28,11 +28,11 @@ if ! "$candidate" -c 'import venv, ensurepip' >/dev/null 2>&1; then
     exit 1
 fi
 echo "Setting up $venv with $("$candidate" --version) from $*: about a minute, once ..."
-if [ ! -f $venv/made-from ] || ! is_new_enough $venv/bin/python; then rm -rf $venv; fi
-rm -f $venv/made-from
+if [ ! -f $venv/fingerprint ] || ! is_new_enough $venv/bin/python; then rm -rf $venv; fi
+rm -f $venv/fingerprint
 "$candidate" -m venv $venv
 for lock in "$@"; do
     $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
 done
-echo "$made_from" > $venv/made-from
+echo "$fingerprint" > $venv/fingerprint
 echo "Environment ready."

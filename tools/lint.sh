@@ -1,24 +1,24 @@
 #!/bin/sh
-# Everything that `make lint` checks; the arguments are the sections.
+# Run every check of `make lint`; the arguments are the sections.
 set -eu
 bin=.venv/bin
-say() { printf '%s\n' "lint: $*"; }
+run() {
+    printf 'lint: %s\n' "$1"
+    shift
+    "$@"
+}
 
-say "ruff format and rules"
-$bin/ruff format --check --quiet .
-$bin/ruff check --quiet .
+run "ruff format" $bin/ruff format --check --quiet .
+run "ruff check" $bin/ruff check --quiet .
+run "codespell" $bin/codespell
 
 for section in "$@" tools; do
-    say "mypy --strict $section"
-    # Each from its own folder: every section has a main.py and a tests folder of its own.
-    (cd "$section" && MYPYPATH=tests ../$bin/mypy --config-file ../pyproject.toml .)
+    # Each from its own folder: every section has a main.py and a tests folder.
+    (cd "$section" && MYPYPATH=tests run "mypy --strict $section" ../$bin/mypy --config-file ../pyproject.toml .)
+    [ ! -f "$section/.importlinter" ] || (cd "$section" && run "import contract of $section" ../$bin/lint-imports)
 done
 
-say "isolation of the sections"
-$bin/python tools/check_isolation.py
-
-say "workflows: GitHub's schema, zizmor"
-$bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
-$bin/zizmor --offline --quiet .github/workflows
-
-say "clean"
+run "sections import nothing from each other" $bin/python tools/check_isolation.py
+run "workflow schema" $bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+run "dependabot schema" $bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+run "zizmor" $bin/zizmor --offline --quiet .github

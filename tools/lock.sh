@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pins what the sections and the tools ask for. The peers of the benchmarks have a lock of their own, on top.
+# Pin the requirements of the sections and of the tools. The alternatives in the benchmarks have a separate lock.
 set -eu
 venv=.venv
 [ -x $venv/bin/python ] || "${PYTHON:-python3}" -m venv $venv

@@ -1,0 +1,1 @@
+"""Let the tests import the tools when pytest starts in this folder."""
