@@ -12,7 +12,8 @@ from support import PACKAGE_DATA, PICTURES, SAMPLE, FilesTestCase, ct_image
 from attributes import InvalidValueError, State
 from dicom_loading import DicomError
 from patient_record import PatientRecord
-from study_record import Series, StudyRecord
+from series import Series
+from study_record import StudyRecord
 
 VALUES: dict[str, tuple[Any, Any]] = {
     "modality": ("CT", "CT"),
@@ -88,13 +89,13 @@ class Loading(FilesTestCase):
             with self.subTest(name), self.assertLogs("section2", "WARNING") as logged:
                 path = self.patched(ct_image(PatientID="Q9"), old, new)
                 record = StudyRecord.from_dicom(path)
-                self.assertEqual(record.state_of(name), State.UNREADABLE)
+                self.assertEqual(record.state_of(name), State.INVALID)
                 self.assertEqual(record.text_of(name), new.decode())
                 self.assertIsNone(getattr(record, name))
                 self.assertEqual(record.patient_id, "Q9")
                 self.assertIn(f"{new.decode()}  <not ", str(record))
             self.assertEqual(len(logged.output), 1)
-            self.assertIn(f"{name} is kept as it stands", logged.output[0])
+            self.assertIn(f"{name} is invalid and preserved", logged.output[0])
 
     def test_no_value_of_a_patient_reaches_the_log(self) -> None:
         path = self.patched(ct_image(), b"Doe^John", b"S^^^^^EC")
@@ -178,7 +179,7 @@ class Folders(FilesTestCase):
     def test_several_studies_are_refused(self) -> None:
         self.saved(ct_image(), "a.dcm")
         self.saved(ct_image(StudyInstanceUID="1.2.4"), "b.dcm")
-        with self.assertRaisesRegex(DicomError, "holds 2 studies; name the folder of one of them"):
+        with self.assertRaisesRegex(DicomError, "has 2 studies \\(1.2.3, 1.2.4\\)"):
             StudyRecord.from_dicom(self.folder)
 
     def test_other_files_are_logged_and_left_out(self) -> None:
@@ -194,15 +195,15 @@ class Folders(FilesTestCase):
         self.saved(ct_image(PatientWeight="72"), "b.dcm")
         with self.assertLogs("section2", "WARNING") as logged:
             record = StudyRecord.from_dicom(self.folder)
-        self.assertIn("its instances differ in weight; the record shows that of the first", logged.output[0])
+        self.assertIn("the instances differ in weight; the record has that of the first", logged.output[0])
         self.assertEqual(record.weight, 70)
 
 
-class Contradictions(FilesTestCase):
+class Inconsistencies(FilesTestCase):
     def test_what_cannot_be_true_together_is_found(self) -> None:
         today = date(2026, 6, 1)
         cases: list[tuple[dict[str, Any], list[str]]] = [
-            ({"birth_date": "20260103", "study_date": "20260102"}, ["the study date lies before the birth date"]),
+            ({"birth_date": "20260103", "study_date": "20260102"}, ["the study date is before the birth date"]),
             (
                 {"birth_date": "19800101", "study_date": "20260102", "age": "030Y"},
                 ["the age does not fit the birth date and the study date"],
@@ -211,21 +212,21 @@ class Contradictions(FilesTestCase):
             ({"birth_date": "20260101", "study_date": "20260102", "age": "001D"}, []),
             ({"birth_date": "19800102", "study_date": "20260102", "age": "046Y"}, []),
             ({"birth_date": "19800103", "study_date": "20260102", "age": "045Y"}, []),
-            ({"study_date": "20260602"}, ["the study date lies in the future"]),
-            ({"birth_date": "20260602"}, ["the birth date lies in the future"]),
+            ({"study_date": "20260602"}, ["the study date is in the future"]),
+            ({"birth_date": "20260602"}, ["the birth date is in the future"]),
             ({"age": "030Y"}, []),
         ]
         for values, expected in cases:
             with self.subTest(values):
-                self.assertEqual(StudyRecord(**values).contradictions(today), expected)
+                self.assertEqual(StudyRecord(**values).inconsistencies(today), expected)
 
     def test_a_contradiction_is_kept_shown_and_logged_without_values(self) -> None:
         path: Path = self.saved(ct_image(PatientBirthDate="20260103"))
         with self.assertLogs("section2", "WARNING") as logged:
             record = StudyRecord.from_dicom(path)
         self.assertEqual((record.birth_date, record.study_date), (date(2026, 1, 3), date(2026, 1, 2)))
-        self.assertIn("! contradiction", str(record))
-        self.assertEqual(logged.output, ["WARNING:section2:study 1.2.3: the study date lies before the birth date"])
+        self.assertIn("! inconsistency", str(record))
+        self.assertEqual(logged.output, ["WARNING:section2:study 1.2.3: the study date is before the birth date"])
 
 
 class Showing(unittest.TestCase):

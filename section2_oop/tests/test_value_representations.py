@@ -1,5 +1,3 @@
-import copy
-import pickle
 import unittest
 from datetime import date, time
 from decimal import Decimal
@@ -19,7 +17,7 @@ import value_representations as vr  # noqa: E402
 ANY_TEXT = st.text(max_size=70)
 WEIGHT = vr.decimal_string("not negative", minimum=0)
 SERIES = vr.integer_string("of 32 bits", minimum=-(2**31))
-REPRESENTATIONS: list[vr.Representation[Any]] = [
+REPRESENTATIONS: list[vr.ValueRepresentation[Any]] = [
     vr.PERSON_NAME,
     vr.AGE,
     vr.DATE,
@@ -42,7 +40,7 @@ class EveryRepresentation(unittest.TestCase):
             except vr.RuleError as error:
                 self.assertEqual(str(error), representation.rule)
             else:
-                self.assertEqual(representation.parse(representation.text(value)), value)
+                self.assertEqual(representation.parse(representation.format(value)), value)
 
     def test_what_is_neither_text_nor_typed_is_refused(self) -> None:
         for representation in REPRESENTATIONS:
@@ -104,7 +102,7 @@ class Ages(unittest.TestCase):
 class Dates(unittest.TestCase):
     @given(st.dates())
     def test_every_date_survives_a_round_trip(self, day: date) -> None:
-        self.assertEqual(vr.parse_date(vr.date_text(day)), day)
+        self.assertEqual(vr.parse_date(vr.format_date(day)), day)
 
     def test_forbidden_dates(self) -> None:
         for text in (
@@ -124,7 +122,7 @@ class Dates(unittest.TestCase):
 class Times(unittest.TestCase):
     @given(st.times())
     def test_every_time_survives_a_round_trip(self, moment: time) -> None:
-        self.assertEqual(vr.parse_time(vr.parse_time(moment).text), moment)
+        self.assertEqual(vr.parse_time(vr.format_time(moment)), moment)
 
     def test_short_and_fractional_times_keep_their_precision(self) -> None:
         for text, moment in {
@@ -136,15 +134,9 @@ class Times(unittest.TestCase):
         }.items():
             with self.subTest(text):
                 self.assertEqual(vr.parse_time(text), moment)
-                self.assertEqual(vr.parse_time(text).text, text)
 
     def test_a_time_is_shown_as_precisely_as_it_is_known(self) -> None:
-        self.assertEqual([str(vr.parse_time(text)) for text in ("0930", "093015.50")], ["09:30", "09:30:15.50"])
-
-    def test_copies_keep_the_precision(self) -> None:
-        moment = vr.parse_time("0930")
-        self.assertEqual(copy.deepcopy(moment).text, "0930")
-        self.assertEqual(pickle.loads(pickle.dumps(moment)).text, "0930")
+        self.assertEqual([vr.display_time(text) for text in ("0930", "093015.50")], ["09:30", "09:30:15.50"])
 
     def test_forbidden_times(self) -> None:
         for text in ("235960", "2400", "0960", "9", "093", "09:30", "093015.", "093015.1234567", "0900-1000"):
