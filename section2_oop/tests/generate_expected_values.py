@@ -1,6 +1,7 @@
 """Write expected_values.json: what DCMTK's dcmdump reads in every DICOM file of pydicom's wheel and of pydicom-data.
 
-Run with DCMTK (Debian package dcmtk). A value that DCMTK cannot convert to UTF-8 is null: test_character_sets.py has it.
+Run with DCMTK (Debian package dcmtk). A value that DCMTK cannot convert to UTF-8 is null; test_character_sets.py
+has these.
 """
 
 import json
@@ -17,22 +18,26 @@ TAGS = {
     "number_of_frames": "0028,0008",
 }  # fmt: skip
 NAMES = {tag: name for name, tag in TAGS.items()}
-LINE = re.compile(rb"^\(([0-9a-f]{4},[0-9a-f]{4})\) (\S\S) (?:\[(.*)\]|(\(no value available\))|(.*?))\s+#", re.MULTILINE)
+LINE = re.compile(
+    rb"^\(([0-9a-f]{4},[0-9a-f]{4})\) (\S\S) (?:\[(.*)\]|(\(no value available\))|(.*?))\s+#", re.MULTILINE
+)
 
 
 def dump(path: Path) -> dict[str, str | None] | None:
     """Return the attributes of a file as text, or None if DCMTK does not read it."""
     searches = [word for tag in TAGS.values() for word in ("+P", tag)]
-    command = ["dcmdump", "-q", "+L", "-Un", "-s"]
+    command = ["dcmdump", "-q", "+L", "+E", "-Un", "-s"]
     done = subprocess.run([*command, *searches, str(path)], capture_output=True)
     utf8 = subprocess.run([*command, "+U8", *searches, str(path)], capture_output=True)
     if done.returncode and not done.stdout:
         return None
     converted = not utf8.returncode
     values: dict[str, str | None] = {}
-    for tag, _, text, empty, other in LINE.findall(utf8.stdout if converted else done.stdout):
+    for tag, vr, text, empty, other in LINE.findall(utf8.stdout if converted else done.stdout):
         value = b"" if empty else text or other
-        readable = converted and b"\x1b" not in value or value.isascii() and b"\x1b" not in value
+        if vr == b"UN" and not text and not empty:
+            value = bytes.fromhex(value.decode().replace("\\", ""))
+        readable = (converted and b"\x1b" not in value) or (value.isascii() and b"\x1b" not in value)
         values[NAMES[tag.decode()]] = value.decode("utf-8", "replace").strip(" \0") if readable else None
     return values
 

@@ -28,7 +28,7 @@ class CommandLine(FilesTestCase):
         self.assertEqual(status, 0)
         self.assertEqual(re.findall(r"Modality +(\w+)", output), ["CT", "MR"])
 
-    def test_a_file_that_cannot_be_loaded_is_logged_and_the_others_are_shown(self) -> None:
+    def test_an_unreadable_file_is_logged_and_the_others_are_shown(self) -> None:
         with self.assertLogs("section2", "ERROR") as logged:
             status, output = output_of(self.folder / "none.dcm", PICTURES / "CT_small.dcm")
         self.assertEqual(status, 1)
@@ -51,7 +51,7 @@ class CommandLine(FilesTestCase):
         self.assertIn("! inconsistency", output)
         self.assertIn("a file is truncated", logged.output[-1])
 
-    def test_json_is_what_from_json_reads(self) -> None:
+    def test_from_json_reads_the_json(self) -> None:
         _, output = output_of(SAMPLE, "--json")
         self.assertEqual(StudyRecord.from_json(output), StudyRecord.from_dicom(SAMPLE))
 

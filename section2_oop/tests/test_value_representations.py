@@ -33,7 +33,7 @@ REPRESENTATIONS: list[vr.ValueRepresentation[Any]] = [
 
 class EveryRepresentation(unittest.TestCase):
     @given(ANY_TEXT)
-    def test_any_text_is_parsed_or_refused_with_the_rule(self, text: str) -> None:
+    def test_any_text_is_parsed_or_rejected_with_the_rule(self, text: str) -> None:
         for representation in REPRESENTATIONS:
             try:
                 value = representation.parse(text)
@@ -42,13 +42,13 @@ class EveryRepresentation(unittest.TestCase):
             else:
                 self.assertEqual(representation.parse(representation.format(value)), value)
 
-    def test_what_is_neither_text_nor_typed_is_refused(self) -> None:
+    def test_other_types_are_rejected(self) -> None:
         for representation in REPRESENTATIONS:
             for value in (b"M", [], {}, object(), True):
                 with self.subTest(vr=representation.vr, value=value), self.assertRaises(vr.RuleError):
                     representation.parse(value)
 
-    def test_padding_belongs_to_no_value(self) -> None:
+    def test_padding_is_ignored(self) -> None:
         self.assertEqual(vr.UID.parse("1.2\0"), "1.2")
         self.assertEqual(vr.code_string().parse("CT "), "CT")
         self.assertEqual(WEIGHT.parse(" 70.5 "), Decimal("70.5"))
@@ -66,12 +66,12 @@ class Names(unittest.TestCase):
         name = vr.parse_name(text)
         self.assertEqual(vr.parse_name(str(name)), name)
 
-    def test_components_stand_by_their_names(self) -> None:
+    def test_components_have_names(self) -> None:
         group = vr.parse_name("Adams^John Robert Quincy^^Rev.^B.A. M.Div.").alphabetic
         self.assertEqual((group.family, group.given, group.middle), ("Adams", "John Robert Quincy", ""))
         self.assertEqual((group.prefix, group.suffix), ("Rev.", "B.A. M.Div."))
 
-    def test_groups_stand_by_their_names(self) -> None:
+    def test_groups_have_names(self) -> None:
         name = vr.parse_name("Yamada^Tarou=山田^太郎=やまだ^たろう")
         self.assertEqual((name.ideographic.family, name.phonetic.given), ("山田", "たろう"))
 
@@ -94,7 +94,7 @@ class Ages(unittest.TestCase):
             with self.subTest(text), self.assertRaises(vr.RuleError):
                 vr.parse_age(text)
 
-    def test_an_age_out_of_range_is_refused_as_a_value_too(self) -> None:
+    def test_an_age_out_of_range_is_rejected_as_a_value_too(self) -> None:
         with self.assertRaises(vr.RuleError):
             vr.parse_age(vr.Age(1000, "Y"))
 
@@ -135,7 +135,7 @@ class Times(unittest.TestCase):
             with self.subTest(text):
                 self.assertEqual(vr.parse_time(text), moment)
 
-    def test_a_time_is_shown_as_precisely_as_it_is_known(self) -> None:
+    def test_a_time_is_displayed_with_its_precision(self) -> None:
         self.assertEqual([vr.display_time(text) for text in ("0930", "093015.50")], ["09:30", "09:30:15.50"])
 
     def test_forbidden_times(self) -> None:
