@@ -15,6 +15,7 @@ import pydicom
 from pydicom.charset import python_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -29,6 +30,7 @@ Source = str | Path | BinaryIO | Dataset
 IDENTIFYING = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality")
 ENCODED_VRS = {"PN", "LO"}  # the attributes whose text depends on the Specific Character Set
 TEXT_VRS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UN", "UT"}
+LAST_TAG = 0x00280011  # Columns: no attribute comes later
 DEFER_SIZE = 1 << 16  # values above this number of bytes stay in the file
 ESCAPE = re.compile(rb"\x1b(\$\([A-Z]|\$\)[A-Z]|\$[A-Z]|[()\-.][A-Z])")
 ESCAPED_ENCODINGS = {  # escape sequence -> Python codec (PS3.3 C.12.1.1.2)
@@ -147,17 +149,23 @@ def _read_file(file: BinaryIO, attributes: Attributes, name: str) -> Instance:
     file.seek(start)
     with _suppress_pydicom_output() as caught:
         try:
-            dataset = pydicom.dcmread(file, DEFER_SIZE, force=True)
+            dataset: Dataset = pydicom.dcmread(file, DEFER_SIZE, force=True)
+            truncated = any(" in file " in str(warning.message) for warning in caught)
+            if truncated and not len(dataset):  # pydicom drops all elements when a file ends inside of a sequence
+                file.seek(start)
+                dataset = read_partial(file, lambda tag, _vr, _length: tag > LAST_TAG, DEFER_SIZE, force=True)
         except OSError:
             raise
         except Exception as error:
             raise DicomError(f"{name}: not a DICOM file, or a damaged one; check the file") from error
+        if truncated and has_preamble and not len(dataset):
+            raise DicomError(f"{name}: a truncated DICOM file; get a complete copy")
         # pydicom finds elements in any bytes: without a preamble, require an element of every composite instance.
         if not any(keyword in dataset for keyword in IDENTIFYING) and not (has_preamble and len(dataset)):
             raise DicomError(f"{name}: not a DICOM file; check the file")
         if "DirectoryRecordSequence" in dataset:
             raise DicomError(f"{name}: a DICOMDIR, which lists files of studies; choose one of these or their folder")
-        truncated = any(" in file " in str(warning.message) for warning in caught) or _ends_early(dataset, size)
+        truncated = truncated or _ends_early(dataset, size)
         return _read_attributes(dataset, attributes, name, truncated=truncated)
 
 

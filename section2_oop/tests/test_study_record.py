@@ -168,9 +168,10 @@ class Sources(FilesTestCase):
             StudyRecord.from_dicom(PICTURES / "dicomdirtests" / "DICOMDIR")
 
     def test_dates_and_times_of_acr_nema_are_read(self) -> None:
-        path = self.patched(ct_image(StudyDate="19930430AA", StudyTime="09300000"), b"19930430AA", b"1993.04.30")
-        path.write_bytes(path.read_bytes().replace(b"09300000", b"09:30:00"))
-        record = StudyRecord.from_dicom(path)
+        dataset = ct_image(StudyDate=None, StudyTime=None)
+        for tag, vr, text in ((0x00080020, "DA", "1993.04.30"), (0x00080030, "TM", "09:30:00")):
+            dataset[tag] = pydicom.DataElement(tag, vr, text, validation_mode=pydicom.config.IGNORE)
+        record = StudyRecord.from_dicom(dataset)
         self.assertEqual((record.study_date, record.study_time), (date(1993, 4, 30), time(9, 30)))
 
 
