@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pydicom
 from pydicom.charset import python_encoding
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -149,14 +148,10 @@ def _read_file(file: BinaryIO, attributes: Attributes, name: str) -> Instance:
     file.seek(start)
     with _suppress_pydicom_output() as caught:
         try:
-            dataset: Dataset = pydicom.dcmread(file, DEFER_SIZE, force=True)
-            truncated = any(" in file " in str(warning.message) for warning in caught)
-            if truncated and not len(dataset):  # pydicom drops all elements when a file ends inside of a sequence
-                file.seek(start)
-                dataset = read_partial(file, lambda tag, _vr, _length: tag > LAST_TAG, DEFER_SIZE, force=True)
-        except OSError:
-            raise
+            dataset, truncated = _read_dataset(file, caught)
         except Exception as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
             raise DicomError(f"{name}: not a DICOM file, or a damaged one; check the file") from error
         if truncated and has_preamble and not len(dataset):
             raise DicomError(f"{name}: a truncated DICOM file; get a complete copy")
@@ -167,6 +162,28 @@ def _read_file(file: BinaryIO, attributes: Attributes, name: str) -> Instance:
             raise DicomError(f"{name}: a DICOMDIR, which lists files of studies; choose one of these or their folder")
         truncated = truncated or _ends_early(dataset, size)
         return _read_attributes(dataset, attributes, name, truncated=truncated)
+
+
+def _read_dataset(file: BinaryIO, caught: list[warnings.WarningMessage]) -> tuple[Dataset, bool]:
+    """Return the elements, and whether the file ended before the end of one.
+
+    pydicom drops all elements when a file ends inside of a sequence or of compressed pixels, and warns or raises an
+    OSError without errno; those before LAST_TAG are then read alone.
+    """
+    start = file.tell()
+    truncated = False
+    for stop_when in (None, lambda tag, _vr, _length: tag > LAST_TAG):
+        file.seek(start)
+        try:
+            dataset: Dataset = read_partial(file, stop_when, DEFER_SIZE, force=True)
+        except OSError as error:
+            if error.errno:
+                raise
+            dataset, truncated = Dataset(), True
+        truncated = truncated or any(" in file " in str(warning.message) for warning in caught)
+        if len(dataset) or not truncated:
+            break
+    return dataset, truncated
 
 
 def _ends_early(dataset: Dataset, size: int) -> bool:
