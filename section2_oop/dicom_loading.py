@@ -30,6 +30,7 @@ IDENTIFYING = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality")
 ENCODED_VRS = {"PN", "LO"}  # the attributes whose text depends on the Specific Character Set
 TEXT_VRS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UN", "UT"}
 LAST_TAG = 0x00280011  # Columns: no attribute comes later
+PIXEL_DATA, UNDEFINED_LENGTH, SEQUENCE_DELIMITER = 0x7FE00010, 0xFFFFFFFF, b"\xfe\xff\xdd\xe0"
 DEFER_SIZE = 1 << 16  # values above this number of bytes stay in the file
 ESCAPE = re.compile(rb"\x1b(\$\([A-Z]|\$\)[A-Z]|\$[A-Z]|[()\-.][A-Z])")
 ESCAPED_ENCODINGS = {  # escape sequence -> Python codec (PS3.3 C.12.1.1.2)
@@ -160,7 +161,7 @@ def _read_file(file: BinaryIO, attributes: Attributes, name: str) -> Instance:
             raise DicomError(f"{name}: not a DICOM file; check the file")
         if "DirectoryRecordSequence" in dataset:
             raise DicomError(f"{name}: a DICOMDIR, which lists files of studies; choose one of these or their folder")
-        truncated = truncated or _ends_early(dataset, size)
+        truncated = truncated or _ends_early(dataset, file, size)
         return _read_attributes(dataset, attributes, name, truncated=truncated)
 
 
@@ -186,10 +187,13 @@ def _read_dataset(file: BinaryIO, caught: list[warnings.WarningMessage]) -> tupl
     return dataset, truncated
 
 
-def _ends_early(dataset: Dataset, size: int) -> bool:
+def _ends_early(dataset: Dataset, file: BinaryIO, size: int) -> bool:
     """Return whether the last element continues after the end of the file, or is followed by an incomplete one."""
     last = dataset.get_item(list(dataset.keys())[-1])
-    if not isinstance(last, RawDataElement) or last.length == 0xFFFFFFFF:
+    if last.tag == PIXEL_DATA and getattr(last, "is_undefined_length", getattr(last, "length", 0) == UNDEFINED_LENGTH):
+        file.seek(max(size - 1024, 0))  # padding may follow
+        return SEQUENCE_DELIMITER not in file.read()
+    if not isinstance(last, RawDataElement) or last.length == UNDEFINED_LENGTH:
         return False
     if last.value is not None and len(last.value) < last.length:
         return True

@@ -25,7 +25,8 @@ LINE = re.compile(
 
 def dump(path: Path) -> dict[str, str | None] | None:
     """Return the attributes of a file as text, or None if DCMTK does not read it."""
-    command = ["dcmdump", "-q", "+E", "-Un", "-s"]  # nested elements are indented
+    command = ["dcmdump", "-q", "+E", "-Un", "+L", "+p"]  # +p marks nested elements
+    command += [word for tag in TAGS.values() for word in ("+P", tag)]
     done = subprocess.run([*command, str(path)], capture_output=True)
     utf8 = subprocess.run([*command, "+U8", str(path)], capture_output=True)
     if done.returncode and not done.stdout:
@@ -33,8 +34,6 @@ def dump(path: Path) -> dict[str, str | None] | None:
     converted = not utf8.returncode
     values: dict[str, str | None] = {}
     for tag, vr, text, empty, other in LINE.findall(utf8.stdout if converted else done.stdout):
-        if tag.decode() not in NAMES:
-            continue
         value = b"" if empty else text or other
         if vr == b"UN" and not text and not empty:
             value = bytes.fromhex(value.decode().replace("\\", ""))

@@ -163,6 +163,12 @@ class Sources(FilesTestCase):
             self.assertTrue(record.truncated)
             self.assertIn("a file is truncated; attributes may be missing", logged.output[-1])
 
+    def test_a_file_that_ends_in_compressed_pixels_is_reported(self) -> None:
+        content = (PICTURES / "JPEG2000.dcm").read_bytes()
+        self.assertFalse(StudyRecord.from_dicom(io.BytesIO(content)).truncated)
+        with self.assertLogs("section2", "WARNING"):
+            self.assertTrue(StudyRecord.from_dicom(io.BytesIO(content[:3000])).truncated)
+
     def test_a_dicomdir_is_rejected(self) -> None:
         with self.assertRaisesRegex(DicomError, "a DICOMDIR, which lists files"):
             StudyRecord.from_dicom(PICTURES / "dicomdirtests" / "DICOMDIR")
