@@ -189,10 +189,10 @@ def _read_dataset(file: BinaryIO, caught: list[warnings.WarningMessage]) -> tupl
 
 def _ends_early(dataset: Dataset, file: BinaryIO, size: int) -> bool:
     """Return whether the last element continues after the end of the file, or is followed by an incomplete one."""
-    last = dataset.get_item(list(dataset.keys())[-1])
+    last = dataset.get_item(list(dataset.keys())[-1], keep_deferred=True)
     if last.tag == PIXEL_DATA and getattr(last, "is_undefined_length", getattr(last, "length", 0) == UNDEFINED_LENGTH):
-        file.seek(max(size - 1024, 0))  # padding may follow
-        return SEQUENCE_DELIMITER not in file.read()
+        file.seek(max(size - 1024, 0))
+        return not file.read().rstrip(b"\0").endswith(SEQUENCE_DELIMITER)  # its length is 0; padding may follow
     if not isinstance(last, RawDataElement) or last.length == UNDEFINED_LENGTH:
         return False
     if last.value is not None and len(last.value) < last.length:
@@ -232,7 +232,7 @@ def _read_text(dataset: Dataset, attribute: Attribute[Any, Any]) -> str | None:
     """Return an element's value as text, before pydicom converts it; None if the element is absent."""
     if attribute.tag not in dataset:
         return None
-    raw = dataset.get_item(attribute.tag)
+    raw = dataset.get_item(attribute.tag, keep_deferred=True)
     if isinstance(raw, RawDataElement) and (raw.VR is None or raw.VR in TEXT_VRS):
         if raw.value is None and raw.length:
             return "\\" * 65  # a deferred value of over 64 KiB is invalid for every attribute

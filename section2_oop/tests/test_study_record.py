@@ -169,6 +169,11 @@ class Sources(FilesTestCase):
         with self.assertLogs("section2", "WARNING"):
             self.assertTrue(StudyRecord.from_dicom(io.BytesIO(content[:3000])).truncated)
 
+    def test_a_file_that_ends_in_large_pixels_is_reported(self) -> None:
+        content = (PICTURES / "SC_rgb_jpeg_dcmd.dcm").read_bytes()
+        with self.assertLogs("section2", "WARNING"):
+            self.assertTrue(StudyRecord.from_dicom(io.BytesIO(content[:98_753])).truncated)
+
     def test_a_dicomdir_is_rejected(self) -> None:
         with self.assertRaisesRegex(DicomError, "a DICOMDIR, which lists files"):
             StudyRecord.from_dicom(PICTURES / "dicomdirtests" / "DICOMDIR")
