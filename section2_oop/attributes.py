@@ -1,26 +1,27 @@
-"""Attributes of a record: one place says for each its data element, its rule and what it is called."""
+"""Attributes of a record: a descriptor that knows its data element, its value representation and its label."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar, overload
 
-from value_representations import Representation, RuleError
+from value_representations import RuleError, ValueRepresentation
 
-T = TypeVar("T")
+T = TypeVar("T")  # the type that reading gives
+S = TypeVar("S")  # the types that assigning accepts
 
 
 class State(Enum):
-    """What a record knows of an attribute: four different things."""
+    """Whether a record has a value for an attribute."""
 
     ABSENT = "absent"
     EMPTY = "empty"
     PRESENT = "present"
-    UNREADABLE = "unreadable"
+    INVALID = "invalid"
 
 
 class InvalidValueError(ValueError):
-    """A value that the rule of its attribute forbids. Nothing was changed."""
+    """A value that the rule of its attribute forbids; the record is unchanged."""
 
     def __init__(self, attribute: str, value: object, rule: str) -> None:
         super().__init__(f"{attribute}: {value!r} is not {rule}")
@@ -28,76 +29,74 @@ class InvalidValueError(ValueError):
 
 
 @dataclass(frozen=True)
-class Field:
-    """What a record holds for one attribute: its state, its typed value where it has one, its text as it stands."""
+class StoredValue:
+    """The value of one attribute: its state, its typed value when present, and its text in DICOM's form."""
 
     state: State
     value: Any = None
     text: str = ""
 
 
-NOTHING = Field(State.ABSENT)
+ABSENT = StoredValue(State.ABSENT)
 
 
-class Attribute(Generic[T]):
-    """An attribute of a record. Assigning checks the rule; reading gives the typed value, or None where there is none.
+class Attribute(Generic[T, S]):
+    """A descriptor for an attribute. Assigning validates; reading returns the typed value, or None without one.
 
-    Assigning None makes it absent, an empty text makes it empty.
+    Assigning None makes the attribute absent, an empty string makes it empty. The class that defines an attribute
+    lists it in `attributes`.
     """
 
-    def __init__(self, tag: int, keyword: str, representation: Representation[T], label: str, unit: str = "") -> None:
+    def __init__(
+        self, tag: int, keyword: str, representation: ValueRepresentation[T], label: str, unit: str = ""
+    ) -> None:
         self.tag, self.keyword, self.representation = tag, keyword, representation
         self.label, self.unit = label, unit
         self.name = ""
 
-    def __set_name__(self, owner: type, name: str) -> None:
+    def __set_name__(self, owner: Any, name: str) -> None:
         self.name = name
+        owner.attributes = owner.attributes | {name: self}
 
     @overload
-    def __get__(self, record: None, owner: type) -> "Attribute[T]": ...
+    def __get__(self, record: None, owner: type) -> "Attribute[T, S]": ...
     @overload
     def __get__(self, record: object, owner: type) -> T | None: ...
-    def __get__(self, record: object | None, owner: type) -> "Attribute[T] | T | None":
-        return self if record is None else self.field(record).value
+    def __get__(self, record: Any, owner: type) -> "Attribute[T, S] | T | None":
+        if record is None:
+            return self
+        value: T | None = record.stored.get(self.name, ABSENT).value
+        return value
 
-    def __set__(self, record: object, value: object) -> None:
-        self.keep(record, self.checked(value))
+    def __set__(self, record: Any, value: S | None) -> None:
+        record.stored[self.name] = self.validate(value)
 
-    def field(self, record: object) -> Field:
-        """What the record holds."""
-        fields: dict[str, Field] = record.__dict__["fields"]
-        return fields.get(self.name, NOTHING)
-
-    def keep(self, record: object, field: Field) -> None:
-        """Let the record hold this."""
-        if field.state is State.ABSENT:
-            record.__dict__["fields"].pop(self.name, None)
-        else:
-            record.__dict__["fields"][self.name] = field
-
-    def checked(self, value: object) -> Field:
-        """A value as a field.
+    def validate(self, value: object) -> StoredValue:
+        """Validate a value.
 
         Raises:
-            InvalidValueError: the rule forbids it.
-
+            InvalidValueError: The rule forbids the value.
         """
         if value is None:
-            return NOTHING
+            return ABSENT
         if isinstance(value, str) and not value.strip(" \0"):
-            return Field(State.EMPTY)
+            return StoredValue(State.EMPTY)
         try:
             parsed = self.representation.parse(value)
         except RuleError as error:
             raise InvalidValueError(self.name, value, str(error)) from None
-        text = self.representation.text(parsed)
-        return Field(State.PRESENT, parsed, text) if text else Field(State.EMPTY)  # a name may be `^^^^`
+        text = value.strip(" \0") if isinstance(value, str) else self.representation.format(parsed)
+        if not text.strip("^="):  # a person name without any component
+            return StoredValue(State.EMPTY)
+        return StoredValue(State.PRESENT, parsed, text)
 
-    def as_it_stands(self, text: str, report: Callable[[str, str], None]) -> Field:
-        """A text out of a file as a field; one that breaks the rule is kept, and the rule reported once."""
+    def parse_lenient(self, text: str, report: Callable[[str, str], None]) -> StoredValue:
+        """Parse a text from a file; an invalid one is preserved, and `report` is called with the name and the rule.
+
+        Dates and times in the form of ACR-NEMA (`1993.04.30`, `09:30:00`) are accepted.
+        """
         try:
-            field = self.checked(text)
+            return self.validate(self.representation.normalize(text.strip(" \0")))
         except InvalidValueError as error:
             report(self.name, error.rule)
-            return Field(State.UNREADABLE, None, text)
-        return Field(field.state, field.value, text.strip(" \0"))
+            return StoredValue(State.INVALID, None, text)

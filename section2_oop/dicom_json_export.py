@@ -3,27 +3,26 @@
 from typing import Any
 
 from attributes import State
-from patient_record import PatientRecord, log
+from patient_record import PatientRecord, log_omissions
 from value_representations import PersonName
 
 GROUPS = {"Alphabetic": "alphabetic", "Ideographic": "ideographic", "Phonetic": "phonetic"}
 
 
 def to_dicom_json(record: PatientRecord) -> dict[str, dict[str, Any]]:
-    """One data set, by tags of eight hexadecimal digits. What breaks its rule is left out, and that is logged."""
+    """Return one data set, keyed by tags of eight hexadecimal digits; invalid values are left out and logged."""
     model: dict[str, dict[str, Any]] = {}
-    for name, attribute in sorted(record.attributes.items(), key=lambda item: item[1].tag):
-        field = attribute.field(record)
-        if field.state is State.UNREADABLE:
-            log.warning("%s is left out of the export: it is not %s", name, attribute.representation.rule)
-        elif field.state is not State.ABSENT:
-            value = [] if field.state is State.EMPTY else [_value(field.value, field.text)]
+    log_omissions(record)
+    for attribute in sorted(record.attributes.values(), key=lambda attribute: attribute.tag):
+        stored = record.get_stored(attribute.name)
+        if stored.state in (State.PRESENT, State.EMPTY):
+            value = [] if stored.state is State.EMPTY else [_to_json_value(stored.value, stored.text)]
             model[f"{attribute.tag:08X}"] = {"vr": attribute.representation.vr} | ({"Value": value} if value else {})
     return model
 
 
-def _value(value: object, text: str) -> object:
-    """F.2.3: names by group, integers as numbers, the rest as text (decimals too, which keeps their digits)."""
+def _to_json_value(value: object, text: str) -> object:
+    """Return names by group, integers as numbers, and all else as text, which preserves decimal digits (F.2.3)."""
     if isinstance(value, PersonName):
         return {key: str(group) for key, part in GROUPS.items() if (group := getattr(value, part))}
     return value if isinstance(value, int) else text

@@ -1,71 +1,115 @@
-"""Attributes out of DICOM files: of one file, or of all files of a study in a folder."""
+"""Load attributes from DICOM: from a file, a file object, a Dataset, or all files in a folder."""
 
+import io
 import logging
 import os
+import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-import pydicom
+from pydicom.charset import python_encoding
 from pydicom.dataelem import RawDataElement
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from attributes import Attribute, Field, State
-from study_record import Series
+from attributes import ABSENT, Attribute, State, StoredValue
+from series import Series
 
 log = logging.getLogger("section2")
 
+Attributes = Mapping[str, Attribute[Any, Any]]
+Source = str | Path | BinaryIO | Dataset
+
 IDENTIFYING = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality")
-ASCII_VRS = {"AS", "CS", "DA", "DS", "IS", "TM", "UI"}  # read from their bytes: pydicom would change some on the way
-LARGE = 1 << 16  # bytes of a value that is left in the file
+ENCODED_VRS = {"PN", "LO"}  # the attributes whose text depends on the Specific Character Set
+TEXT_VRS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UN", "UT"}
+LAST_TAG = 0x00280011  # Columns: no attribute comes later
+PIXEL_DATA, UNDEFINED_LENGTH, SEQUENCE_DELIMITER = 0x7FE00010, 0xFFFFFFFF, b"\xfe\xff\xdd\xe0"
+DEFER_SIZE = 1 << 16  # values above this number of bytes stay in the file
+ESCAPE = re.compile(rb"\x1b(\$\([A-Z]|\$\)[A-Z]|\$[A-Z]|[()\-.][A-Z])")
+ESCAPED_ENCODINGS = {  # escape sequence -> Python codec (PS3.3 C.12.1.1.2)
+    b"(B": "ascii", b"(J": "shift_jis", b")I": "shift_jis", b"$B": "iso2022_jp_2", b"$(D": "iso2022_jp_2",
+    b"$)C": "euc_kr", b"$)A": "gb2312", b"-A": "latin_1", b"-B": "iso8859_2", b"-C": "iso8859_3", b"-D": "iso8859_4",
+    b"-L": "iso8859_5", b"-G": "iso8859_6", b"-F": "iso8859_7", b"-H": "iso8859_8", b"-M": "iso8859_9",
+    b"-T": "iso8859_11", b"-b": "iso8859_15",
+}  # fmt: skip
 
 
 class DicomError(Exception):
-    """A path that holds no study: one line that says what is wrong, where, and what to do."""
+    """A source that has no study; the message is one line with the problem, the path and the advice."""
 
 
 @dataclass(frozen=True)
 class Instance:
-    """What one file says."""
+    """The attributes of one file."""
 
-    path: Path
-    fields: dict[str, Field]
+    stored: dict[str, StoredValue]
     series_uid: str
     sop_uid: str
+    truncated: bool
 
 
-def load(path: Path, attributes: Mapping[str, Attribute[Any]]) -> tuple[dict[str, Field], list[Series]]:
-    """Fields and series of a file or a folder.
+@dataclass(frozen=True)
+class LoadedStudy:
+    """The attributes and series of a study."""
+
+    stored: dict[str, StoredValue]
+    series: list[Series]
+    truncated: bool
+
+
+def load_study(source: Source, attributes: Attributes) -> LoadedStudy:
+    """Load the one study of a source.
 
     Raises:
-        DicomError: there is no DICOM, or there are several studies.
-
+        DicomError: The source is not DICOM, or a folder has several studies.
     """
-    if not path.is_dir():
-        instances = [read_instance(path, attributes)]
-    else:
-        instances = list(_instances_below(path, attributes))
-        if not instances:
-            raise DicomError(f"{path}: no DICOM file in this folder; name another")
-        studies = {instance.fields.get("study_instance_uid", Field(State.ABSENT)).text for instance in instances}
+    if isinstance(source, Dataset):
+        with _suppress_pydicom_output():
+            return _merge_instances("dataset", [_read_attributes(source, attributes, "dataset")], attributes)
+    if isinstance(source, str | Path):
+        if not Path(source).is_dir():
+            return _merge_instances(str(source), [read_instance(Path(source), attributes)], attributes)
+        studies = load_studies(source, attributes)
         if len(studies) > 1:
-            raise DicomError(f"{path}: holds {len(studies)} studies; name the folder of one of them")
-        _report_differences(path, instances)
-    fields = dict(instances[0].fields)
-    series = _series_of(instances)
+            uids = ", ".join(study.stored.get("study_instance_uid", ABSENT).text or "no UID" for study in studies)
+            raise DicomError(f"{source}: has {len(studies)} studies ({uids}); use list_from_folder")
+        return studies[0]
+    name = str(getattr(source, "name", "file object"))
+    return _merge_instances(name, [_read_file(source, attributes, name)], attributes)
+
+
+def load_studies(folder: str | Path, attributes: Attributes) -> list[LoadedStudy]:
+    """Load every study in a folder and its subfolders.
+
+    Raises:
+        DicomError: There is no DICOM file.
+    """
+    studies: dict[str, list[Instance]] = {}
+    for instance in _walk_instances(Path(folder), attributes):
+        studies.setdefault(instance.stored.get("study_instance_uid", ABSENT).text, []).append(instance)
+    if not studies:
+        raise DicomError(f"{folder}: no DICOM file in this folder; choose another")
+    return [_merge_instances(str(folder), instances, attributes) for instances in studies.values()]
+
+
+def _merge_instances(source: str, instances: list[Instance], attributes: Attributes) -> LoadedStudy:
+    _report_differences(source, instances)
+    stored, series = dict(instances[0].stored), _group_series(instances)
     if len(instances) > 1:
-        attribute = attributes["number_of_frames"]
         total = sum(one.frames for one in series)
-        fields["number_of_frames"] = attribute.checked(total) if total else Field(State.ABSENT)
-    return fields, series
+        stored["number_of_frames"] = attributes["number_of_frames"].validate(total or None)
+    return LoadedStudy(stored, series, any(instance.truncated for instance in instances))
 
 
-def _instances_below(folder: Path, attributes: Mapping[str, Attribute[Any]]) -> Iterator[Instance]:
-    """Every instance once; what is no DICOM file is logged and left out."""
+def _walk_instances(folder: Path, attributes: Attributes) -> Iterator[Instance]:
+    """Yield every instance once; other files are logged and skipped."""
     seen: set[str] = set()
     for parent, folders, names in os.walk(folder):
         folders.sort()
@@ -80,110 +124,178 @@ def _instances_below(folder: Path, attributes: Mapping[str, Attribute[Any]]) -> 
                 yield instance
 
 
-def read_instance(path: Path, attributes: Mapping[str, Attribute[Any]]) -> Instance:
-    """Read one file's header.
+def read_instance(path: Path, attributes: Attributes) -> Instance:
+    """Read the attributes of one file.
 
     Raises:
-        DicomError: it cannot be read or is not DICOM.
-
+        DicomError: The file cannot be read or is not DICOM.
     """
-    with _quiet():
-        dataset = _header(path)
-        fields = {}
-        for name, attribute in attributes.items():
-            text = _text_of(dataset, attribute)
-            if text is not None:
-                fields[name] = attribute.as_it_stands(text, lambda name, rule: _report(path, name, rule))
-        is_image = "Rows" in dataset and "Columns" in dataset
-        if is_image and fields.get("number_of_frames", Field(State.ABSENT)).state in (State.ABSENT, State.EMPTY):
-            fields["number_of_frames"] = attributes["number_of_frames"].checked(1)  # PS3.3 C.7.6.6: one, unless said
-        series_uid, sop_uid = (str(dataset.get(keyword, "")) for keyword in ("SeriesInstanceUID", "SOPInstanceUID"))
-    return Instance(path, fields, series_uid, sop_uid)
-
-
-def _report(path: Path, name: str, rule: str) -> None:
-    log.warning("%s: %s is kept as it stands: it is not %s", path, name, rule)
-
-
-def _header(path: Path) -> FileDataset:
+    if not path.is_file():
+        problem = "not a regular file" if path.exists() else "no such file"
+        raise DicomError(f"{path}: {problem}; check the path")
     try:
-        if not path.is_file():
-            raise DicomError(f"{path}: no such file; check the path" if not path.exists() else f"{path}: is not a file")
         with path.open("rb") as file:
-            has_preamble = file.read(132)[128:] == b"DICM"
-        dataset = pydicom.dcmread(path, LARGE, stop_before_pixels=True, force=True)
-    except DicomError:
-        raise
-    except PermissionError as error:
-        raise DicomError(f"{path}: may not be read; check its permissions") from error
-    except Exception as error:
-        raise DicomError(f"{path}: not a DICOM file, or a damaged one; check that it is the right file") from error
-    # pydicom finds elements in any bytes: without a preamble, ask for one that every composite instance has.
-    if not any(keyword in dataset for keyword in IDENTIFYING) and not (has_preamble and len(dataset)):
-        raise DicomError(f"{path}: not a DICOM file; check that it is the right file")
-    return dataset
+            return _read_file(file, attributes, str(path))
+    except OSError as error:
+        raise DicomError(f"{path}: {error.strerror}; check its permissions") from error
+
+
+def _read_file(file: BinaryIO, attributes: Attributes, name: str) -> Instance:
+    if not file.seekable():
+        file = io.BytesIO(file.read())
+    start = file.tell()
+    has_preamble = file.read(132)[128:] == b"DICM"
+    size = file.seek(0, io.SEEK_END)
+    file.seek(start)
+    with _suppress_pydicom_output() as caught:
+        try:
+            dataset, truncated = _read_dataset(file, caught)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno:
+                raise
+            raise DicomError(f"{name}: not a DICOM file, or a damaged one; check the file") from error
+        if truncated and has_preamble and not len(dataset):
+            raise DicomError(f"{name}: a truncated DICOM file; get a complete copy")
+        # pydicom finds elements in any bytes: without a preamble, require an element of every composite instance.
+        if not any(keyword in dataset for keyword in IDENTIFYING) and not (has_preamble and len(dataset)):
+            raise DicomError(f"{name}: not a DICOM file; check the file")
+        if "DirectoryRecordSequence" in dataset:
+            raise DicomError(f"{name}: a DICOMDIR, which lists files of studies; choose one of these or their folder")
+        truncated = truncated or _ends_early(dataset, file, size)
+        return _read_attributes(dataset, attributes, name, truncated=truncated)
+
+
+def _read_dataset(file: BinaryIO, caught: list[warnings.WarningMessage]) -> tuple[Dataset, bool]:
+    """Return the elements, and whether the file ended before the end of one.
+
+    pydicom drops all elements when a file ends inside of a sequence or of compressed pixels, and warns or raises an
+    OSError without errno; those before LAST_TAG are then read alone.
+    """
+    start = file.tell()
+    truncated = False
+    for stop_when in (None, lambda tag, _vr, _length: tag > LAST_TAG):
+        file.seek(start)
+        try:
+            dataset: Dataset = read_partial(file, stop_when, DEFER_SIZE, force=True)
+        except OSError as error:
+            if error.errno:
+                raise
+            dataset, truncated = Dataset(), True
+        truncated = truncated or any(" in file " in str(warning.message) for warning in caught)
+        if len(dataset) or not truncated:
+            break
+    return dataset, truncated
+
+
+def _ends_early(dataset: Dataset, file: BinaryIO, size: int) -> bool:
+    """Return whether the last element continues after the end of the file, or is followed by an incomplete one."""
+    last = dataset.get_item(list(dataset.keys())[-1], keep_deferred=True)
+    if last.tag == PIXEL_DATA and getattr(last, "is_undefined_length", getattr(last, "length", 0) == UNDEFINED_LENGTH):
+        file.seek(max(size - 1024, 0))
+        return not file.read().rstrip(b"\0").endswith(SEQUENCE_DELIMITER)  # its length is 0; padding may follow
+    if not isinstance(last, RawDataElement) or last.length == UNDEFINED_LENGTH:
+        return False
+    if last.value is not None and len(last.value) < last.length:
+        return True
+    if getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        return False  # positions are those of the inflated data
+    return last.value_tell + last.length > size or 0 < size - last.value_tell - last.length < 8
+
+
+def _read_attributes(dataset: Dataset, attributes: Attributes, source: str, *, truncated: bool = False) -> Instance:
+    def report(name: str, rule: str) -> None:
+        log.warning("%s: %s is invalid and preserved as it is: it is not %s", source, name, rule)
+
+    texts = {name: _read_text(dataset, attribute) for name, attribute in attributes.items()}
+    stored = {name: attributes[name].parse_lenient(text, report) for name, text in texts.items() if text is not None}
+    is_image = "Rows" in dataset and "Columns" in dataset
+    if is_image and stored.get("number_of_frames", ABSENT).state in (State.ABSENT, State.EMPTY):
+        stored["number_of_frames"] = attributes["number_of_frames"].validate(1)  # the default of PS3.3 C.7.6.6
+    series_uid, sop_uid = (str(dataset.get(keyword) or "") for keyword in ("SeriesInstanceUID", "SOPInstanceUID"))
+    return Instance(stored, series_uid, sop_uid, truncated)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence pydicom: its messages quote values, which may name patients."""
+def _suppress_pydicom_output() -> Iterator[list[warnings.WarningMessage]]:
+    """Silence pydicom, whose messages quote patient data; yield its warnings."""
     logger = logging.getLogger("pydicom")
     before, logger.disabled = logger.disabled, True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield caught
     finally:
         logger.disabled = before
 
 
-def _text_of(dataset: FileDataset, attribute: Attribute[Any]) -> str | None:
-    """An element's value as text, before pydicom's own idea of it; None where the file lacks it."""
+def _read_text(dataset: Dataset, attribute: Attribute[Any, Any]) -> str | None:
+    """Return an element's value as text, before pydicom converts it; None if the element is absent."""
     if attribute.tag not in dataset:
         return None
-    raw = dataset.get_item(attribute.tag)
-    vr = attribute.representation.vr
-    if isinstance(raw, RawDataElement) and vr in ASCII_VRS and raw.VR in (None, vr):
+    raw = dataset.get_item(attribute.tag, keep_deferred=True)
+    if isinstance(raw, RawDataElement) and (raw.VR is None or raw.VR in TEXT_VRS):
+        if raw.value is None and raw.length:
+            return "\\" * 65  # a deferred value of over 64 KiB is invalid for every attribute
+        if attribute.representation.vr in ENCODED_VRS:
+            charsets = dataset.get("SpecificCharacterSet") or ""
+            return decode_text(raw.value or b"", [charsets] if isinstance(charsets, str) else charsets)
         return (raw.value or b"").decode("latin-1")
     try:
         value = dataset[attribute.tag].value
-    except Exception:  # noqa: BLE001 (whatever a damaged value raises, its bytes still are what stands there)
+    except Exception:  # noqa: BLE001 (pydicom raises many types for damaged values)
         return (getattr(raw, "value", b"") or b"").decode("latin-1")
     if isinstance(value, MultiValue):
         return "\\".join(map(str, value))
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
     return "" if value is None else str(value)
 
 
-def _report_differences(folder: Path, instances: list[Instance]) -> None:
-    """Say where the instances of a study contradict each other; the record shows the first one's."""
-    for name in instances[0].fields.keys() | {name for instance in instances for name in instance.fields}:
+def decode_text(value: bytes, charsets: Sequence[str]) -> str:
+    r"""Decode bytes by their Specific Character Set (PS3.3 C.12.1.1.2), with its escape sequences.
+
+    pydicom splits a value at `^`, `=` and `\` before it decodes, and these bytes are also halves of characters of
+    GB 18030 and JIS X 0208. Undecodable bytes become `\xNN`; the backslash makes the value invalid.
+    """
+    first = charsets[0].strip() if charsets else ""
+    encoding = "ascii" if first in ("", "ISO_IR 6", "ISO 2022 IR 6") else python_encoding.get(first, "ascii")
+    if encoding in ("iso2022_jp", "iso_ir_58", "iso2022_jp_2"):  # G0 or G1 is designated by an escape sequence
+        encoding = "ascii"
+    head, *parts = ESCAPE.split(value)
+    text = head.decode(encoding, "backslashreplace")
+    for escape, segment in zip(parts[::2], parts[1::2], strict=True):
+        codec = ESCAPED_ENCODINGS.get(escape, "ascii")
+        prefix = b"\x1b" + escape if codec == "iso2022_jp_2" else b""
+        text += (prefix + segment).decode(codec, "backslashreplace")
+    return text
+
+
+def _report_differences(source: str, instances: list[Instance]) -> None:
+    """Log the attributes of the study in which its instances differ; the record has those of the first."""
+    for name in sorted({name for instance in instances for name in instance.stored}):
         if name in ("series_number", "number_of_frames", "modality"):
-            continue  # these belong to a series or an instance
-        if len({_comparable(instance.fields.get(name)) for instance in instances}) > 1:
-            log.warning("%s: its instances differ in %s; the record shows that of the first", folder, name)
+            continue  # attributes of a series or an instance
+        if len({_comparison_key(instance.stored.get(name, ABSENT)) for instance in instances}) > 1:
+            log.warning("%s: the instances differ in %s; the record has that of the first", source, name)
 
 
-def _comparable(field: Field | None) -> object:
-    return None if field is None else field.value if field.state is State.PRESENT else field.text
+def _comparison_key(stored: StoredValue) -> object:
+    return stored.value if stored.state is State.PRESENT else stored.text
 
 
-def _series_of(instances: list[Instance]) -> list[Series]:
-    found: dict[str, list[Instance]] = {}
+def _group_series(instances: list[Instance]) -> list[Series]:
+    groups: dict[str, list[Instance]] = {}
     for instance in instances:
-        found.setdefault(instance.series_uid, []).append(instance)
+        groups.setdefault(instance.series_uid, []).append(instance)
     return [
         Series(
             uid,
-            _value(members[0], "series_number"),
-            _value(members[0], "modality"),
+            _get_value(members[0], "series_number"),
+            _get_value(members[0], "modality"),
             len(members),
-            sum(_value(member, "number_of_frames") or 0 for member in members),
+            sum(_get_value(member, "number_of_frames") or 0 for member in members),
         )
-        for uid, members in found.items()
+        for uid, members in groups.items()
     ]
 
 
-def _value(instance: Instance, name: str) -> Any:
-    return instance.fields.get(name, Field(State.ABSENT)).value
+def _get_value(instance: Instance, name: str) -> Any:
+    return instance.stored.get(name, ABSENT).value

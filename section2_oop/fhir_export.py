@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from attributes import State
-from patient_record import PatientRecord, log
-from study_record import Series, StudyRecord
+from patient_record import PatientRecord, log_omissions
+from series import Series
+from study_record import StudyRecord
 from value_representations import NameGroup, PersonName
 
 DICOM_UID = "urn:dicom:uid"
@@ -14,8 +14,8 @@ GENDERS = {"M": "male", "F": "female", "O": "other"}
 
 
 def to_fhir_patient(record: PatientRecord) -> dict[str, Any]:
-    """The patient. What FHIR's Patient has no place for (age, weight) and what breaks its rule is left out."""
-    _log_what_is_left_out(record)
+    """Return the Patient; age and weight, which it does not have, and invalid values are left out."""
+    log_omissions(record)
     resource: dict[str, Any] = {"resourceType": "Patient"}
     if record.patient_id:
         kind = {"type": {"text": record.patient_id_type}} if record.patient_id_type else {}
@@ -30,7 +30,7 @@ def to_fhir_patient(record: PatientRecord) -> dict[str, Any]:
 
 
 def to_fhir_imaging_study(record: StudyRecord) -> dict[str, Any]:
-    """The study, with its patient contained.
+    """Return the ImagingStudy, with its Patient contained.
 
     `started` is a date: FHIR wants a time zone with every time of day, and the record has none.
     """
@@ -85,9 +85,3 @@ def _series(series: Series) -> dict[str, Any]:
         "modality": _coding(series.modality or "OT"),
         "numberOfInstances": series.instances,
     }
-
-
-def _log_what_is_left_out(record: PatientRecord) -> None:
-    for name, attribute in record.attributes.items():
-        if attribute.field(record).state is State.UNREADABLE:
-            log.warning("%s is left out of the export: it is not %s", name, attribute.representation.rule)

@@ -9,15 +9,17 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
-from attributes import Attribute, Field, State
+from attributes import ABSENT, Attribute, State, StoredValue
 from value_representations import (
     AGE,
     DATE,
     PERSON_NAME,
+    TIME_OF_DAY,
     Age,
     PersonName,
     code_string,
     decimal_string,
+    display_time,
     long_string,
 )
 
@@ -26,7 +28,7 @@ log = logging.getLogger("section2")
 
 @dataclass(frozen=True)
 class DiagnosisChange:
-    """A change of diagnosis: when (with time zone), and what it was before and after."""
+    """A change of diagnosis: its time (with time zone), the old and the new diagnosis."""
 
     when: datetime
     old: str | None
@@ -36,110 +38,121 @@ class DiagnosisChange:
 class PatientRecord:
     """A patient: name, age, birth date, sex, weight, patient ID and its type, and a diagnosis with its history.
 
-    Every attribute is checked by its rule when it is set, in the constructor too; an InvalidValueError names attribute,
-    value and rule, and nothing is changed. Reading gives a typed value, or None where there is none; `state_of` tells
-    absent, empty and unreadable apart, and `text_of` shows what stands there.
+    The constructor and every setter validate; an InvalidValueError names the attribute, the value and the rule, and
+    the record is unchanged. Reading returns a typed value, or None without one; `state_of` distinguishes absent, empty
+    and invalid, and `text_of` returns the text.
 
-    Two records are equal when they hold the same values. Records change, so they cannot be members of a set.
+    Two records are equal when they have the same values. Records are mutable and therefore not hashable.
     """
 
-    name = Attribute(0x00100010, "PatientName", PERSON_NAME, "Name")
-    patient_id = Attribute(0x00100020, "PatientID", long_string(), "Patient ID")
-    patient_id_type = Attribute(
-        0x00100022, "TypeOfPatientID", code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
-    )
-    birth_date = Attribute(0x00100030, "PatientBirthDate", DATE, "Birth date")
-    sex = Attribute(0x00100040, "PatientSex", code_string("M", "F", "O"), "Sex")
-    age = Attribute(0x00101010, "PatientAge", AGE, "Age")
-    weight = Attribute(0x00101030, "PatientWeight", decimal_string("not negative", minimum=0), "Weight", "kg")
-
-    attributes: ClassVar[dict[str, Attribute[Any]]] = {}
+    attributes: ClassVar[dict[str, Attribute[Any, Any]]] = {}
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
-    def __init_subclass__(cls) -> None:
-        cls.attributes = cls.attributes | {n: a for n, a in vars(cls).items() if isinstance(a, Attribute)}
+    name: Attribute[PersonName, PersonName | str] = Attribute(0x00100010, "PatientName", PERSON_NAME, "Name")
+    patient_id: Attribute[str, str] = Attribute(0x00100020, "PatientID", long_string(), "Patient ID")
+    patient_id_type: Attribute[str, str] = Attribute(
+        0x00100022, "TypeOfPatientID", code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
+    )
+    birth_date: Attribute[date, date | str] = Attribute(0x00100030, "PatientBirthDate", DATE, "Birth date")
+    sex: Attribute[str, str] = Attribute(0x00100040, "PatientSex", code_string("M", "F", "O"), "Sex")
+    age: Attribute[Age, Age | int | str] = Attribute(0x00101010, "PatientAge", AGE, "Age")
+    weight: Attribute[Decimal, Decimal | float | str] = Attribute(
+        0x00101030, "PatientWeight", decimal_string("not negative", minimum=0), "Weight", "kg"
+    )
 
-    def __init__(self, *, diagnosis: str | None = None, **values: object) -> None:
-        self.fields: dict[str, Field] = {}
+    def __init__(
+        self,
+        name: PersonName | str | None = None,
+        age: Age | int | str | None = None,
+        birth_date: date | str | None = None,
+        sex: str | None = None,
+        weight: Decimal | float | str | None = None,
+        patient_id: str | None = None,
+        patient_id_type: str | None = None,
+        *,
+        diagnosis: str | None = None,
+    ) -> None:
+        self.stored: dict[str, StoredValue] = {}
+        self.name = name
+        self.age = age
+        self.birth_date = birth_date
+        self.sex = sex
+        self.weight = weight
+        self.patient_id = patient_id
+        self.patient_id_type = patient_id_type
         self.diagnosis = diagnosis
         self.history: list[DiagnosisChange] = []
-        unknown = values.keys() - self.attributes.keys()
-        if unknown:
-            raise TypeError(f"{type(self).__name__} has no attribute {', '.join(sorted(unknown))}")
-        for name, value in values.items():
-            setattr(self, name, value)
 
-    # Getting and setting, in the words of methods
+    # Setters and getters
 
     def get_name(self) -> PersonName | None:
-        """The name, with its components and representation groups."""
+        """Return the name, with its components and representation groups."""
         return self.name
 
-    def set_name(self, value: object) -> None:
+    def set_name(self, value: PersonName | str | None) -> None:
         """Set the name: a PersonName, or text like `Doe^John` (PN)."""
         self.name = value
 
     def get_age(self) -> Age | None:
-        """The age, with its unit."""
+        """Return the age, with its unit."""
         return self.age
 
-    def set_age(self, value: object) -> None:
-        """Set the age: an Age, or text like `018M` (AS)."""
+    def set_age(self, value: Age | int | str | None) -> None:
+        """Set the age: an Age, years as an integer, or text like `018M` (AS)."""
         self.age = value
 
     def get_birth_date(self) -> date | None:
-        """The birth date."""
+        """Return the birth date."""
         return self.birth_date
 
-    def set_birth_date(self, value: object) -> None:
+    def set_birth_date(self, value: date | str | None) -> None:
         """Set the birth date: a date, or text like `19810302` (DA)."""
         self.birth_date = value
 
     def get_sex(self) -> str | None:
-        """The sex: M, F or O (other)."""
+        """Return the sex: M, F or O (other)."""
         return self.sex
 
-    def set_sex(self, value: object) -> None:
+    def set_sex(self, value: str | None) -> None:
         """Set the sex: M, F or O (CS)."""
         self.sex = value
 
     def get_weight(self) -> Decimal | None:
-        """The weight in kilograms."""
+        """Return the weight in kilograms."""
         return self.weight
 
-    def set_weight(self, value: object) -> None:
+    def set_weight(self, value: Decimal | float | str | None) -> None:
         """Set the weight in kilograms: a number, or text like `70.5` (DS)."""
         self.weight = value
 
     def get_patient_id(self) -> str | None:
-        """The patient ID."""
+        """Return the patient ID."""
         return self.patient_id
 
-    def set_patient_id(self, value: object) -> None:
+    def set_patient_id(self, value: str | None) -> None:
         """Set the patient ID: text (LO)."""
         self.patient_id = value
 
     def get_patient_id_type(self) -> str | None:
-        """The type of patient ID: TEXT, RFID or BARCODE."""
+        """Return the type of patient ID: TEXT, RFID or BARCODE."""
         return self.patient_id_type
 
-    def set_patient_id_type(self, value: object) -> None:
+    def set_patient_id_type(self, value: str | None) -> None:
         """Set the type of patient ID: TEXT, RFID or BARCODE (CS)."""
         self.patient_id_type = value
 
     # The diagnosis
 
     def update_diagnosis(self, new_diagnosis: str | None, *, log_patient_id: bool = False) -> None:
-        """Change the diagnosis, note the change in `history`, and log it.
+        """Change the diagnosis, append the change to `history`, and log it.
 
-        The log names the patient by a hash of the patient ID, or by the ID itself where `log_patient_id` asks for it.
+        The log identifies the patient by a hash of the patient ID, or by the ID itself with `log_patient_id`.
 
         Raises:
-            TypeError: the new diagnosis is no text.
-
+            TypeError: The new diagnosis is neither a string nor None.
         """
         if not (new_diagnosis is None or isinstance(new_diagnosis, str)):
-            raise TypeError("a diagnosis is text, or None where there is none")
+            raise TypeError("a diagnosis is a string or None")
         if new_diagnosis == self.diagnosis:
             return
         change = DiagnosisChange(datetime.now().astimezone(), self.diagnosis, new_diagnosis)
@@ -154,36 +167,45 @@ class PatientRecord:
         )
 
     def patient_hash(self) -> str:
-        """The patient ID as 12 hexadecimal digits of its SHA-256; `unknown` without an ID."""
+        """Return 12 hexadecimal digits of the SHA-256 of the patient ID, or `unknown` without an ID."""
         text = self.text_of("patient_id")
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12] if text else "unknown"
 
-    # What the record holds
+    # States, inconsistencies, comparison
 
     def state_of(self, name: str) -> State:
-        """Whether an attribute is absent, empty, present or unreadable."""
-        return self.attributes[name].field(self).state
+        """Return whether an attribute is absent, empty, present or invalid."""
+        return self.get_stored(name).state
 
     def text_of(self, name: str) -> str:
-        """An attribute's text as DICOM writes it, or as it stands where it is unreadable; empty where there is none."""
-        return self.attributes[name].field(self).text
+        """Return the text of an attribute in DICOM's form, or as in the file if it is invalid."""
+        return self.get_stored(name).text
 
-    def contradictions(self, today: date | None = None) -> list[str]:
-        """What cannot be true together, in words without any patient's data. `today` is for tests."""
+    def get_stored(self, name: str) -> StoredValue:
+        """Return the state, value and text of an attribute."""
+        return self.stored.get(name, ABSENT)
+
+    def invalid_attributes(self) -> list[str]:
+        """Return the names of the attributes whose text breaks their rule."""
+        return [name for name in self.attributes if self.state_of(name) is State.INVALID]
+
+    def inconsistencies(self, today: date | None = None) -> list[str]:
+        """Return what cannot be true together, without patient data. `today` is for tests."""
         today = today or date.today()
-        return ["the birth date lies in the future"] if self.birth_date and self.birth_date > today else []
+        return ["the birth date is in the future"] if self.birth_date and self.birth_date > today else []
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other) or not isinstance(other, PatientRecord):
             return NotImplemented
-        return self._essence() == other._essence()
+        return self._comparison_key() == other._comparison_key()
 
-    def _essence(self) -> tuple[object, ...]:
-        held = {
-            name: (field.state, field.value if field.state is State.PRESENT else field.text)
-            for name, field in self.fields.items()
+    def _comparison_key(self) -> tuple[object, ...]:
+        values = {
+            name: (stored.state, stored.value if stored.state is State.PRESENT else stored.text)
+            for name, stored in self.stored.items()
+            if stored.state is not State.ABSENT
         }
-        return held, self.diagnosis, self.history
+        return values, self.diagnosis, self.history
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} patient {self.patient_hash()}>"
@@ -194,68 +216,73 @@ class PatientRecord:
         return "\n".join(f"{label:<{width}}  {value}".rstrip() for label, value in lines)
 
     def _lines(self) -> Iterator[tuple[str, str]]:
-        """Label and value of everything there is to show."""
+        """Yield the label and the value of each line to print."""
         yield "Patient", ""
         for attribute in PatientRecord.attributes.values():
-            yield f"  {attribute.label}", self._shown(attribute)
+            yield f"  {attribute.label}", self._format(attribute)
         yield "  Diagnosis", _printable(self.diagnosis) if self.diagnosis is not None else "<absent>"
 
-    def _shown(self, attribute: Attribute[Any]) -> str:
-        field = attribute.field(self)
-        if field.state is State.PRESENT:
-            value = field.value
-            return _printable(f"{value} {attribute.unit}".rstrip())
-        if field.state is State.UNREADABLE:
-            return f"{_printable(field.text)}  <not {attribute.representation.rule}>"
-        return f"<{field.state.value}>"
+    def _format(self, attribute: Attribute[Any, Any]) -> str:
+        stored = self.get_stored(attribute.name)
+        if stored.state is State.INVALID:
+            return f"{_printable(stored.text)}  <not {attribute.representation.rule}>"
+        if stored.state is not State.PRESENT:
+            return f"<{stored.state.value}>"
+        value = display_time(stored.text) if attribute.representation is TIME_OF_DAY else stored.value
+        return _printable(f"{value} {attribute.unit}".rstrip())
 
     # JSON
 
     def to_json(self) -> str:
-        """Everything the record holds, as JSON; `from_json` reads it back without a loss."""
-        return json.dumps(self._facts(), ensure_ascii=False)
+        """Return the complete record as JSON; `from_json` reads it back without loss."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
 
-    def _facts(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
+        """Return the complete record as a dictionary of JSON values."""
         return {
             "type": type(self).__name__,
-            "attributes": {name: field.text for name, field in self.fields.items()},
+            "attributes": {
+                name: stored.text for name, stored in self.stored.items() if stored.state is not State.ABSENT
+            },
             "diagnosis": self.diagnosis,
             "history": [[change.when.isoformat(), change.old, change.new] for change in self.history],
         }
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
+        """Read a record that `to_json` wrote.
 
         Raises:
-            ValueError: the text is something else.
-
+            ValueError: The text is something else.
         """
         try:
-            facts = json.loads(text)
-            if facts["type"] != cls.__name__:
-                raise ValueError(f"holds a {facts['type']}, not a {cls.__name__}")
-            return cls._from_facts(facts)
+            content = json.loads(text)
+            if content["type"] != cls.__name__:
+                raise ValueError(f"holds a {content['type']}, not a {cls.__name__}")
+            return cls._from_dict(content)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"is not the JSON of a {cls.__name__}") from error
 
     @classmethod
-    def _from_facts(cls, facts: dict[str, Any]) -> Self:
-        record = cls(diagnosis=facts["diagnosis"])
-        for name, value in facts["attributes"].items():
+    def _from_dict(cls, content: dict[str, Any]) -> Self:
+        record = cls(diagnosis=content["diagnosis"])
+        for name, value in content["attributes"].items():
             attribute = cls.attributes[name]
-            attribute.keep(record, attribute.as_it_stands(value, lambda _name, _rule: None))
+            record.stored[name] = attribute.parse_lenient(value, lambda _name, _rule: None)
         record.history = [
-            DiagnosisChange(datetime.fromisoformat(when), old, new) for when, old, new in facts["history"]
+            DiagnosisChange(datetime.fromisoformat(when), old, new) for when, old, new in content["history"]
         ]
         return record
 
 
-PatientRecord.attributes = {n: a for n, a in vars(PatientRecord).items() if isinstance(a, Attribute)}
+def log_omissions(record: PatientRecord) -> None:
+    """Log the invalid attributes, which an export leaves out."""
+    for name in record.invalid_attributes():
+        log.warning("%s is left out of the export: it is not %s", name, record.attributes[name].representation.rule)
 
 
 def _printable(text: str) -> str:
-    """Text that is safe on a terminal and stays on its line."""
+    """Escape everything that a terminal would not print on one line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 

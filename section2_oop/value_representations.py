@@ -1,7 +1,7 @@
-"""The rules of DICOM's value representations (PS3.5 section 6.2), in one place: text to typed value and back.
+"""DICOM's value representations (PS3.5 section 6.2): text to typed value and back.
 
-Every parser takes text, or a value that is typed already, and raises RuleError with the rule that the value breaks.
-Blanks around a text are padding and belong to no value. A query range (`20200101-20201231`) is no value.
+Every parser accepts text or a typed value and raises RuleError with the rule that the value breaks. Surrounding
+padding is ignored. A query range (`20200101-20201231`) is not a value.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-CONTROL = re.compile(r"[\x00-\x1a\x1c-\x1f\x7f]")  # ESC (1b) switches character sets and may stand in text
+CONTROL = re.compile(r"[\x00-\x1a\x1c-\x1f\x7f]")  # ESC (1b) may remain in text that was already decoded
 
 
 class RuleError(ValueError):
@@ -21,13 +21,17 @@ class RuleError(ValueError):
 
 
 @dataclass(frozen=True)
-class Representation(Generic[T]):
-    """A value representation: its two letters, its rule in words, how text becomes a value and a value text."""
+class ValueRepresentation(Generic[T]):
+    """A value representation: its two letters, its rule in words, a parser and a formatter.
+
+    `normalize` rewrites a text of ACR-NEMA, DICOM's predecessor, in DICOM's form; only loading uses it.
+    """
 
     vr: str
     rule: str
     parse: Callable[[object], T]
-    text: Callable[[T], str] = str
+    format: Callable[[T], str] = str
+    normalize: Callable[[str], str] = str
 
 
 def _text(value: object, rule: str) -> str:
@@ -38,7 +42,7 @@ def _text(value: object, rule: str) -> str:
 
 # Names -------------------------------------------------------------------------------------------------------------
 
-NAME_RULE = "up to three groups parted by =, each of up to five components parted by ^ and of up to 64 characters"
+NAME_RULE = "up to three groups separated by =, each of up to five components separated by ^ and of up to 64 characters"
 COMPONENTS = ("family", "given", "middle", "prefix", "suffix")
 
 
@@ -89,8 +93,8 @@ def parse_name(value: object) -> PersonName:
 # Text ---------------------------------------------------------------------------------------------------------------
 
 
-def long_string(rule: str = "up to 64 characters, no backslash and no control characters") -> Representation[str]:
-    """LO: a line of text."""
+def long_string(rule: str = "up to 64 characters, no backslash and no control characters") -> ValueRepresentation[str]:
+    """Return an LO, one line of text."""
 
     def parse(value: object) -> str:
         text = _text(value, rule)
@@ -98,12 +102,12 @@ def long_string(rule: str = "up to 64 characters, no backslash and no control ch
             raise RuleError(rule)
         return text
 
-    return Representation("LO", rule, parse)
+    return ValueRepresentation("LO", rule, parse)
 
 
-def code_string(*terms: str) -> Representation[str]:
-    """CS: up to 16 capital letters, digits, blanks and underscores; one of the terms where some are given."""
-    rule = f"one of {', '.join(terms)}" if terms else "up to 16 capital letters, digits, blanks and underscores"
+def code_string(*terms: str) -> ValueRepresentation[str]:
+    """Return a CS; with terms, one of these."""
+    rule = f"one of {', '.join(terms)}" if terms else "up to 16 capital letters, digits, spaces and underscores"
 
     def parse(value: object) -> str:
         text = _text(value, rule)
@@ -111,10 +115,10 @@ def code_string(*terms: str) -> Representation[str]:
             raise RuleError(rule)
         return text
 
-    return Representation("CS", rule, parse)
+    return ValueRepresentation("CS", rule, parse)
 
 
-UID_RULE = "up to 64 digits and dots: numbers without leading zeros, parted by dots"
+UID_RULE = "up to 64 digits and dots: numbers without leading zeros, separated by dots"
 
 
 def parse_uid(value: object) -> str:
@@ -142,14 +146,16 @@ class Age:
 
 
 def parse_age(value: object) -> Age:
-    """Parse AS."""
+    """Parse AS; an integer is an age in years."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 999:
+        return Age(value, "Y")
     text = str(value) if isinstance(value, Age) else _text(value, AGE_RULE)
     if not re.fullmatch(r"[0-9]{3}[DWMY]", text):
         raise RuleError(AGE_RULE)
     return Age(int(text[:3]), text[3])
 
 
-DATE_RULE = "a day that the calendar has, as YYYYMMDD"
+DATE_RULE = "a calendar date as YYYYMMDD"
 
 
 def parse_date(value: object) -> date:
@@ -165,52 +171,48 @@ def parse_date(value: object) -> date:
         raise RuleError(DATE_RULE) from error
 
 
-def date_text(value: date) -> str:
-    """A date as DA writes it."""
+def format_date(value: date) -> str:
+    """Format a date as DA."""
     return f"{value.year:04}{value.month:02}{value.day:02}"
+
+
+def normalize_date(text: str) -> str:
+    """Remove the dots of an ACR-NEMA date (`1993.04.30`; PS3.5 section 6.2, note to DA)."""
+    return text.replace(".", "") if re.fullmatch(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}", text) else text
 
 
 TIME_RULE = "HH, HHMM, HHMMSS or HHMMSS.F to HHMMSS.FFFFFF, hours to 23, minutes and seconds to 59"
 TIME = re.compile(r"([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?")
 
 
-class Time(time):
-    """A time of day that remembers how precisely it was written: `0930` says nothing of seconds."""
-
-    text: str
-
-    @classmethod
-    def of(cls, text: str) -> "Time":
-        """Parse TM; the second 60 of a leap second, which PS3.5 allows, is more than a time of day can hold."""
-        match = TIME.fullmatch(text)
-        if match is None:
-            raise RuleError(TIME_RULE)
-        hours, minutes, seconds, fraction = match.groups()
-        try:
-            found = cls(int(hours), int(minutes or 0), int(seconds or 0), int((fraction or "").ljust(6, "0")))
-        except ValueError as error:
-            raise RuleError(TIME_RULE) from error
-        found.text = text
-        return found
-
-    def __str__(self) -> str:
-        digits = self.text.partition(".")
-        return ":".join(re.findall("..", digits[0])) + digits[1] + digits[2]
-
-    def __reduce_ex__(self, _protocol: object) -> tuple[Callable[[str], "Time"], tuple[str]]:
-        return Time.of, (self.text,)
-
-
-def parse_time(value: object) -> Time:
-    """Parse TM."""
-    if isinstance(value, Time):
+def parse_time(value: object) -> time:
+    """Parse TM. The second 60 of a leap second, which PS3.5 allows, has no time of day and is rejected."""
+    if isinstance(value, time) and value.tzinfo is None:
         return value
-    if isinstance(value, time):
-        if value.tzinfo is not None:
-            raise RuleError(TIME_RULE)
-        fraction = f".{value.microsecond:06}" if value.microsecond else ""
-        return Time.of(f"{value.hour:02}{value.minute:02}{value.second:02}{fraction}")
-    return Time.of(_text(value, TIME_RULE))
+    match = TIME.fullmatch(_text(value, TIME_RULE))
+    if match is None:
+        raise RuleError(TIME_RULE)
+    hours, minutes, seconds, fraction = match.groups()
+    try:
+        return time(int(hours), int(minutes or 0), int(seconds or 0), int((fraction or "").ljust(6, "0")))
+    except ValueError as error:
+        raise RuleError(TIME_RULE) from error
+
+
+def format_time(value: time) -> str:
+    """Format a time of day as TM."""
+    return f"{value:%H%M%S}" + (f".{value.microsecond:06}" if value.microsecond else "")
+
+
+def normalize_time(text: str) -> str:
+    """Remove the colons of an ACR-NEMA time (`09:30:00`; PS3.5 section 6.2, note to TM)."""
+    return text.replace(":", "") if re.fullmatch(r"[0-9]{2}(:[0-9]{2}){1,2}(\.[0-9]{1,6})?", text) else text
+
+
+def display_time(text: str) -> str:
+    """Return a TM with colons, as precise as it was written: `0930` becomes `09:30`."""
+    digits, point, fraction = text.partition(".")
+    return ":".join(re.findall("..", digits)) + point + fraction
 
 
 # Numbers ------------------------------------------------------------------------------------------------------------
@@ -219,8 +221,8 @@ DECIMAL_RULE = "a decimal number of up to 16 characters"
 INTEGER_LIMIT = 2**31
 
 
-def decimal_string(what: str, *, minimum: int) -> Representation[Decimal]:
-    """DS: a number, kept to the digit."""
+def decimal_string(what: str, *, minimum: int) -> ValueRepresentation[Decimal]:
+    """Return a DS of at least `minimum`; every digit is preserved."""
     rule = f"{DECIMAL_RULE}, {what}"
 
     def parse(value: object) -> Decimal:
@@ -237,12 +239,12 @@ def decimal_string(what: str, *, minimum: int) -> Representation[Decimal]:
             raise RuleError(rule)
         return number
 
-    return Representation("DS", rule, parse)
+    return ValueRepresentation("DS", rule, parse)
 
 
-def integer_string(what: str, *, minimum: int) -> Representation[int]:
-    """IS: a whole number of 32 bits."""
-    rule = f"a whole number of up to 12 characters, {what}"
+def integer_string(what: str, *, minimum: int) -> ValueRepresentation[int]:
+    """IS: an integer of 32 bits."""
+    rule = f"an integer of up to 12 characters, {what}"
 
     def parse(value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool):
@@ -255,11 +257,11 @@ def integer_string(what: str, *, minimum: int) -> Representation[int]:
             raise RuleError(rule)
         return number
 
-    return Representation("IS", rule, parse)
+    return ValueRepresentation("IS", rule, parse)
 
 
-PERSON_NAME = Representation("PN", NAME_RULE, parse_name)
-AGE = Representation("AS", AGE_RULE, parse_age)
-DATE = Representation("DA", DATE_RULE, parse_date, date_text)
-TIME_OF_DAY = Representation("TM", TIME_RULE, parse_time, lambda value: value.text)
-UID = Representation("UI", UID_RULE, parse_uid)
+PERSON_NAME = ValueRepresentation("PN", NAME_RULE, parse_name)
+AGE = ValueRepresentation("AS", AGE_RULE, parse_age)
+DATE = ValueRepresentation("DA", DATE_RULE, parse_date, format_date, normalize_date)
+TIME_OF_DAY = ValueRepresentation("TM", TIME_RULE, parse_time, format_time, normalize_time)
+UID = ValueRepresentation("UI", UID_RULE, parse_uid)

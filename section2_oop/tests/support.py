@@ -90,3 +90,15 @@ def output_of(*words: object) -> tuple[int, str]:
     with redirect_stdout(text):
         status = main([str(word) for word in words])
     return status, text.getvalue()
+
+
+def corpus_files() -> list[tuple[str, Path]]:
+    """Name and path of every file of pydicom's wheel and of pydicom-data."""
+    data_store = needs("data_store", "pydicom-data")
+    roots = {"pydicom": PACKAGE_DATA, "pydicom-data": Path(str(data_store.__file__)).parent / "data"}
+    return [
+        (f"{name}/{path.relative_to(root).as_posix()}", path)
+        for name, root in roots.items()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.suffix not in {".py", ".pyc"}
+    ]

@@ -39,7 +39,7 @@ class RealRecords(unittest.TestCase):
         cls.addClassCleanup(logging.disable, logging.NOTSET)
         cls.records = [*real_records(), StudyRecord.from_dicom(SAMPLE)]
 
-    def test_dicom_json_is_what_pydicom_reads(self) -> None:
+    def test_pydicom_reads_the_dicom_json(self) -> None:
         for record in self.records:
             model = to_dicom_json(record)
             with warnings.catch_warnings():
@@ -88,7 +88,7 @@ class Contents(FilesTestCase):
     def test_decimals_keep_their_digits_in_dicom_json(self) -> None:
         self.assertEqual(to_dicom_json(StudyRecord(weight="70.50"))["00101030"], {"vr": "DS", "Value": ["70.50"]})
 
-    def test_what_breaks_its_rule_is_left_out_and_that_is_logged(self) -> None:
+    def test_invalid_values_are_left_out_and_logged(self) -> None:
         with self.assertLogs("section2", "WARNING"):
             record = StudyRecord.from_dicom(self.patched(ct_image(), b"20260102", b"20190229"))
         for export in (to_dicom_json, to_fhir_imaging_study):

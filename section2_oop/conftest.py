@@ -1,0 +1,1 @@
+"""Make pytest collect from this folder whatever directory it is started in."""
