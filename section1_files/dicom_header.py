@@ -184,7 +184,7 @@ def _inflate(path: Path, stream: Any) -> Any:
     """Return the stream, with a deflated data set replaced by its inflated bytes."""
     start = stream.read(4096)
     stream.seek(0)
-    if start[128:132] != b"DICM" or DeflatedExplicitVRLittleEndian.encode() + b"\0" not in start:
+    if start[128:132] != b"DICM" or b"UI\x16\0" + DeflatedExplicitVRLittleEndian.encode() not in start:
         return stream
     _read_file_meta(stream)
     position = stream.tell()
