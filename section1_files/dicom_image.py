@@ -106,8 +106,10 @@ class DicomImage:
 
     def _read_palette(self) -> list[LookupTable]:
         signed = self._pixels.signed
-        return [read_lut(self._pixels.load(f"{name}Data"), f"{name}Descriptor", f"{name}Data", self._order, signed=signed)
-                for name in PALETTE]
+        return [
+            read_lut(self._pixels.load(f"{name}Data"), f"{name}Descriptor", f"{name}Data", self._order, signed=signed)
+            for name in PALETTE
+        ]
 
     def _apply_palette(self, stored: NDArray[Any]) -> Picture:
         channels = [table.scale(stored) for table in self._read_palette()]

@@ -17,8 +17,17 @@ from errors import InputError
 
 MAX_SAMPLES = 1 << 28  # of a frame
 FLOAT_PIXELS = {0x7FE00008: "f4", 0x7FE00009: "f8"}
-SUPPORTED = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3,
-             "YBR_ICT": 3, "YBR_RCT": 3, "YBR_PARTIAL_420": 3}
+SUPPORTED = {
+    "MONOCHROME1": 1,
+    "MONOCHROME2": 1,
+    "PALETTE COLOR": 1,
+    "RGB": 3,
+    "YBR_FULL": 3,
+    "YBR_FULL_422": 3,
+    "YBR_ICT": 3,
+    "YBR_RCT": 3,
+    "YBR_PARTIAL_420": 3,
+}
 GE_PRIVATE = "1.2.840.113619.5.2"  # implicit little endian, with big-endian pixels
 
 

@@ -78,6 +78,14 @@ def parse_tags(words: Sequence[object]) -> list[TagPath]:
     return paths
 
 
+def is_tag(word: str) -> bool:
+    """Return whether a word is a tag, or half of one."""
+    try:
+        return bool(TAG_HALF.fullmatch(word.strip(" ,"))) or bool(parse_tags([word]))
+    except InputError:
+        return False
+
+
 def _split_words(words: Iterable[object]) -> Iterable[str]:
     for word in words:
         if isinstance(word, int):
