@@ -1,7 +1,7 @@
 """Decode the stored pixel values of one frame (PS3.5 section 8 and annex A.4)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
-from pydicom.pixels import convert_color_space, get_decoder
+from pydicom.pixels import get_decoder
 from pydicom.tag import Tag, TagType
 
 from dicom_header import Header, load_deferred, open_dicom
@@ -28,6 +28,7 @@ SUPPORTED = {
     "YBR_RCT": 3,
     "YBR_PARTIAL_420": 3,
 }
+START_OF_SCAN = 0xDA
 GE_PRIVATE = "1.2.840.113619.5.2"  # implicit little endian, with big-endian pixels
 
 
@@ -133,7 +134,10 @@ class PixelReader:
     def _to_rgb(self, values: NDArray[Any]) -> NDArray[Any]:
         if self.bits_stored != 8:
             raise ValueError(f"{self.photometric} of {self.bits_stored} bits is not supported")
-        return convert_color_space(values.astype(np.uint8), "YBR_FULL", "RGB")
+        y, cb, cr = np.moveaxis(values.astype(np.float64), -1, 0)
+        cb, cr = cb - 128, cr - 128
+        rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=-1)
+        return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
 
     def _read_native(self, frame: int) -> NDArray[Any]:
         """Return the words of an uncompressed frame as (rows, columns) or (rows, columns, samples)."""
@@ -230,6 +234,8 @@ class PixelReader:
             "pixel_keyword": "PixelData",
             "pixel_vr": "OB",
         }
+        if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+            codestream = _repair_scan_header(codestream)
         values, _ = get_decoder(syntax).as_array(encapsulate([codestream]), index=0, **options)
         return values
 
@@ -274,20 +280,38 @@ def _has_decoder(syntax: str) -> bool:
     return decoder.is_available and uid.UID(syntax).is_encapsulated
 
 
+def _iter_segments(codestream: bytes) -> Iterator[tuple[int, int]]:
+    """Yield marker and position of the segments of a JPEG codestream, up to the first scan."""
+    position = 2
+    while position + 5 < len(codestream) and codestream[position] == 0xFF:
+        marker = codestream[position + 1]
+        yield marker, position
+        if marker == START_OF_SCAN:
+            return
+        position += 2 + int.from_bytes(codestream[position + 2 : position + 4], "big")
+
+
+def _repair_scan_header(codestream: bytes) -> bytes:
+    """Return a sequential JPEG with the spectral selection 0 to 63 that some writers leave at 0 to 0."""
+    segments = dict(_iter_segments(codestream))
+    if START_OF_SCAN in segments and segments.keys() & {0xC0, 0xC1}:
+        start = segments[START_OF_SCAN]
+        end = start + 2 + int.from_bytes(codestream[start + 2 : start + 4], "big")
+        return codestream[: end - 3] + b"\0\x3f\0" + codestream[end:]
+    return codestream
+
+
 def detect_syntax(codestream: bytes) -> str:
     """Return the transfer syntax that a codestream looks like; RLE where it is not a JPEG format."""
     if codestream.startswith((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP")):
         return uid.JPEG2000
     if not codestream.startswith(b"\xff\xd8"):
         return uid.RLELossless
-    position = 2
-    while position + 5 < len(codestream):
-        marker = codestream[position + 1]
+    for marker, position in _iter_segments(codestream):
         if marker == 0xF7:
             return uid.JPEGLSLossless
         if marker == 0xC3:
             return uid.JPEGLosslessSV1
         if marker in (0xC0, 0xC1, 0xC2):
             return uid.JPEGBaseline8Bit if codestream[position + 4] == 8 else uid.JPEGExtended12Bit
-        position += 2 + int.from_bytes(codestream[position + 2 : position + 4], "big")
     return uid.JPEGBaseline8Bit
