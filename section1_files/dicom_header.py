@@ -7,10 +7,9 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
@@ -146,16 +145,16 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
     """
     archive = None if path.exists() else next((parent for parent in path.parents if parent.is_file()), None)
     try:
-        if archive is not None and zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as members, members.open(path.relative_to(archive).as_posix()) as member:
-                stream = _spool(path, iter(partial(member.read, FIRST_BYTES), b""))
-        else:
-            stream = require_regular_file(path).open("rb")
-            if stream.peek(2)[:2] == b"\x1f\x8b":
-                with gzip.open(stream) as unpacked:
-                    stream = _spool(path, iter(partial(unpacked.read, FIRST_BYTES), b""))
-        with stream:
-            yield _inflate(path, stream)
+        with ExitStack() as stack:
+            if archive is not None and zipfile.is_zipfile(archive):
+                members = stack.enter_context(zipfile.ZipFile(archive))
+                packed = stack.enter_context(members.open(path.relative_to(archive).as_posix()))
+                stream = stack.enter_context(_spool(path, packed.read))
+            else:
+                stream = stack.enter_context(require_regular_file(path).open("rb"))
+                if stream.peek(2)[:2] == b"\x1f\x8b":
+                    stream = stack.enter_context(_spool(path, gzip.GzipFile(fileobj=stream).read))
+            yield stack.enter_context(_inflate(path, stream))
     except KeyError as error:
         raise InputError(path, "no such member in the ZIP archive", "check the name") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
@@ -167,15 +166,18 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
         raise InputError(path, f"cannot be read ({os_error_text(error)})") from error
 
 
-def _spool(path: Path, chunks: Iterable[bytes]) -> Any:
+def _spool(path: Path, read: Callable[[int], bytes]) -> Any:
     """Copy unpacked data to a temporary file, in memory while it is small."""
     stream, size = tempfile.SpooledTemporaryFile(DEFER_BYTES * 16), 0  # noqa: SIM115 (the caller closes it)
-    for chunk in chunks:
-        size += len(chunk)
-        if size > MAX_UNPACKED_BYTES:
-            stream.close()
-            raise InputError(path, f"unpacks to more than {MAX_UNPACKED_BYTES >> 20:,} MB", "unpack it yourself")
-        stream.write(chunk)
+    try:
+        while chunk := read(FIRST_BYTES):
+            size += len(chunk)
+            if size > MAX_UNPACKED_BYTES:
+                raise InputError(path, f"unpacks to more than {MAX_UNPACKED_BYTES >> 20:,} MiB", "unpack it yourself")
+            stream.write(chunk)
+    except BaseException:
+        stream.close()
+        raise
     stream.seek(0)
     return stream
 
@@ -189,17 +191,19 @@ def _inflate(path: Path, stream: Any) -> Any:
     _read_file_meta(stream)
     position = stream.tell()
     stream.seek(0)
-    meta, inflator = stream.read(position), zlib.decompressobj(-zlib.MAX_WBITS)
+    meta, inflator, data = stream.read(position), zlib.decompressobj(-zlib.MAX_WBITS), b""
 
-    def chunks() -> Iterator[bytes]:
-        yield meta
-        data = stream.read(FIRST_BYTES)
-        while data and not inflator.eof:
-            yield inflator.decompress(data, DEFER_BYTES)
-            data = inflator.unconsumed_tail or stream.read(FIRST_BYTES)
-        yield inflator.flush()
+    def read(size: int) -> bytes:
+        nonlocal meta, data
+        if meta:
+            first, meta = meta, b""
+            return first
+        while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(size)):
+            if chunk := inflator.decompress(data, size):
+                return chunk
+        return inflator.flush()
 
-    return _spool(path, chunks())
+    return _spool(path, read)
 
 
 def _read_file_meta(stream: Any) -> Dataset:
@@ -210,7 +214,7 @@ def _read_file_meta(stream: Any) -> Dataset:
     stream.seek(-len(first), io.SEEK_CUR)
     if first != b"\x02\0":
         return Dataset()
-    return read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)  # noqa: FBT003
+    return read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
 
 
 def read_header(path: Path, only: Sequence[int] | None = None) -> Header:

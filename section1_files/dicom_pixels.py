@@ -259,7 +259,7 @@ class PixelReader:
                 raise ValueError("its data are too short")
             return bits.reshape(rows, columns).astype(np.bool_)
         position = get_int(dataset, (group, 0x0102), 0)
-        if self._words is None or not self._words.dtype.kind in "ui" or self._words.shape != (rows, columns):
+        if self._words is None or self._words.dtype.kind not in "ui" or self._words.shape != (rows, columns):
             raise ValueError("it has no data")
         if self.high_bit - self.bits_stored < position <= self.high_bit:
             raise ValueError("its bit belongs to the pixel values")

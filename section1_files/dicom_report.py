@@ -128,7 +128,7 @@ def walk_files(folder: Path) -> list[tuple[Path, InputError | None]]:
         found.append((path, InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions")))
 
     if folder.is_file():
-        found = _list_archive(folder)
+        return _list_archive(folder)
     for parent, folders, names in os.walk(folder, onerror=add_error):
         folders.sort()
         for path in (Path(parent, name) for name in sorted(names)):

@@ -24,7 +24,6 @@ Write = Callable[[str | bytes], Path]
 PICTURES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
-
 def require_program(command: str, package: str) -> str:
     """Return the path of a program; without it the test is skipped on a person's machine and fails in CI."""
     found = shutil.which(command)
