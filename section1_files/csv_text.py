@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
-from errors import InputError, printable, reason, regular_file
+from errors import InputError, printable
+from errors import os_error_text as reason
+from paths import require_regular_file as regular_file
 
 SAMPLE_SIZE = 1 << 16
 BLOCK_SIZE = 8 << 20

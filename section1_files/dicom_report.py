@@ -1,34 +1,38 @@
-"""What was read of DICOM files, in words and as facts for a program."""
+"""Reports on DICOM files as text, CSV and JSON."""
 
+import csv
+import io
 import os
+import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from dicom_reading import (
+from dicom_header import (
     CHARACTER_SET,
-    ENDS_EARLY,
+    DIRECTORY_RECORDS,
     MODALITY,
     PATIENT_NAME,
     STUDY_DATE,
-    Header,
     State,
     Value,
-    person_and_study,
+    check_character_set,
+    format_directory,
+    get_value,
+    iter_values,
     read_header,
-    remark_on_character_set,
-    value_at,
 )
-from dicom_tags import TagPath
-from errors import InputError, printable, reason
+from dicom_tags import PathStep, TagPath
+from errors import InputError, os_error_text, printable
 from progress import with_progress
 
-NAME_WIDTH, TABLE_TAGS = 28, (PATIENT_NAME, STUDY_DATE, MODALITY, CHARACTER_SET)
+NAME_WIDTH = 28
+MAIN_TAGS = (PATIENT_NAME, STUDY_DATE, MODALITY)
 
 
 @dataclass(frozen=True)
 class DicomReport:
-    """One file: patient's name, study date, modality, and the data elements that were asked for."""
+    """One file: patient's name, study date, modality, and the requested data elements."""
 
     path: Path
     patient_name: Value
@@ -36,109 +40,176 @@ class DicomReport:
     modality: Value
     elements: Sequence[Value]
     remarks: Sequence[str]
+    truncated: bool = False
+    directory: Sequence[str] = field(default=())  # of a DICOMDIR: patients, studies, series
 
-    @property
-    def ends_early(self) -> bool:
-        """Whether the file was cut short: what is reported is true, but more is missing."""
-        return ENDS_EARLY in self.remarks
-
-    def facts(self) -> dict[str, object]:
-        """What `--json` shows."""
-        return {
+    def to_dict(self) -> dict[str, object]:
+        """Return the report as JSON-compatible data."""
+        data: dict[str, object] = {
             "path": printable(str(self.path)),
-            "patient_name": _fact(self.patient_name),
-            "study_date": _fact(self.study_date),
-            "modality": _fact(self.modality),
+            "patient_name": _value_to_dict(self.patient_name),
+            "study_date": _value_to_dict(self.study_date),
+            "modality": _value_to_dict(self.modality),
             "elements": [
-                {"tag": str(value.path), "keyword": value.path.keyword, "vr": value.vr, **_fact(value)}
+                {"tag": str(value.path), "keyword": value.path.keyword, "vr": value.vr, **_value_to_dict(value)}
                 for value in self.elements
             ],
             "remarks": list(self.remarks),
         }
+        return data | ({"directory": list(self.directory)} if self.directory else {})
 
 
-def _fact(value: Value) -> dict[str, str]:
+def _value_to_dict(value: Value) -> dict[str, str]:
     return {"state": value.state.value} | ({"value": value.text} if value.state is State.PRESENT else {})
 
 
-def report_on(path: Path, tags: Sequence[TagPath] = (), only: Sequence[int] | None = None) -> DicomReport:
+def build_report(path: Path, tags: Sequence[TagPath] = (), *, every: bool = False, table: bool = False) -> DicomReport:
     """Read one file.
 
+    Args:
+        path: The file.
+        tags: The data elements to report.
+        every: Whether to report every data element instead.
+        table: Whether only the tags are needed, which is faster.
+
     Raises:
-        InputError: the file cannot be read or is not DICOM.
+        InputError: The file cannot be read, or is not DICOM.
 
     """
-    header = read_header(path, only)
-    name, date, modality = person_and_study(header)
-    return DicomReport(path, name, date, modality, [value_at(header, tag) for tag in tags], _remarks(header))
+    only = [*MAIN_TAGS, CHARACTER_SET, *(tag.steps[0].tag for tag in tags)]
+    header = read_header(path, only if table else None)
+    name, date, modality = (get_value(header, TagPath((PathStep(tag),))) for tag in MAIN_TAGS)
+    elements = list(iter_values(header)) if every else [get_value(header, tag) for tag in tags]
+    character_set = check_character_set(header)
+    remarks = header.remarks + ([character_set] if character_set else [])
+    directory = format_directory(header) if DIRECTORY_RECORDS in header.dataset else []
+    return DicomReport(path, name, date, modality, elements, remarks, header.truncated, directory)
 
 
-def _remarks(header: Header) -> list[str]:
-    character_set = remark_on_character_set(header)
-    return header.remarks + ([character_set] if character_set else [])
-
-
-def report_lines(report: DicomReport) -> Iterator[str]:
-    """The report on one file as a person reads it."""
+def report_lines(report: DicomReport, *, tree: bool = False) -> Iterator[str]:
+    """Yield the report on one file as text, its elements as a list or as an indented tree."""
     yield printable(str(report.path))
     rows = [("Patient's name", report.patient_name), ("Study date", report.study_date), ("Modality", report.modality)]
-    rows += [(f"{value.path} {value.path.keyword}".rstrip(), value) for value in report.elements]
+    if not tree:
+        rows += [(f"{value.path} {value.path.keyword}".rstrip(), value) for value in report.elements]
     width = max(len(label) for label, _ in rows)
     for label, value in rows:
         yield f"  {label:<{width}}  {value}"
+    if tree:
+        yield from _tree_lines(report.elements)
+    yield from (f"  {line}" for line in report.directory)
     yield from (f"  ! {remark}" for remark in report.remarks)
 
 
-def files_below(folder: Path) -> list[tuple[Path, InputError | None]]:
-    """All files in a folder and in the folders below it, in order; links to folders are not followed.
+def _tree_lines(elements: Sequence[Value]) -> Iterator[str]:
+    previous: tuple[PathStep, ...] = ()
+    for value in elements:
+        *parents, last = value.path.steps
+        if parents and tuple(parents) != previous[: len(parents)]:
+            yield f"{'    ' * len(parents)}item {parents[-1].item}"
+        previous = tuple(parents)
+        tag = f"({last.tag >> 16:04X},{last.tag & 0xFFFF:04X})"
+        yield f"  {'    ' * len(parents)}{tag} {value.vr or '--'} {value.path.keyword or '-'}: {value}"
 
-    A folder below that cannot be read is in the list with its error.
+
+def walk_files(folder: Path) -> list[tuple[Path, InputError | None]]:
+    """Return all files below a folder, or in a ZIP archive, in order; links to folders are not followed.
+
+    A folder or an archive that cannot be read is in the list with its error.
 
     Raises:
-        InputError: the folder itself cannot be read.
+        InputError: The folder itself cannot be read.
 
     """
     found: list[tuple[Path, InputError | None]] = []
 
-    def note(error: OSError) -> None:
+    def add_error(error: OSError) -> None:
         path = Path(error.filename)
-        refused = InputError(f"{printable(str(path))}: the folder cannot be read ({reason(error)})")
-        if path == folder:
-            raise refused from error
-        found.append((path, refused))
+        found.append((path, InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions")))
 
-    for parent, folders, names in os.walk(folder, onerror=note):
+    if folder.is_file():
+        return _list_archive(folder)
+    for parent, folders, names in os.walk(folder, onerror=add_error):
         folders.sort()
-        found += [(Path(parent, name), None) for name in sorted(names)]
+        for path in (Path(parent, name) for name in sorted(names)):
+            found += _list_archive(path) if path.suffix.lower() == ".zip" else [(path, None)]
+    for path, error in found:
+        if error and path == folder:
+            raise error
     return found
 
 
-def report_on_folder(folder: Path) -> Iterator[tuple[Path, DicomReport | InputError]]:
-    """Every file below a folder with its report, or with what went wrong.
+def _list_archive(path: Path) -> list[tuple[Path, InputError | None]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [(path / info.filename, None) for info in archive.infolist() if not info.is_dir()]
+    except (OSError, zipfile.BadZipFile, NotImplementedError):
+        return [(path, InputError(path, "damaged or truncated ZIP archive", "fetch the file again"))]
+
+
+def report_folder(folder: Path, tags: Sequence[TagPath] = ()) -> Iterator[tuple[Path, DicomReport | InputError]]:
+    """Yield every file below a folder or in a ZIP archive with its report, or with its error.
 
     Raises:
-        InputError: the folder itself cannot be read.
+        InputError: The folder itself cannot be read.
 
     """
-    for path, refused in with_progress(files_below(folder)):
+    for path, error in with_progress(walk_files(folder)):
         try:
-            yield path, refused or report_on(path, only=TABLE_TAGS)
-        except InputError as error:
-            yield path, error
+            yield path, error or build_report(path, tags, table=True)
+        except InputError as failure:
+            yield path, failure
 
 
-def table_header() -> str:
-    """The heading over `table_line`s."""
-    return f"{'Patient’s name':<{NAME_WIDTH}}  {'Study date':<10}  {'Modality':<8}  File"
+def table_header(tags: Sequence[TagPath] = ()) -> str:
+    """Return the heading of the `table_line`s."""
+    columns = "".join(f"  {tag.keyword or str(tag):<{_column_width(tag)}}" for tag in tags)
+    return f"{'Patient’s name':<{NAME_WIDTH}}  {'Study date':<10}  {'Modality':<8}{columns}  File"
 
 
-def table_line(folder: Path, result: DicomReport | InputError, path: Path) -> str:
-    """One file in a line; what went wrong stands in its place."""
-    place = printable(str(path.relative_to(folder)))
+def _column_width(tag: TagPath) -> int:
+    return max(16, len(tag.keyword or str(tag)))
+
+
+def table_line(folder: Path, result: DicomReport | InputError, path: Path, tags: Sequence[TagPath] = ()) -> str:
+    """Return the table line of one file; an error is at its end."""
+    name = printable(str(path.relative_to(folder)))
     if isinstance(result, InputError):
-        why = str(result).removeprefix(f"{printable(str(path))}: ").split(";")[0]
-        return f"{'–':<{NAME_WIDTH}}  {'–':<10}  {'–':<8}  {place}  ! {why}"
-    name = str(result.patient_name)
-    name = name if len(name) <= NAME_WIDTH else name[: NAME_WIDTH - 1] + "…"
-    remarks = "".join(f"  ! {remark}" for remark in result.remarks)
-    return f"{name:<{NAME_WIDTH}}  {result.study_date!s:<10}  {result.modality!s:<8}  {place}{remarks}"
+        cells, remarks = ["–"] * (3 + len(tags)), [result.problem]
+    else:
+        values = (result.patient_name, result.study_date, result.modality, *result.elements)
+        cells, remarks = [str(value) for value in values], list(result.remarks)
+        remarks += ["a DICOMDIR: read it alone to list its patients, studies and series"] if result.directory else []
+    widths = [NAME_WIDTH, 10, 8, *(_column_width(tag) for tag in tags)]
+    shown = [cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(cells, widths, strict=True)]
+    columns = "  ".join(f"{cell:<{width}}" for cell, width in zip(shown, widths, strict=True))
+    return f"{columns}  {name}" + "".join(f"  ! {remark}" for remark in remarks)
+
+
+def csv_header(tags: Sequence[TagPath] = ()) -> str:
+    """Return the header of the `csv_line`s."""
+    return to_csv(
+        ["file", "patient_name", "study_date", "modality", *(tag.keyword or str(tag) for tag in tags), "remarks"]
+    )
+
+
+def csv_line(result: DicomReport | InputError, path: Path, tags: Sequence[TagPath] = ()) -> str:
+    """Return one file as a line of CSV; an absent or empty value is an empty cell, an error is in the last column."""
+    if isinstance(result, InputError):
+        return to_csv([printable(str(path)), *[""] * (3 + len(tags)), result.problem])
+    values = (result.patient_name, result.study_date, result.modality, *result.elements)
+    return to_csv([printable(str(path)), *(printable(value.text) for value in values), "; ".join(result.remarks)])
+
+
+def csv_elements(report: DicomReport) -> Iterator[str]:
+    """Yield every element of one file as a line of CSV, after a header."""
+    yield to_csv(["tag", "keyword", "vr", "state", "value"])
+    for value in report.elements:
+        yield to_csv([str(value.path), value.path.keyword, value.vr, value.state.value, printable(value.text)])
+
+
+def to_csv(cells: Sequence[str]) -> str:
+    """Return a line of CSV (RFC 4180) without its end."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from errors import InputError, printable, reason
+from errors import InputError, printable
+from errors import os_error_text as reason
 
 KINDS = {
     stat.S_IFREG: "file",
@@ -73,12 +74,16 @@ def entries_of(path: Path, *, details: bool = False) -> list[Entry]:
         with os.scandir(path) as items:
             found = [details_of(item) if details else Entry(item.name) for item in items]
     except NotADirectoryError as error:
-        raise InputError(f"{printable(str(path))}: is a file, not a folder; name the folder that holds it") from error
+        raise InputError(
+            None, f"{printable(str(path))}: is a file, not a folder; name the folder that holds it"
+        ) from error
     except FileNotFoundError as error:
-        raise InputError(f"{printable(str(path))}: no such folder; check the path") from error
+        raise InputError(None, f"{printable(str(path))}: no such folder; check the path") from error
     except (OSError, ValueError) as error:
         why = reason(error) if isinstance(error, OSError) else str(error)
-        raise InputError(f"{printable(str(path))}: the folder cannot be read ({why}); check its permissions") from error
+        raise InputError(
+            None, f"{printable(str(path))}: the folder cannot be read ({why}); check its permissions"
+        ) from error
     return sorted(found, key=lambda entry: entry.name)
 
 

@@ -7,13 +7,15 @@ its report and returns it; what goes wrong is one line through `logging`, and No
 import argparse
 import json
 import logging
+import math
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from errors import InputError
+from errors import InputError, printable
 from folder_listing import Entry, entries_of, report_lines
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ def list_folder_contents(path: str | Path, *, details: bool = False, as_json: bo
 
     Returns the entries, hidden ones too, sorted by name; None when the folder cannot be read.
     """
-    entries = _logged(lambda: entries_of(Path(path), details=details))
+    entries = _log_errors(lambda: entries_of(Path(path), details=details))
     if entries is not None and as_json:
         _print_json({"path": str(path), "count": len(entries), "entries": [entry.as_facts() for entry in entries]})
     elif entries is not None:
@@ -57,7 +59,7 @@ def read_csv(
     import csv_report
     from csv_statistics import Options, statistics_of
 
-    statistics = _logged(lambda: statistics_of(Path(path, filename), options or Options()))
+    statistics = _log_errors(lambda: statistics_of(Path(path, filename), options or Options()))
     if statistics is None:
         return None
     if as_json:
@@ -70,61 +72,101 @@ def read_csv(
     return statistics
 
 
-def read_dicom(path: str | Path, filename: str = "", *tags: object, as_json: bool = False) -> "DicomReport | None":
+def read_dicom(
+    path: str | Path,
+    filename: str = "",
+    *tags: object,
+    as_json: bool = False,
+    as_csv: bool = False,
+    every: bool = False,
+) -> "DicomReport | None":
     """Print patient's name, study date, modality and the data elements `tags` of a DICOM file.
 
-    A tag is a pair of numbers in a row (`0x0008, 0x0016`), one number (`0x00080016`), a pair, or text: `"0008,0016"`,
-    a keyword, or a path into sequences. Returns the report; None when the file cannot be read or is not DICOM.
+    Args:
+        path: The folder, or the file itself.
+        filename: The file's name.
+        *tags: A tag is two consecutive numbers (`0x0008, 0x0016`), one number (`0x00080016`), a pair, or text:
+            `"0008,0016"`, a keyword, or a path into sequences.
+        as_json: Whether to print JSON.
+        as_csv: Whether to print CSV.
+        every: Whether to print all data elements, as a tree.
+
+    Returns:
+        The report, or None when the file cannot be read or is not DICOM.
+
     """
-    from dicom_report import report_lines, report_on
+    import dicom_report
     from dicom_tags import parse_tags
 
-    report = _logged(lambda: report_on(Path(path, filename), parse_tags(tags)))
-    if report is not None and as_json:
-        _print_json(report.facts())
-    elif report is not None:
-        _print_lines(report_lines(report))
-    if report is not None and report.ends_early:
-        log.error("%s: the file ends early; fetch it again", report.path)
+    paths = _log_errors(lambda: parse_tags(tags))
+    if paths is None:
+        return None
+    report = _log_errors(lambda: dicom_report.build_report(Path(path, filename), paths, every=every))
+    if report is None:
+        return None
+    if as_json:
+        _print_json(report.to_dict())
+    elif as_csv and every:
+        _print_lines(dicom_report.csv_elements(report))
+    elif as_csv:
+        _print_lines([dicom_report.csv_header(paths), dicom_report.csv_line(report, report.path, paths)])
+    else:
+        _print_lines(dicom_report.report_lines(report, tree=every))
+    if report.truncated:
+        log.error("%s", InputError(report.path, "the file is truncated", "fetch it again"))
     return report
 
 
-def read_dicom_folder(path: str | Path, *, as_json: bool = False) -> int | None:
-    """Print a line for every file below a folder, errors in their place; returns how many were not read whole."""
-    from dicom_report import report_on_folder, table_header, table_line
+def read_dicom_folder(path: str | Path, *tags: object, as_json: bool = False, as_csv: bool = False) -> int | None:
+    """Print a line for every DICOM file below a folder or in a ZIP archive, with `tags` as further columns.
 
-    def printed() -> int:
-        failures = 0
+    Returns:
+        The number of files that could not be read completely, or None when the folder cannot be read.
+
+    """
+    import dicom_report
+    from dicom_tags import parse_tags
+
+    def print_table() -> int:
+        paths, failures = parse_tags(tags), 0
+        results = dicom_report.report_folder(Path(path), paths)
         if not as_json:
-            _print_lines([table_header()])
-        for file, result in report_on_folder(Path(path)):
-            failures += isinstance(result, InputError) or result.ends_early
-            if not as_json:
-                _print_lines([table_line(Path(path), result, file)])
+            _print_lines([dicom_report.csv_header(paths) if as_csv else dicom_report.table_header(paths)])
+        for file, result in results:
+            failures += isinstance(result, InputError) or result.truncated
+            if as_csv:
+                _print_lines([dicom_report.csv_line(result, file, paths)])
+            elif not as_json:
+                _print_lines([dicom_report.table_line(Path(path), result, file, paths)])
             elif isinstance(result, InputError):
-                _print_lines([json.dumps({"path": os.fsencode(file).decode(errors="replace"), "error": str(result)})])
+                _print_json({"path": os.fsencode(file).decode(errors="replace"), "error": str(result)})
             else:
-                _print_lines([json.dumps(result.facts(), ensure_ascii=False)])
+                _print_json(result.to_dict())
         if failures:
-            log.error("%s: %d of its files could not be read whole, the reason stands at each", path, failures)
+            log.error("%s", InputError(path, f"{failures:,} of its files could not be read completely"))
         return failures
 
-    return _logged(printed)
+    return _log_errors(print_table)
 
 
-def write_picture(source: Path, target: Path, frame: int | None, window: tuple[float, float] | None) -> Path | None:
-    """Write a frame (counted from 1) of a DICOM file as a picture; all frames side by side where `frame` is None."""
-    from dicom_image import montage_of, picture_of, save_picture
+def export_image(source: Path, target: Path, frame: int | None, window: tuple[float, float] | None) -> bool:
+    """Write a frame (from 1) of a DICOM file as an image, or all frames side by side where `frame` is None."""
+    from dicom_image import DicomImage, save_image
 
-    def written() -> Path:
-        save_picture(montage_of(source, window) if frame is None else picture_of(source, frame, window), target)
-        _print_lines([f"  Picture: {target}"])
-        return target
+    def export() -> list[str]:
+        image = DicomImage(source)
+        save_image(image.render_montage(window) if frame is None else image.render(frame, window), target)
+        return image.remarks
 
-    return _logged(written)
+    remarks = _log_errors(export)
+    if remarks is not None:
+        log.info("image written: %s", printable(str(target)))
+        for remark in remarks:
+            log.warning("%s: %s", printable(str(target)), remark)
+    return remarks is not None
 
 
-def _logged(work: Callable[[], T]) -> T | None:
+def _log_errors(work: Callable[[], T]) -> T | None:
     try:
         return work()
     except InputError as error:
@@ -208,16 +250,22 @@ def parser() -> argparse.ArgumentParser:
         "  ReferencedStudySequence[0].ReferencedSOPInstanceUID   a path, items from 0\n\n"
         "examples:\n"
         "  main.py dicom /data scan.dcm 0x0008 0x0016 PatientID\n"
+        "  main.py dicom /data scan.dcm --all\n"
         "  main.py dicom /data scan.dcm --image scan.png --window 40 400\n"
-        "  main.py dicom /data             every file below the folder, a line each",
+        "  main.py dicom /data                       every file below the folder, a line each\n"
+        "  main.py dicom /data PatientID Rows --csv  the same with two more columns, as CSV",
     )
-    dicom.add_argument("path", help="the folder, or the file itself")
+    dicom.add_argument("path", help="the folder, a ZIP archive, or the file itself")
     dicom.add_argument("name", nargs="?", default="", help="the file's name; without it, every file below the folder")
     dicom.add_argument("tags", nargs="*", metavar="TAG", help="data elements to print, see below")
-    dicom.add_argument("--image", type=Path, metavar="OUT.png", help="write the picture")
-    dicom.add_argument("--frame", type=int, default=1, help="which frame of the picture, from 1")
-    dicom.add_argument("--montage", action="store_true", help="all frames side by side")
-    dicom.add_argument("--window", type=float, nargs=2, metavar=("CENTRE", "WIDTH"), help="grey window")
+    dicom.add_argument("--all", action="store_true", help="print all data elements of the file as a tree")
+    dicom.add_argument("--csv", action="store_true", help="print CSV")
+    dicom.add_argument("--image", type=Path, metavar="OUT.png", help="write the image")
+    dicom.add_argument("--frame", type=int, help="the frame of the image, from 1 (the default)")
+    dicom.add_argument("--montage", action="store_true", help="all frames side by side (at most 64)")
+    dicom.add_argument(
+        "--window", type=_window_number, nargs=2, metavar=("CENTRE", "WIDTH"), help="grey window; the width is positive"
+    )
 
     for command in (listing, table, dicom):
         command.add_argument("--json", action="store_true", help="the same facts for a program")
@@ -240,6 +288,8 @@ def run(arguments: argparse.Namespace) -> int:
         return FAILED if entries is None else OK
     if arguments.command == "csv":
         return _run_csv(arguments)
+    if problem := _check_dicom_options(arguments):
+        parser().error(problem)
     return _run_dicom(arguments)
 
 
@@ -260,22 +310,48 @@ def _run_csv(arguments: argparse.Namespace) -> int:
     return FAILED if statistics is None or not statistics.numeric_columns else OK
 
 
+def _window_number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return number
+
+
+def _check_dicom_options(arguments: argparse.Namespace) -> str | None:
+    """Return what is wrong with a combination of options."""
+    if arguments.image is None and (arguments.window or arguments.frame is not None or arguments.montage):
+        return "--window, --frame and --montage need --image"
+    if arguments.window and arguments.window[1] <= 0:
+        return "--window: the width must be greater than 0"
+    if arguments.montage and arguments.frame is not None:
+        return "--montage shows all frames; leave out --frame"
+    if arguments.csv and arguments.json:
+        return "choose --csv or --json"
+    return None
+
+
 def _run_dicom(arguments: argparse.Namespace) -> int:
+    from dicom_tags import is_tag
+
     path, tags = Path(arguments.path, arguments.name), arguments.tags
-    if arguments.name and Path(arguments.path).is_file():  # `dicom FILE TAG …`: there is no name to give
-        path, tags = Path(arguments.path), [arguments.name, *arguments.tags]
-    if path.is_dir():
-        if tags or arguments.image:
-            log.error("%s: is a folder; name one of its files for tags or a picture", path)
+    # `dicom FILE TAG …` and `dicom FOLDER TAG …`: the name is missing
+    if arguments.name and (Path(arguments.path).is_file() or (not path.exists() and is_tag(arguments.name))):
+        is_member = zipfile.is_zipfile(arguments.path) and not is_tag(arguments.name)
+        path, tags = (path, tags) if is_member else (Path(arguments.path), [arguments.name, *tags])
+    if path.is_dir() or zipfile.is_zipfile(path):
+        if arguments.all or arguments.image:
+            log.error("%s", InputError(path, "is a folder", "name one of its files for --all or --image"))
             return FAILED
-        return OK if read_dicom_folder(path, as_json=arguments.json) == 0 else FAILED
-    report = read_dicom(path, "", *tags, as_json=arguments.json)
-    failed = report is None or report.ends_early
-    if report is not None and arguments.image is not None:
-        frame = None if arguments.montage else arguments.frame
-        window = None if arguments.window is None else tuple(arguments.window)
-        failed |= write_picture(path, arguments.image, frame, window) is None
-    return FAILED if failed else OK
+        failures = read_dicom_folder(path, *tags, as_json=arguments.json, as_csv=arguments.csv)
+        return OK if failures == 0 else FAILED
+    report = read_dicom(path, "", *tags, as_json=arguments.json, as_csv=arguments.csv, every=arguments.all)
+    if report is None:
+        return FAILED
+    exported = True
+    if arguments.image is not None:
+        frame = None if arguments.montage else (1 if arguments.frame is None else arguments.frame)
+        exported = export_image(path, arguments.image, frame, arguments.window and tuple(arguments.window))
+    return FAILED if report.truncated or not exported else OK
 
 
 def main(argv: Sequence[str] | None = None) -> int:

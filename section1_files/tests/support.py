@@ -1,4 +1,4 @@
-"""What the tests share: outcomes of the command line, real DICOM files, peers from Debian."""
+"""Helpers for the tests: outcomes of the command line, DICOM files to write, programs from Debian."""
 
 import os
 import shutil
@@ -21,20 +21,11 @@ class Outcome(NamedTuple):
 Run = Callable[..., Outcome]
 Write = Callable[[str | bytes], Path]
 
-PACKAGE_DATA = Path(pydicom.__file__).parent / "data"
-PICTURES = PACKAGE_DATA / "test_files"
+PICTURES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
-def dicom_files() -> list[Path]:
-    """Every file in pydicom's package that is meant to be DICOM."""
-    folders = (PACKAGE_DATA / "test_files", PACKAGE_DATA / "charset_files", PACKAGE_DATA / "palettes")
-    others = {".txt", ".json", ".dump", ".gz", ".icc", ".md"}
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
-    return [path for path in files if path.suffix not in others and path.name not in ("README", "no_meta.dcm")]
-
-
-def peer(command: str, package: str) -> str:
-    """The path of a peer's command; without it the test is skipped on a person's machine and fails in CI."""
+def require_program(command: str, package: str) -> str:
+    """Return the path of a program; without it the test is skipped on a person's machine and fails in CI."""
     found = shutil.which(command)
     if found is None:
         message = f"{command} is missing: apt install {package}"
@@ -45,7 +36,7 @@ def peer(command: str, package: str) -> str:
 
 
 def ct_image(**attributes: object) -> FileDataset:
-    """A CT image of two by two pixels."""
+    """Return a CT image of two by two pixels."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = CTImageStorage
@@ -63,7 +54,8 @@ def ct_image(**attributes: object) -> FileDataset:
     return dataset
 
 
-def saved(dataset: FileDataset, folder: Path, name: str = "image.dcm") -> Path:
+def save(dataset: FileDataset, folder: Path, name: str = "image.dcm") -> Path:
+    """Write a data set as a DICOM file; return its path."""
     path = folder / name
     dataset.save_as(path, enforce_file_format=True)
     return path

@@ -71,6 +71,6 @@ def test_a_path_leads_into_a_sequence(word: str) -> None:
         (2**32,),
     ],
 )
-def test_what_names_no_element_is_refused_with_the_ways_to_write_one(words: tuple[object, ...]) -> None:
+def test_a_wrong_tag_is_rejected_with_the_ways_to_write_one(words: tuple[object, ...]) -> None:
     with pytest.raises(InputError, match="write 0x0008 0x0016"):
         parse_tags(words)

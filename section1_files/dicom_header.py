@@ -1,0 +1,472 @@
+"""DICOM headers: the data elements of a file without its pixels, and their values as text."""
+
+import gzip
+import io
+import tempfile
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
+
+import pydicom
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.multival import MultiValue
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
+
+from dicom_tags import PathStep, TagPath
+from errors import InputError, os_error_text, printable
+from paths import require_regular_file
+
+PATIENT_NAME, STUDY_DATE, MODALITY, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080060, 0x00080005
+DIRECTORY_RECORDS, ROWS, PIXEL_URL = 0x00041220, 0x00280010, 0x00287FE0
+# Elements that identify a data set without the PS3.10 preamble: ACR-NEMA recognition code, SOP class, SOP instance,
+# modality, study.
+IDENTIFYING = (0x00080010, 0x00080016, 0x00080018, MODALITY, 0x0020000D)
+PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
+BULK_VRS = {"OB", "OD", "OF", "OL", "OV", "OW"}  # PS3.5 section 6.2
+LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
+ITEM, SEQUENCE_END, UNDEFINED = 0xFFFEE000, 0xFFFEE0DD, 0xFFFFFFFF
+ELEMENT_HEADER_BYTES = 8  # tag, VR and length; a long length takes 4 more
+FIRST_BYTES = 1 << 16
+DEFER_BYTES = 1 << 20  # a longer value stays in the file until it is needed
+MAX_UNPACKED_BYTES = 1 << 30
+SHOWN_VALUES = 16
+MAX_DEPTH = 64
+
+TRUNCATED = "the file is truncated: elements or pixels are missing at its end"
+DAMAGED = "damaged or truncated DICOM data"
+NOT_DICOM = "not a DICOM file (no DICM prefix at byte 128)"
+FETCH_AGAIN = "fetch the file again"
+
+ByteOrder = Literal["little", "big"]
+
+
+class State(Enum):
+    """The state of a data element in a file."""
+
+    PRESENT = "present"
+    EMPTY = "empty"
+    ABSENT = "absent"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A data element as text; of bulk data and sequences, `text` is the size."""
+
+    path: TagPath
+    vr: str
+    state: State
+    text: str = ""
+
+    def __str__(self) -> str:
+        """Return the text, or the state in angle brackets."""
+        return printable(self.text) if self.state is State.PRESENT else f"<{self.state.value}>"
+
+
+class PixelElement(NamedTuple):
+    """A pixel data element that stays in the file; `length` is None where it is undefined (compressed frames)."""
+
+    vr: str
+    length: int | None
+    offset: int
+
+
+@dataclass
+class Header:
+    """The data elements of a file without its pixels.
+
+    Attributes:
+        path: The file; a member of a ZIP archive is `archive.zip/member`.
+        dataset: The data elements, with `file_meta`.
+        byte_order: The byte order of the data set.
+        pixels: The pixel data elements by tag.
+        remarks: What a reader should know about the file.
+        truncated: Whether the file ends before its last element does.
+
+    """
+
+    path: Path
+    dataset: Dataset
+    byte_order: ByteOrder
+    pixels: dict[int, PixelElement] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    truncated: bool = False
+
+
+class EofDetector:
+    """A stream that notices when a reader wants more than it has.
+
+    A reader finds the regular end by asking once for the 8 bytes of the next element's header and getting none.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.seek, self.tell, self._read = stream.seek, stream.tell, stream.read
+        self.hit_eof = self._at_end = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes."""
+        data = self._read(size)
+        if len(data) < size:
+            self.hit_eof |= bool(data) or self._at_end or size != ELEMENT_HEADER_BYTES
+            self._at_end = True
+        return data
+
+
+@contextmanager
+def suppress_pydicom_output() -> Iterator[list[warnings.WarningMessage]]:
+    """Collect pydicom's warnings and drop its log records: they quote values, which may identify patients."""
+    logger = pydicom.config.logger
+    before, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield caught
+    finally:
+        logger.disabled = before
+
+
+@contextmanager
+def open_dicom(path: Path) -> Iterator[BinaryIO]:
+    """Open the bytes of a DICOM file, with gzip, ZIP and the deflated transfer syntax (PS3.5 A.5) unpacked.
+
+    `path` may name a member of a ZIP archive: `archive.zip/member`.
+
+    Raises:
+        InputError: The file cannot be read, or unpacks to more than MAX_UNPACKED_BYTES.
+
+    """
+    archive = None if path.exists() else next((parent for parent in path.parents if parent.is_file()), None)
+    try:
+        with ExitStack() as stack:
+            if archive is not None and zipfile.is_zipfile(archive):
+                members = stack.enter_context(zipfile.ZipFile(archive))
+                packed = stack.enter_context(members.open(path.relative_to(archive).as_posix()))
+                stream = stack.enter_context(_spool(path, packed.read))
+            else:
+                stream = stack.enter_context(require_regular_file(path).open("rb"))
+                if stream.peek(2)[:2] == b"\x1f\x8b":
+                    stream = stack.enter_context(_spool(path, gzip.GzipFile(fileobj=stream).read))
+            yield stack.enter_context(_inflate(path, stream))
+    except KeyError as error:
+        raise InputError(path, "no such member in the ZIP archive", "check the name") from error
+    except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        problem = "encrypted ZIP archive" if "password" in str(error) else "damaged or truncated compressed data"
+        raise InputError(path, problem, FETCH_AGAIN) from error
+    except PermissionError as error:
+        raise InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions") from error
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({os_error_text(error)})") from error
+
+
+def _spool(path: Path, read: Callable[[int], bytes]) -> Any:
+    """Copy unpacked data to a temporary file, in memory while it is small."""
+    stream, size = tempfile.SpooledTemporaryFile(DEFER_BYTES * 16), 0  # noqa: SIM115 (the caller closes it)
+    try:
+        while chunk := read(FIRST_BYTES):
+            size += len(chunk)
+            if size > MAX_UNPACKED_BYTES:
+                raise InputError(path, f"unpacks to more than {MAX_UNPACKED_BYTES >> 20:,} MiB", "unpack it yourself")
+            stream.write(chunk)
+    except BaseException:
+        stream.close()
+        raise
+    stream.seek(0)
+    return stream
+
+
+def _inflate(path: Path, stream: Any) -> Any:
+    """Return the stream, with a deflated data set replaced by its inflated bytes."""
+    start = stream.read(4096)
+    stream.seek(0)
+    if start[128:132] != b"DICM" or b"UI\x16\0" + DeflatedExplicitVRLittleEndian.encode() not in start:
+        return stream
+    _read_file_meta(stream)
+    position = stream.tell()
+    stream.seek(0)
+    meta, inflator, data = stream.read(position), zlib.decompressobj(-zlib.MAX_WBITS), b""
+
+    def read(size: int) -> bytes:
+        nonlocal meta, data
+        if meta:
+            first, meta = meta, b""
+            return first
+        while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(size)):
+            if chunk := inflator.decompress(data, size):
+                return chunk
+        return inflator.flush()
+
+    return _spool(path, read)
+
+
+def _read_file_meta(stream: Any) -> Dataset:
+    """Read the file meta information (PS3.10 section 7.1) if there is any; the stream then stands at the data set."""
+    start = stream.read(132)
+    stream.seek(132 if start[128:] == b"DICM" else 0)
+    first = stream.read(2)
+    stream.seek(-len(first), io.SEEK_CUR)
+    if first != b"\x02\0":
+        return Dataset()
+    return read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
+
+
+def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
+    """Read the header of a DICOM file (PS3.10), or of a data set without the PS3.10 preamble.
+
+    Args:
+        path: The file; gzip is unpacked, and `archive.zip/member` names a member of a ZIP archive.
+        only: The tags to read; every element by default.
+
+    Raises:
+        InputError: The file cannot be read, or is not DICOM.
+
+    """
+    with suppress_pydicom_output(), open_dicom(path) as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        # pydicom parses a short header faster from memory.
+        start = io.BytesIO(stream.read(FIRST_BYTES))
+        try:
+            header = _parse(path, start, only)
+            complete = int.from_bytes(start.read(2), header.byte_order) == 0x7FE0
+        except InputError:
+            complete = False
+        detector = EofDetector(stream)
+        stream.seek(start.tell() - 2 if complete else 0)
+        if not complete:
+            header = _parse(path, detector, only)
+        scanned = stream.tell() >= size or _scan_pixels(detector, header)
+        # A value that was skipped without reading it may end beyond the file.
+        header.truncated = not scanned or detector.hit_eof or stream.tell() > size
+    if header.truncated:
+        header.remarks.append(TRUNCATED)
+    elif ROWS in header.dataset and not header.pixels and PIXEL_URL not in header.dataset:
+        header.remarks.append("describes an image but holds no pixels")
+    return header
+
+
+@contextmanager
+def _parser_errors(path: Path, problem: str, advice: str) -> Iterator[None]:
+    """Turn any error of pydicom's parser into an InputError."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # a real one; pydicom raises OSError without a number for damaged sequences
+        raise InputError(path, problem, advice) from error
+
+
+def _parse(path: Path, stream: Any, only: Sequence[int] | None) -> Header:
+    """Read the elements before the pixels; the stream then stands at the first pixel element, or at its end."""
+    tags = None if only is None else [*only, *IDENTIFYING]
+    start = stream.read(132)
+    stream.seek(0)
+    has_prefix = start[128:] == b"DICM"
+    problem, advice = (DAMAGED, FETCH_AGAIN) if has_prefix else (NOT_DICOM, "check that it is the right file")
+    if not has_prefix and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+        raise InputError(path, problem, advice)
+    with _parser_errors(path, problem, advice):
+        meta = _read_file_meta(stream)
+        position = stream.tell()
+        first = stream.read(6)
+        stream.seek(position)
+        # The first element shows the encoding, whatever the transfer syntax claims.
+        explicit = first[4:6].isalpha() and first[4:6].isupper()
+        big = explicit and first[:2] in (b"\0\x04", b"\0\x08", b"\0\x10")
+        dataset = read_dataset(
+            stream,
+            not explicit,
+            not big,
+            stop_when=lambda tag, _vr, _length: tag in PIXEL_TAGS,
+            defer_size=DEFER_BYTES,
+            specific_tags=cast("Any", tags),
+        )
+    if not (any(tag in dataset for tag in IDENTIFYING) if not has_prefix else len(dataset) or len(meta)):
+        raise InputError(path, problem, advice)
+    cast("Any", dataset).file_meta = meta
+    return Header(path, dataset, "big" if big else "little")
+
+
+def _scan_pixels(stream: Any, header: Header) -> bool:
+    """Skip the pixel elements, record where they are, and read the elements after them.
+
+    Returns:
+        Whether every fragment of compressed pixel data is complete.
+
+    """
+    implicit, order = bool(header.dataset.original_encoding[0]), header.byte_order
+    while head := stream.read(ELEMENT_HEADER_BYTES):
+        tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
+        if tag not in PIXEL_TAGS:
+            stream.seek(-len(head), io.SEEK_CUR)
+            with _parser_errors(header.path, DAMAGED, FETCH_AGAIN):
+                header.dataset.update(read_dataset(stream, implicit, order == "little", defer_size=DEFER_BYTES))
+            return True
+        vr, length = "OW", int.from_bytes(head[4:], order)
+        if not implicit:
+            vr, length = head[4:6].decode("latin-1"), int.from_bytes(head[6:], order)
+            if head[4:6] in LONG_VRS:
+                length = int.from_bytes(stream.read(4), order)
+        header.pixels[tag] = PixelElement(vr, None if length == UNDEFINED else length, stream.tell())
+        if length != UNDEFINED:
+            stream.seek(length, io.SEEK_CUR)
+        elif not _skip_items(stream, order):
+            return False
+    return True
+
+
+def _skip_items(stream: Any, order: ByteOrder) -> bool:
+    """Skip the fragments of encapsulated pixel data (PS3.5 A.4); return False when the file ends before they do."""
+    while len(head := stream.read(8)) == 8:
+        tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
+        if tag != ITEM:
+            return tag == SEQUENCE_END
+        stream.seek(int.from_bytes(head[4:], order), io.SEEK_CUR)
+    return False
+
+
+def load_deferred(header: Header, tag: int) -> None:
+    """Read the value of a top-level element that was left in the file because of its size."""
+    raw = header.dataset.get_item(tag, keep_deferred=True)
+    if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
+        with open_dicom(header.path) as stream:
+            stream.seek(raw.value_tell)
+            header.dataset[tag] = raw._replace(value=stream.read(raw.length))
+
+
+def get_value(header: Header, path: TagPath) -> Value:
+    """Return a data element of a file as text; absent, empty and invalid are different states."""
+    dataset = header.dataset
+    for step in path.steps[:-1]:
+        items = _get_items(header, dataset, step.tag)
+        if items is None or step.item is None or step.item >= len(items):
+            return Value(path, "", State.ABSENT)
+        dataset = items[step.item]
+    return _get_value(header, dataset, path)
+
+
+def _get_value(header: Header, dataset: Dataset, path: TagPath) -> Value:
+    tag = path.tag
+    if dataset is header.dataset and tag >> 16 == 2:
+        dataset = header.dataset.file_meta
+    if dataset is header.dataset and tag in header.pixels:
+        pixels = header.pixels[tag]
+        size = "compressed frames" if pixels.length is None else f"{pixels.length:,} bytes"
+        return Value(path, pixels.vr, State.PRESENT, size)
+    if tag not in dataset:
+        return Value(path, "", State.ABSENT)
+    raw = dataset.get_item(tag, keep_deferred=True)
+    vr = getattr(raw, "VR", None) or "UN"
+    if isinstance(raw, RawDataElement) and raw.length and vr in BULK_VRS:
+        return Value(path, vr, State.PRESENT, f"{raw.length:,} bytes")
+    try:
+        with suppress_pydicom_output():
+            if dataset is header.dataset:
+                load_deferred(header, tag)
+            element = dataset[tag]
+            text = _format(element.value, element.VR)
+    except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
+        return Value(path, vr, State.INVALID)
+    return Value(path, element.VR, State.EMPTY if text is None else State.PRESENT, text or "")
+
+
+def _get_items(header: Header, dataset: Dataset, tag: int) -> pydicom.Sequence | None:
+    try:
+        with suppress_pydicom_output():
+            if dataset is header.dataset and tag in dataset:
+                load_deferred(header, tag)
+            items = dataset[tag].value if tag in dataset else None
+    except Exception:  # noqa: BLE001 (a damaged sequence has no items)
+        return None
+    return items if isinstance(items, pydicom.Sequence) else None
+
+
+def iter_values(header: Header) -> Iterator[Value]:
+    """Yield every data element of a file in order, those inside sequences after their sequence."""
+
+    def walk(dataset: Dataset, tags: Iterable[int], parents: tuple[PathStep, ...]) -> Iterator[Value]:
+        for tag in tags:
+            yield _get_value(header, dataset, TagPath((*parents, PathStep(tag))))
+            items = _get_items(header, dataset, tag) if len(parents) < MAX_DEPTH else None
+            for number, item in enumerate(items or ()):
+                yield from walk(item, sorted(item.keys()), (*parents, PathStep(tag, number)))
+
+    tags = [*header.dataset.file_meta.keys(), *header.dataset.keys(), *header.pixels]
+    yield from walk(header.dataset, sorted(set(map(int, tags))), ())
+
+
+def _format(value: object, vr: str) -> str | None:
+    """Return a value as text, or None where it is empty."""
+    if isinstance(value, pydicom.Sequence):
+        return f"{len(value)} {'item' if len(value) == 1 else 'items'}"
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes" if value else None
+    if value is None or value == "":
+        return None
+    if isinstance(value, UID):
+        return str(value) if value.name == value else f"{value} ({value.name})"
+    if isinstance(value, (MultiValue, list)):
+        if not value:
+            return None
+        more = f"\\… ({len(value):,} values)" if len(value) > SHOWN_VALUES else ""
+        return "\\".join(_format(part, vr) or "" for part in value[:SHOWN_VALUES]) + more
+    text = str(value)
+    if vr == "DA" and len(text) == 10 and text[4] == text[7] == ".":  # ACR-NEMA 2.0 wrote 1993.04.30
+        return text.replace(".", "")
+    return text
+
+
+def check_character_set(header: Header) -> str | None:
+    """Return a remark where pydicom does not know the file's character set, so that names may look wrong."""
+    with suppress_pydicom_output() as caught:
+        try:
+            pydicom.charset.convert_encodings(cast("Any", header.dataset.get("SpecificCharacterSet")) or [])
+        except Exception:  # noqa: BLE001 (an invalid value is as unknown as an unknown one)
+            return "unknown character set: names may look wrong"
+    return "unknown character set: names may look wrong" if caught else None
+
+
+def format_directory(header: Header) -> list[str]:
+    """Return the patients, studies and series of a DICOMDIR (PS3.3 annex F), indented, with their image counts."""
+    items = _get_items(header, header.dataset, DIRECTORY_RECORDS) or pydicom.Sequence()
+    records = {int(cast("Any", item).seq_item_tell): item for item in items}
+    labels: dict[str, tuple[str, ...]] = {
+        "PATIENT": ("PatientName", "PatientID"),
+        "STUDY": ("StudyDate", "StudyDescription", "StudyID"),
+        "SERIES": ("Modality", "SeriesNumber", "SeriesDescription"),
+    }
+    lines: list[str] = []
+    seen: set[int] = set()
+
+    def text(item: Dataset, keyword: str) -> str:
+        tag = pydicom.tag.Tag(keyword)
+        value = _get_value(header, item, TagPath((PathStep(tag),)))
+        return value.text if value.state is State.PRESENT else ""
+
+    def follow(offset: int, depth: int, get: Callable[[Dataset, str], str]) -> int:
+        """Append the records that are chained from `offset`; return how many of them are objects."""
+        objects = 0
+        while offset in records and offset not in seen and depth < MAX_DEPTH:
+            seen.add(offset)
+            item = records[offset]
+            kind = get(item, "DirectoryRecordType")
+            position = len(lines)
+            below = follow(int(get(item, "OffsetOfReferencedLowerLevelDirectoryEntity") or 0), depth + 1, get)
+            if kind in labels:
+                shown = "  ".join(filter(None, (get(item, keyword) for keyword in labels[kind])))
+                count = f"  ({below} {'object' if below == 1 else 'objects'})" if kind == "SERIES" else ""
+                lines.insert(position, printable(f"{'  ' * depth}{kind.capitalize()}  {shown}{count}"))
+            objects += below + (kind not in labels)
+            offset = int(get(item, "OffsetOfTheNextDirectoryRecord") or 0)
+        return objects
+
+    start = int(text(header.dataset, "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity") or 0)
+    follow(start, 0, text)
+    return lines

@@ -1,0 +1,79 @@
+"""Every DICOM file of pydicom and pydicom-data against a table that DCMTK made (see `make_expectations.py`)."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dicom_files import dicom_files
+from dicom_image import DicomImage, Picture
+from dicom_report import build_report
+from errors import InputError
+from make_expectations import TABLE, dump_fields, render_with_dcmtk, summarize
+from support import require_program
+
+EXPECTED: dict[str, dict[str, Any]] = json.loads(TABLE.read_text(encoding="utf-8"))
+FILES = dicom_files()
+WITH_FIELDS = [name for name, entry in EXPECTED.items() if entry["fields"]]
+WITH_IMAGE = [name for name, entry in EXPECTED.items() if "image" in entry]
+WITH_ERROR = [name for name, entry in EXPECTED.items() if "error" in entry]
+# dcmdump does not interpret the VR UN, and prints ACR-NEMA dates as they are
+UNKNOWN_VR = "badVR.dcm", "explicit_VR-UN.dcm"
+LIVE = ["CT_small.dcm", "MR_small_RLE.dcm", "examples_palette.dcm", "examples_overlay.dcm", "SC_rgb_small_odd.dcm"]
+
+
+def find_file(name: str) -> Path:
+    if name not in FILES:
+        pytest.skip("pydicom-data is missing: pip install pydicom-data")
+    return FILES[name]
+
+
+def read_fields(path: Path) -> dict[str, str]:
+    report = build_report(path)
+    values = {"patient_name": report.patient_name, "study_date": report.study_date, "modality": report.modality}
+    return {name: value.text for name, value in values.items() if value.state.value != "absent"}
+
+
+def test_the_table_names_every_file() -> None:
+    assert FILES.keys() <= EXPECTED.keys()
+
+
+@pytest.mark.parametrize("name", WITH_FIELDS)
+def test_name_date_and_modality_equal_dcmdump(name: str) -> None:
+    assert read_fields(find_file(name)) == EXPECTED[name]["fields"]
+
+
+@pytest.mark.parametrize("name", WITH_IMAGE)
+def test_the_image_equals_dcmtk_within_its_tolerance(name: str) -> None:
+    entry, ours = EXPECTED[name], summarize(DicomImage(find_file(name)).render())
+    tolerance = entry.get("tolerance", 1)
+    assert ours["shape"] == entry["image"]["shape"]
+    assert ours["mean"] == pytest.approx(entry["image"]["mean"], abs=tolerance)
+    difference = np.abs(np.subtract(ours["samples"], entry["image"]["samples"]))
+    assert difference.max() <= tolerance
+
+
+@pytest.mark.parametrize("name", WITH_ERROR)
+def test_a_file_without_a_usable_image_gives_its_error(name: str) -> None:
+    with pytest.raises(InputError) as error:
+        DicomImage(find_file(name)).render()
+    assert error.value.problem == EXPECTED[name]["error"]
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_dcmtk_still_gives_what_the_table_says(name: str) -> None:
+    for program in ("dcmdump", "dcmj2pnm", "dcml2pnm"):
+        require_program(program, "dcmtk")
+    entry, path = EXPECTED[f"test_files/{name}"], FILES[f"test_files/{name}"]
+    assert dump_fields(path) == entry["fields"]
+    theirs = render_with_dcmtk(path)
+    assert not isinstance(theirs, str)
+    assert summarize(theirs) == entry["image"]
+    assert_images_match(DicomImage(path).render(), theirs)
+
+
+def assert_images_match(ours: Picture, theirs: Picture, tolerance: int = 1) -> None:
+    assert ours.shape == theirs.shape
+    assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= tolerance
