@@ -49,10 +49,11 @@ class Anomalies:
 
 @dataclass
 class Numbers:
-    """Numbers of one format; `arrays` keeps them where quartiles are requested."""
+    """Numbers of one format, `certain` of which can be read in one way only; `arrays` keeps them for quartiles."""
 
     moments: Moments = field(default_factory=Moments)
     cells: Anomalies = field(default_factory=Anomalies)
+    certain: int = 0
     arrays: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, values: NDArray[np.float64], *, keep: bool) -> None:
@@ -65,6 +66,7 @@ class Numbers:
         """Add the numbers of another block."""
         self.moments = self.moments.merge(other.moments)
         self.cells.merge(other.cells)
+        self.certain += other.certain
         self.arrays += other.arrays
 
 
@@ -86,6 +88,7 @@ class Column:
     texts: Anomalies = field(default_factory=Anomalies)
     values: Counter[str] | None = field(default_factory=Counter)
     uncounted: int = 0
+    has_fractions: bool = False
     has_leading_zeros: bool = False
     unit: str = ""
     separator: str = ""
@@ -107,13 +110,16 @@ class Column:
             number = rule.parse_number(cell)
             if number is not None and math.isfinite(number):
                 plain.append(number)
+                column.has_fractions |= not number.is_integer()
                 continue
             others[cell] += 1
             if number is not None:
                 column.not_finite.add(line, cell)
             elif (amount := rule.parse_formatted(cell)) is not None:
                 key = (amount.unit, amount.separator)
-                column.formatted.setdefault(key, Numbers()).cells.add(line, cell)
+                numbers = column.formatted.setdefault(key, Numbers())
+                numbers.cells.add(line, cell)
+                numbers.certain += amount.is_certain
                 formatted.setdefault(key, []).append(amount.value)
             else:
                 column.texts.add(line, cell)
@@ -126,9 +132,9 @@ class Column:
         return column
 
     @classmethod
-    def from_numbers(cls, values: NDArray[np.float64], *, keep: bool = False) -> Column:
+    def from_numbers(cls, values: NDArray[np.float64], *, are_integers: bool, keep: bool = False) -> Column:
         """Return the column of finite numbers without a gap."""
-        column = cls(uncounted=len(values))
+        column = cls(uncounted=len(values), has_fractions=not are_integers)
         column.plain.add(values, keep=keep)
         return column
 
@@ -152,6 +158,7 @@ class Column:
         column.texts.merge(Anomalies(len(texts), [(lines[row], cell) for row, cell in examples]))
         plain = numbers.filter(is_plain).to_numpy()
         column.plain.add(plain, keep=keep)
+        column.has_fractions = bool((plain % 1 != 0).any())
         mostly_plain = len(plain) * 2 > len(cells) - column.missing
         column.uncounted = len(plain) if mostly_plain else 0
         values = rest.filter(~is_missing)
@@ -169,6 +176,7 @@ class Column:
         self.not_finite.merge(other.not_finite)
         self.texts.merge(other.texts)
         self.uncounted += other.uncounted
+        self.has_fractions |= other.has_fractions
         if self.values is None or other.values is None:
             self.values = None
         elif other.values:
@@ -187,8 +195,8 @@ class Column:
         if unit and totals[unit] > self.plain.moments.count:
             self.texts.count += self.plain.moments.count
             self.plain = Numbers()
-        elif unit or max(self.plain.moments.maximum, -self.plain.moments.minimum) >= 1000:
-            chosen = set()  # with 1234 in the same column, 1,234 may not mean 1234
+        elif unit or not self._is_consistent(separators.get(separator)):
+            chosen = set()
         if chosen:
             self.unit, self.separator = unit, separator
         for key, numbers in self.formatted.items():
@@ -197,6 +205,12 @@ class Column:
             else:
                 self.texts.merge(numbers.cells)
         self.formatted = {}
+
+    def _is_consistent(self, grouped: Numbers | None) -> bool:
+        """Whether plain numbers fit numbers with a separator: none of 1234 beside 1,234, nor of 1,5 beside 1.000."""
+        plain = self.plain.moments
+        all_small = max(plain.maximum, -plain.minimum) < 1000
+        return all_small and (grouped is None or grouped.certain > 0 or not self.has_fractions)
 
     @property
     def moments(self) -> Moments:

@@ -45,6 +45,7 @@ class FormattedNumber(NamedTuple):
     value: float
     unit: str
     separator: str
+    is_certain: bool  # 1.234,5 and 1.234.567, but not 1.234, which may be a decimal
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class CellRule:
             return None
         negative = bool(match["open"]) or "-" in {match["sign"], match["sign2"]}
         value = float(whole.replace(separator, "") + "." + fraction)
-        return FormattedNumber(-value if negative else value, unit, separator)
+        is_certain = separator != "." or bool(mark) or whole.count(".") > 1
+        return FormattedNumber(-value if negative else value, unit, separator, is_certain)
 
 
 @dataclass(frozen=True)
@@ -303,14 +305,17 @@ def guess_number_marks(
         for mark in DECIMALS:
             sure[mark] += found[mark, "sure"]
         if found[",", "possible"] * 2 > len(cells):
-            possible = possible or next(cell for cell in cells if EVIDENCE[","]["possible"].fullmatch(_strip_unit(cell)))
+            possible = possible or next(
+                cell for cell in cells if EVIDENCE[","]["possible"].fullmatch(_strip_unit(cell))
+            )
     if sure[","] > sure["."]:
         return ",", "."
     if sure["."] or delimiter == ",":
         return ".", ","
     if possible and strict:
         raise InputError(
-            None, f'numbers such as "{possible}" may have a decimal comma or a separator of thousands',
+            None,
+            f'numbers such as "{possible}" may have a decimal comma or a separator of thousands',
             "decide with --decimal , or with --decimal .",
         )
     return ".", None

@@ -43,7 +43,10 @@ FOREIGN_FORMATS = {
 MARKUP = [
     (re.compile(rb"(?:<!doctype html|<html|<head|<body|<table)\b", re.IGNORECASE), "an HTML page"),
     (re.compile(rb"<\?xml\b|<[A-Za-z!][^\n]*>\s*(?:\n|\Z)"), "an XML document"),
-    (re.compile(rb'\{\s*"[^"]*"\s*:|\[\s*(?:[\[{"]|-?[0-9][0-9.]*\s*[,\]])|(?:\{\s*\}|\[\s*\])\s*\Z'), "a JSON document"),
+    (
+        re.compile(rb'\{\s*"[^"]*"\s*:|\[\s*(?:[\[{"]|-?[0-9][0-9.]*\s*[,\]])|(?:\{\s*\}|\[\s*\])\s*\Z'),
+        "a JSON document",
+    ),
 ]
 C1_BYTES = re.compile(rb"[\x80-\x9f]")
 C1_LETTERS = {code: bytes([code]).decode("windows-1252", "ignore") or chr(code) for code in range(0x80, 0xA0)}

@@ -1,5 +1,6 @@
 """Statistics of a CSV file of any size in one pass: blocks are summarized side by side and merged in order."""
 
+import math
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -131,7 +132,7 @@ class BlockReader:
             frame = self._read_frame(block, types)
             if frame.height != len(starts):
                 return None
-            columns = {index: self._summarize_clean(frame[str(index)]) for index in self.selected}
+            columns = {index: self._summarize_clean(frame[_polars_name(index)]) for index in self.selected}
             again = [index for index, column in columns.items() if column is None]
             unread = [index for index in again if types[index] != pl.String]
             if unread:
@@ -140,7 +141,7 @@ class BlockReader:
             return None
         return Summary(
             [
-                columns[index] or Column.from_series(frame[str(index)], starts, self.rule, keep=self.keep)
+                columns[index] or Column.from_series(frame[_polars_name(index)], starts, self.rule, keep=self.keep)
                 for index in self.selected
             ],
             len(starts),
@@ -152,8 +153,8 @@ class BlockReader:
         return pl.read_csv(
             block.text,
             has_header=False,
-            schema={str(index): types.get(index, pl.String) for index in range(self.width)},
-            columns=[str(index) for index in types],
+            schema={_polars_name(index): types.get(index, pl.String) for index in range(self.width)},
+            columns=[_polars_name(index) for index in types],
             separator=self.delimiter,
             empty_string_is_null=False,
             ignore_errors=True,
@@ -183,7 +184,9 @@ class BlockReader:
         if not cells.dtype.is_numeric() or cells.null_count():
             return None
         values = cells.to_numpy().astype(np.float64, copy=False)
-        return Column.from_numbers(values, keep=self.keep) if np.isfinite(values).all() else None
+        column = Column.from_numbers(values, are_integers=cells.dtype.is_integer(), keep=self.keep)
+        is_finite = math.isfinite(column.moments.minimum) and math.isfinite(column.moments.maximum)
+        return column if is_finite else None
 
     def _note_total(self, block: Block, summary: Summary) -> None:
         """Note a last row that looks like a sum of the others."""
@@ -191,6 +194,10 @@ class BlockReader:
         first_cell = block.text[last : last + 200].decode(errors="replace").split(self.delimiter)[0].strip(' \t\n":')
         if TOTAL.fullmatch(first_cell):
             summary.total_rows.add(block.first_line + block.text.count(b"\n", 0, last), first_cell)
+
+
+def _polars_name(index: int) -> str:
+    return f"column_{index + 1}"  # the names that polars expects where there is no header
 
 
 def compute_statistics(path: Path, options: Options = Options()) -> CsvStatistics:

@@ -59,7 +59,7 @@ class Moments:
         )
 
     def standard_deviation(self, *, population: bool = False) -> float | None:
-        """Return the sample (n - 1) or population (n) standard deviation; None where it is undefined or too large for a double."""
+        """Return the sample (n - 1) or population (n) standard deviation; None where undefined or too large."""
         degrees = self.count if population else self.count - 1
         if degrees < 1:
             return None
