@@ -4,7 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from errors import InputError
@@ -23,6 +23,7 @@ FORMATTED = re.compile(
     r"(?P<digits>(?:[1-9][0-9]{0,2}(?:[.,'’ \u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?)"
     rf"[ \u00a0\u202f]?(?P<after>{CURRENCY}|%)?(?P<close>\))?"
 )
+IPV4 = re.compile(r"(?:(?:1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])\.){3}(?:1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])")
 SPACES = str.maketrans("\u00a0\u202f’", "  '")
 # Evidence for the decimal mark, with C for the mark in question and G for the other one, which may group digits.
 DECIMAL_EVIDENCE = {
@@ -88,6 +89,8 @@ class CellRule:
         if bool(match["open"]) != bool(match["close"]):
             return None
         whole, mark, fraction = match["digits"].translate(SPACES).partition(self.decimal)
+        if IPV4.fullmatch(cell):
+            return None
         separators = set(re.sub("[0-9]", "", whole))
         separator = separators.pop() if separators else ""
         if separators or separator not in {"", self.grouping, "'", " "} or not (fraction or "0").isdecimal():
@@ -229,19 +232,19 @@ def _read_candidate(
     start = 0 if single else _find_header(records, width)
     unnamed, is_ambiguous = None, False
     before = records[start - 1] if start else None
-    if before and _is_numeric(records[start], decimal, delimiter):
-        if len(before.cells) == width - 1 and width > 2:  # R writes names of rows without a name above them
+    if before and not _looks_like_header(records[start]):
+        if before.filled == len(before.cells) == width - 1 and width > 2:  # R leaves out the name of row names
             start -= 1
             unnamed = "last" if all(not record.cells[-1] for record in records[start + 1 :]) else "first"
-        elif delimiter == "," and (len(before.cells) * 2 == width):
+        elif delimiter == "," and before.filled * 2 == width:
             is_ambiguous = True
-        elif len(before.cells) > 1:
+        elif before.filled > 1:
             start, width = 0, len(records[0].cells)
     rows = records[start:]
     fitting = [record for record in rows[1:] if len(record.cells) == width]
     cells = [cell for record in fitting for cell in record.cells]
     rule = CellRule(guess_number_marks([rows[0], *fitting], delimiter, decimal, strict=False)[0])
-    filled = sum(rule.parse_number(cell) is not None or rule.is_missing(cell) for cell in cells) / (len(cells) or 1)
+    filled = sum(_looks_like_number(cell, rule) or rule.is_missing(cell) for cell in cells) / (len(cells) or 1)
     fit = (len(fitting) + 1) / len(rows)
     if len(rows) > 1 and not fitting:
         fit = 0.0
@@ -255,10 +258,11 @@ def _find_header(records: list[Record], width: int) -> int:
     for index, record in enumerate(records[:50]):
         if len(record.cells) != width:
             continue
-        is_title = width > 1 and record.filled == 1 and bool(record.cells[0])
-        is_comment = record.cells[0].startswith("#") and record.filled <= width / 2
-        following = next((later for later in records[index + 1 :] if later.filled > 1), None)
-        if (is_title or is_comment) and following and len(following.cells) == width and _looks_like_header(following):
+        is_title = record.filled <= width / 2 and all(record.cells[: record.filled])
+        following = next((later for later in records[index + 1 :] if later.filled > record.filled), record)
+        if record.cells[0].startswith("#"):
+            is_title, following = True, records[min(index + 1, len(records) - 1)]
+        if is_title and following is not record and len(following.cells) == width and _looks_like_header(following):
             continue
         return index
     return 0
@@ -266,16 +270,12 @@ def _find_header(records: list[Record], width: int) -> int:
 
 def _looks_like_header(record: Record) -> bool:
     """Return whether a record holds names, or names beside years."""
-    rule = CellRule()
-    numbers = [cell for cell in record.cells if cell and rule.parse_number(cell) is not None]
+    numbers = [cell for cell in record.cells if _looks_like_number(cell, CellRule())]
     return not numbers or (bool(record.cells[0]) and all(re.fullmatch("(?:19|20)[0-9]{2}", cell) for cell in numbers))
 
 
-def _is_numeric(record: Record, decimal: str | None, delimiter: str) -> bool:
-    rule = CellRule(decimal or ("." if delimiter == "," else ","))
-    other = replace(rule, decimal=".")
-    numbers = [rule.parse_number(cell) is not None or other.parse_number(cell) is not None for cell in record.cells]
-    return any(numbers[1:]) or all(numbers)
+def _looks_like_number(cell: str, rule: CellRule) -> bool:
+    return rule.parse_number(cell) is not None or bool(FORMATTED.fullmatch(cell))
 
 
 def guess_number_marks(
@@ -291,23 +291,22 @@ def guess_number_marks(
         return decimal, "," if decimal == "." else "."
     sure: Counter[str] = Counter()
     possible = None
+    suspicious = {",": "", ";": ",."}.get(delimiter, ",")
     columns = zip(*(record.cells for record in rows[1:] if len(record.cells) == len(rows[0].cells)), strict=True)
     for column in columns:
-        cells = [cell for cell in column if cell]
+        cells = [_strip_unit(cell) for cell in column if cell and not IPV4.fullmatch(cell)]
         found = {
-            (mark, kind): sum(bool(pattern.fullmatch(_strip_unit(cell))) for cell in cells)
+            (mark, kind): [cell for cell in cells if pattern.fullmatch(cell)]
             for mark, patterns in EVIDENCE.items()
             for kind, pattern in patterns.items()
         }
-        plain = sum(cell.lstrip("+-").isdecimal() for cell in cells)
-        if (sum(found.values()) + plain) * 2 <= len(cells):
+        integers = sum(cell.lstrip("+-").isdecimal() for cell in cells)
+        if (sum(map(len, found.values())) + integers) * 2 <= len(cells):
             continue
         for mark in DECIMALS:
-            sure[mark] += found[mark, "sure"]
-        if found[",", "possible"] * 2 > len(cells):
-            possible = possible or next(
-                cell for cell in cells if EVIDENCE[","]["possible"].fullmatch(_strip_unit(cell))
-            )
+            sure[mark] += len(found[mark, "sure"])
+            if mark in suspicious and len(found[mark, "possible"]) * 2 > len(cells):
+                possible = possible or found[mark, "possible"][0]
     if sure[","] > sure["."]:
         return ",", "."
     if sure["."] or delimiter == ",":
@@ -315,11 +314,11 @@ def guess_number_marks(
     if possible and strict:
         raise InputError(
             None,
-            f'numbers such as "{possible}" may have a decimal comma or a separator of thousands',
+            f'numbers such as "{possible}" may have decimals or a separator of thousands',
             "decide with --decimal , or with --decimal .",
         )
     return ".", None
 
 
 def _strip_unit(cell: str) -> str:
-    return re.sub(rf"{CURRENCY}|[ \u00a0%]", "", cell)
+    return re.sub(rf"{CURRENCY}|[ \u00a0\u202f'’%()]", "", cell)

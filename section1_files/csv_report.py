@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 from csv_columns import MAX_DISTINCT, Anomalies, Column
-from csv_dialect import DECIMALS, DELIMITERS
+from csv_dialect import DECIMALS, DELIMITERS, FORMATTED
 from csv_statistics import CsvStatistics
 from errors import printable
 
@@ -96,7 +96,7 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
         yield f"{_count(len(skipped), 'line')} above the table skipped: {texts}{more}"
     if statistics.dialect.unnamed:
-        yield f"the header has one name fewer than the rows have cells: the {statistics.dialect.unnamed} column is unnamed"
+        yield f"the rows have one cell more than the header: the {statistics.dialect.unnamed} column is unnamed"
     for rows, length, effect in (
         (statistics.short_rows, "shorter", "the missing cells count as missing values"),
         (statistics.long_rows, "longer", "the extra cells are ignored"),
@@ -104,7 +104,7 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
         if rows.count:
             yield f"{_count(rows.count, 'row')} {length} than the header ({effect}): {_list_lines(rows, quote=False)}"
     if statistics.total_rows.count:
-        yield f"the last row looks like a total and is included in the statistics: {_list_lines(statistics.total_rows)}"
+        yield f"a row at the end looks like a total and is included in the statistics: {_list_lines(statistics.total_rows)}"
     if statistics.blank_lines:
         yield f"{_count(statistics.blank_lines, 'blank line')} skipped"
 
@@ -116,6 +116,9 @@ def _column_remarks(statistics: CsvStatistics) -> Iterator[str]:
             yield f"column {column.number} has the same name as an earlier one: {name}"
         seen.add(column.name)
         if not column.is_numeric:
+            if column.texts.count and all(FORMATTED.fullmatch(value) for _, value in column.texts.first):
+                value = _quote(column.texts.first[0][1])
+                yield f"{name}: read as text, though cells such as {value} look like numbers of another format"
             continue
         if column.unit or column.separator:
             unit = [f'unit "{column.unit}"'] if column.unit else []

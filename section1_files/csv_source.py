@@ -132,7 +132,8 @@ class CsvSource:
         try:
             text.decode()
         except UnicodeDecodeError as error:
-            if not (self._is_guess and self._ascii_so_far and self.encoding == "utf-8"):
+            is_ascii_before = self._ascii_so_far and text[: error.start].isascii()
+            if not (self._is_guess and is_ascii_before and self.encoding == "utf-8"):
                 line = first_line + text.count(b"\n", 0, error.start)
                 problem = f"byte 0x{text[error.start]:02X} is not UTF-8"
                 raise InputError(None, problem, "name the encoding with --encoding", line) from error

@@ -166,7 +166,7 @@ class BlockReader:
         """Return the type of each selected column, from the first rows of the block."""
         import polars as pl
 
-        head = [row for row in parse_records(block.text, block.first_line, self.delimiter, limit=50).cells]
+        head = parse_records(block.text, block.first_line, self.delimiter, limit=50).cells
         if self.rule.decimal == "," and b"." in block.text:  # polars would take a point, too
             return [pl.String] * len(self.selected)
         types: list[type[pl.DataType]] = []
@@ -189,11 +189,11 @@ class BlockReader:
         return column if is_finite else None
 
     def _note_total(self, block: Block, summary: Summary) -> None:
-        """Note a last row that looks like a sum of the others."""
-        last = block.text.rfind(b"\n", 0, len(block.text.rstrip())) + 1
-        first_cell = block.text[last : last + 200].decode(errors="replace").split(self.delimiter)[0].strip(' \t\n":')
-        if TOTAL.fullmatch(first_cell):
-            summary.total_rows.add(block.first_line + block.text.count(b"\n", 0, last), first_cell)
+        """Note a row among the last five that looks like a sum of the others."""
+        for line, text in enumerate(block.text[-5000:].decode(errors="replace").split("\n")[-6:-1], -5):
+            first_cell = text.split(self.delimiter)[0].strip(' \t":')
+            if TOTAL.fullmatch(first_cell):
+                summary.total_rows.add(block.first_line + block.line_count + line, first_cell)
 
 
 def _polars_name(index: int) -> str:

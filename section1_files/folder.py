@@ -33,7 +33,7 @@ class Entry:
     modified: datetime | None = None
 
     def to_dict(self) -> dict[str, object]:
-        """Return the content of `--json`: a printable `name`, and `name_bytes` (hex) where the name is not printable."""
+        """Return the content of `--json`: a printable `name`, and `name_bytes` (hex) if it is not printable."""
         result: dict[str, object] = {"name": printable(self.name)}
         if result["name"] != self.name:
             result["name_bytes"] = os.fsencode(self.name).hex()
