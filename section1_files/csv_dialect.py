@@ -13,6 +13,7 @@ DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 DECIMALS = {".": "point", ",": "comma"}
 NA_VALUES = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "null", "None")
 WHITESPACE = " \t"
+SCORED_ROWS, EVIDENCE_ROWS = 200, 1000  # of the sample
 
 SEP_LINE = re.compile(r"sep=([,;|\t])\n", re.IGNORECASE)
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -27,7 +28,7 @@ IPV4 = re.compile(r"(?:(?:1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])\.){3}(?:1?[0-9]{1,2}
 SPACES = str.maketrans("\u00a0\u202f’", "  '")
 # Evidence for the decimal mark, with C for the mark in question and G for the other one, which may group digits.
 DECIMAL_EVIDENCE = {
-    "sure": r"[+-]?(?:[0-9]*C(?:[0-9]{1,2}|[0-9]{4,})(?:[eE][+-]?[0-9]+)?|0?C[0-9]+|(?:[0-9]{4,}|0[0-9]+)C[0-9]{3}"
+    "sure": r"[+-]?(?:[0-9]*C(?:[0-9]{1,2}|[0-9]{4,})(?:[eE][+-]?[0-9]+)?|0?C[0-9]+|[0-9]{4,}C[0-9]{3}"
     r"|[1-9][0-9]{0,2}(?:G[0-9]{3})+C[0-9]+|[1-9][0-9]{0,2}(?:G[0-9]{3}){2,})",
     "possible": r"[+-]?[1-9][0-9]{0,2}C[0-9]{3}",
 }
@@ -113,8 +114,8 @@ class Dialect:
     """Delimiter, decimal mark and layout of a file; `"` quotes a cell and is doubled within.
 
     `grouping` is the separator of thousands that the file may use. `header_line` counts from 1; `skipped` has the
-    lines above it that are not part of the table. `index_name` is where the header lacks a name for its first or last
-    column ("first", "last"; None where it does not).
+    lines above it that are not part of the table. `width` is the number of columns, and `unnamed` where the header
+    lacks names ("first", "last"; None where it does not).
     """
 
     delimiter: str
@@ -124,6 +125,7 @@ class Dialect:
     skipped: Sequence[tuple[int, str]] = ()
     blank_lines: int = 0
     unnamed: str | None = None
+    width: int = 1
 
 
 class Record(NamedTuple):
@@ -183,7 +185,7 @@ def guess_dialect(
                 None,
                 "the commas may be delimiters or decimal marks",
                 "decide with --delimiter , or with --decimal ,",
-                best.rows[0].line,
+                best.rows[1].line,
             )
         best = None  # one column of numbers with decimal commas
     if best is None:
@@ -201,6 +203,7 @@ def guess_dialect(
         tuple((number, text) for number, text in enumerate(above, 1 + skip) if text.strip(WHITESPACE)),
         sum(not text.strip(WHITESPACE) for text in above),
         best.unnamed,
+        best.width,
     )
 
 
@@ -233,39 +236,55 @@ def _read_candidate(
     unnamed, is_ambiguous = None, False
     before = records[start - 1] if start else None
     if before and not _looks_like_header(records[start]):
-        if before.filled == len(before.cells) == width - 1 and width > 2:  # R leaves out the name of row names
+        if delimiter == "," and before.filled * 2 == width:
+            is_ambiguous, unnamed = True, "last"
             start -= 1
-            unnamed = "last" if all(not record.cells[-1] for record in records[start + 1 :]) else "first"
-        elif delimiter == "," and before.filled * 2 == width:
-            is_ambiguous = True
-        elif before.filled > 1:
-            start, width = 0, len(records[0].cells)
+        elif before.filled > 1:  # the header lacks names; R leaves out that of the first column
+            has_row_names = before.filled == width - 1 and widths[width] >= 0.9 * (len(records) - start)
+            is_padded = all(not record.cells[-1] for record in records[start:])
+            if len(before.cells) < width:
+                unnamed = "first" if has_row_names and not is_padded else "last"
+            start -= 1
     rows = records[start:]
     fitting = [record for record in rows[1:] if len(record.cells) == width]
-    cells = [cell for record in fitting for cell in record.cells]
-    rule = CellRule(guess_number_marks([rows[0], *fitting], delimiter, decimal, strict=False)[0])
+    cells = [cell for record in fitting[:SCORED_ROWS] for cell in record.cells]
+    rule = CellRule(guess_number_marks([rows[0], *fitting[:SCORED_ROWS]], delimiter, decimal, strict=False)[0])
     filled = sum(_looks_like_number(cell, rule) or rule.is_missing(cell) for cell in cells) / (len(cells) or 1)
     fit = (len(fitting) + 1) / len(rows)
     if len(rows) > 1 and not fitting:
         fit = 0.0
     return Candidate(
-        delimiter, width, records[:start], rows, unnamed, is_ambiguous, fit + filled - (0.25 if start else 0.0)
+        delimiter,
+        width,
+        records[:start],
+        rows,
+        unnamed,
+        is_ambiguous,
+        fit + filled - (0.25 if start or unnamed else 0.0),
     )
 
 
 def _find_header(records: list[Record], width: int) -> int:
     """Return the index of the header: the first record as wide as the table, unless it is a title or a comment."""
     for index, record in enumerate(records[:50]):
-        if len(record.cells) != width:
+        following = records[index + 1 : index + 10]
+        if len(record.cells) < width or (len(record.cells) > width and following and _looks_like_header(following[0])):
             continue
-        is_title = record.filled <= width / 2 and all(record.cells[: record.filled])
-        following = next((later for later in records[index + 1 :] if later.filled > record.filled), record)
         if record.cells[0].startswith("#"):
-            is_title, following = True, records[min(index + 1, len(records) - 1)]
-        if is_title and following is not record and len(following.cells) == width and _looks_like_header(following):
-            continue
-        return index
+            is_title = bool(following) and len(following[0].cells) == width and _looks_like_header(following[0])
+        else:
+            is_title = record.filled < width and all(record.cells[: record.filled]) and _is_title(following, width)
+        if not is_title:
+            return index
     return 0
+
+
+def _is_title(following: list[Record], width: int) -> bool:
+    """Return whether the records after a padded line start with a full header, maybe below further padded lines."""
+    header = next((at for at, record in enumerate(following) if record.filled == len(record.cells) == width), None)
+    if header is None or not all(_looks_like_header(record) for record in following[: header + 1]):
+        return False
+    return not all(_looks_like_header(record) for record in following[header + 1 :])
 
 
 def _looks_like_header(record: Record) -> bool:
@@ -292,20 +311,22 @@ def guess_number_marks(
     sure: Counter[str] = Counter()
     possible = None
     suspicious = {",": "", ";": ",."}.get(delimiter, ",")
-    columns = zip(*(record.cells for record in rows[1:] if len(record.cells) == len(rows[0].cells)), strict=True)
+    columns = zip(
+        *(record.cells for record in rows[1:EVIDENCE_ROWS] if len(record.cells) == len(rows[0].cells)), strict=True
+    )
     for column in columns:
-        cells = [_strip_unit(cell) for cell in column if cell and not IPV4.fullmatch(cell)]
+        integers = sum(cell.isdecimal() for cell in column)
+        cells = [_strip_unit(cell) for cell in column if cell and not cell.isdecimal() and not IPV4.fullmatch(cell)]
         found = {
             (mark, kind): [cell for cell in cells if pattern.fullmatch(cell)]
             for mark, patterns in EVIDENCE.items()
             for kind, pattern in patterns.items()
         }
-        integers = sum(cell.lstrip("+-").isdecimal() for cell in cells)
-        if (sum(map(len, found.values())) + integers) * 2 <= len(cells):
+        if (sum(map(len, found.values())) + integers) * 2 <= len(cells) + integers:
             continue
         for mark in DECIMALS:
             sure[mark] += len(found[mark, "sure"])
-            if mark in suspicious and len(found[mark, "possible"]) * 2 > len(cells):
+            if mark in suspicious and len(found[mark, "possible"]) * 2 > len(cells) + integers:
                 possible = possible or found[mark, "possible"][0]
     if sure[","] > sure["."]:
         return ",", "."

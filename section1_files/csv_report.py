@@ -96,7 +96,7 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
         yield f"{_count(len(skipped), 'line')} above the table skipped: {texts}{more}"
     if statistics.dialect.unnamed:
-        yield f"the rows have one cell more than the header: the {statistics.dialect.unnamed} column is unnamed"
+        yield f"the rows are longer than the header: the {statistics.dialect.unnamed} columns have no name"
     for rows, length, effect in (
         (statistics.short_rows, "shorter", "the missing cells count as missing values"),
         (statistics.long_rows, "longer", "the extra cells are ignored"),

@@ -101,6 +101,8 @@ class CsvSource:
         if self._is_utf8:
             chunk = chunk.removeprefix(codecs.BOM_UTF8)
             while chunk:
+                if b"\n" in chunk and not chunk.endswith(b"\n"):
+                    chunk += self._stream.readline(MAX_LINE_BYTES)  # a complete line saves a copy of the block
                 yield chunk
                 chunk = self._stream.read(BLOCK_BYTES)
             return

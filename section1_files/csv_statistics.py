@@ -190,7 +190,8 @@ class BlockReader:
 
     def _note_total(self, block: Block, summary: Summary) -> None:
         """Note a row among the last five that looks like a sum of the others."""
-        for line, text in enumerate(block.text[-5000:].decode(errors="replace").split("\n")[-6:-1], -5):
+        last_lines = block.text[-5000:].decode(errors="replace").split("\n")[-6:-1]
+        for line, text in enumerate(last_lines, -len(last_lines)):
             first_cell = text.split(self.delimiter)[0].strip(' \t":')
             if TOTAL.fullmatch(first_cell):
                 summary.total_rows.add(block.first_line + block.line_count + line, first_cell)
@@ -256,14 +257,10 @@ def _compute(path: Path, source: CsvSource, options: Options, progress: Progress
 def _name_columns(cells: list[str], dialect: Dialect, rule: CellRule, *, header: bool) -> tuple[list[str], bool]:
     """Return the names of the columns, and whether the header looks like data."""
     names = [cell.strip(WHITESPACE) for cell in cells]
-    if not header:
-        return [""] * len(names), False
-    looks_like_data = all(rule.parse_number(name) is not None for name in names)
-    if dialect.unnamed == "first":
-        names = ["", *names]
-    elif dialect.unnamed == "last":
-        names = [*names, ""]
-    return names, looks_like_data
+    looks_like_data = header and all(rule.parse_number(name) is not None for name in names)
+    unnamed = [""] * (dialect.width - len(names) if dialect.unnamed else 0)
+    names = [*unnamed, *names] if dialect.unnamed == "first" else [*names, *unnamed]
+    return names if header else [""] * len(names), looks_like_data
 
 
 def _select(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
