@@ -1,165 +1,259 @@
-"""The cells of one column: sorted into numbers, missing values and the rest, part by part, and put together.
+"""The cells of one column, block by block: numbers, missing values and text, in one mergeable `Column`.
 
-There are two ways from cells to a part, with the same outcome: `part_of_cells` in plain Python, for small files and
-for what does not fit, and `part_of_series` in polars, which hands the few cells that polars does not take for finite
-numbers to the first.
+There are two paths with the same result: `Column.from_cells` in plain Python, for small files and for irregular rows,
+and `Column.from_series` in polars, which passes the cells that are not plain finite numbers to the first.
 """
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from csv_cells import BLANKS, CellRule
-from frequencies import Counted, Frequencies
+from csv_dialect import FORMATTED, WHITESPACE, CellRule
 from moments import Moments
 
 if TYPE_CHECKING:
     import polars as pl
 
-SHOWN_FINDINGS = 5
+MAX_EXAMPLES = 5
+MAX_DISTINCT = 20_000
+MAX_DISTINCT_CHARACTERS = 4_000_000
 
 
 @dataclass
-class Findings:
-    """Something that stands in several lines: how often, and the first few lines with what stands there."""
+class Anomalies:
+    """A finding in several lines: how many, and the first few lines with what they hold."""
 
     count: int = 0
     first: list[tuple[int, str]] = field(default_factory=list)
 
-    def note(self, line: int, value: str) -> None:
+    def add(self, line: int, value: str) -> None:
         """Count one more."""
         self.count += 1
-        if len(self.first) < SHOWN_FINDINGS:
+        if len(self.first) < MAX_EXAMPLES:
             self.first.append((line, value))
 
-    def extend(self, other: Findings) -> None:
-        """Take in the findings of a later part."""
+    def merge(self, other: Anomalies) -> None:
+        """Add the findings of another block, which may lie before or behind."""
         self.count += other.count
-        self.first += other.first[: SHOWN_FINDINGS - len(self.first)]
+        self.first = sorted([*self.first, *other.first])[:MAX_EXAMPLES]
 
 
 @dataclass
-class ColumnPart:
-    """What some cells of a column hold."""
+class Numbers:
+    """Numbers of one format, `certain` of which can be read in one way only; `arrays` keeps them for quartiles."""
 
     moments: Moments = field(default_factory=Moments)
-    missing: int = 0
-    not_finite: Findings = field(default_factory=Findings)
-    bad: Findings = field(default_factory=Findings)
-    texts: int = 0
-    numbers_among_text: int = 0
-    counted: Counted | None = None
+    cells: Anomalies = field(default_factory=Anomalies)
+    certain: int = 0
+    arrays: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, values: NDArray[np.float64], *, keep: bool) -> None:
+        """Add finite numbers."""
+        self.moments = self.moments.merge(Moments.from_array(values))
+        if keep:
+            self.arrays.append(values)
+
+    def merge(self, other: Numbers) -> None:
+        """Add the numbers of another block."""
+        self.moments = self.moments.merge(other.moments)
+        self.cells.merge(other.cells)
+        self.certain += other.certain
+        self.arrays += other.arrays
 
 
 @dataclass
 class Column:
-    """A whole column. `as_text` says how its cells were taken in; `is_numeric` what it turned out to be."""
+    """One column, of a block or of the complete file.
 
-    name: str
-    as_text: bool
-    moments: Moments = field(default_factory=Moments)
+    Numbers with separators of thousands or a unit are collected by format until `finish` decides whether the column
+    is consistent. `values` counts the distinct values, except for `uncounted` plain numbers of blocks that are mostly
+    numbers; it is None where there are more than MAX_DISTINCT, or MAX_DISTINCT_CHARACTERS in them.
+    """
+
+    name: str = ""
+    number: int = 1
     missing: int = 0
-    not_finite: Findings = field(default_factory=Findings)
-    bad: Findings = field(default_factory=Findings)
-    frequencies: Frequencies = field(default_factory=Frequencies)
-    texts: int = 0
-    numbers_among_text: int = 0
+    plain: Numbers = field(default_factory=Numbers)
+    formatted: dict[tuple[str, str], Numbers] = field(default_factory=dict)
+    not_finite: Anomalies = field(default_factory=Anomalies)
+    texts: Anomalies = field(default_factory=Anomalies)
+    values: Counter[str] | None = field(default_factory=Counter)
+    uncounted: int = 0
+    has_fractions: bool = False
+    has_leading_zeros: bool = False
+    unit: str = ""
+    separator: str = ""
 
-    def add(self, part: ColumnPart) -> None:
-        """Take in the next part of the column."""
-        self.moments |= part.moments
-        self.missing += part.missing
-        self.not_finite.extend(part.not_finite)
-        self.bad.extend(part.bad)
-        self.texts += part.texts
-        self.numbers_among_text += part.numbers_among_text
-        if part.counted is not None:
-            self.frequencies.add(part.counted)
+    @classmethod
+    def from_cells(cls, cells: Sequence[str], lines: Iterable[int], rule: CellRule, *, keep: bool = False) -> Column:
+        """Return the column of these cells; `lines` has the line of each; `keep` keeps the numbers for quartiles."""
+        column = cls()
+        plain: list[float] = []
+        formatted: dict[tuple[str, str], list[float]] = {}
+        values: Counter[str] = Counter()
+        others: Counter[str] = Counter()
+        for padded, line in zip(cells, lines, strict=True):
+            cell = padded.strip(WHITESPACE)
+            if rule.is_missing(cell):
+                column.missing += 1
+                continue
+            values[cell] += 1
+            number = rule.parse_number(cell)
+            if number is not None and math.isfinite(number):
+                plain.append(number)
+                column.has_fractions |= not number.is_integer()
+                continue
+            others[cell] += 1
+            if number is not None:
+                column.not_finite.add(line, cell)
+            elif (amount := rule.parse_formatted(cell)) is not None:
+                key = (amount.unit, amount.separator)
+                numbers = column.formatted.setdefault(key, Numbers())
+                numbers.cells.add(line, cell)
+                numbers.certain += amount.is_certain
+                formatted.setdefault(key, []).append(amount.value)
+            else:
+                column.texts.add(line, cell)
+        column.plain.add(np.array(plain, np.float64), keep=keep)
+        for key, amounts in formatted.items():
+            column.formatted[key].add(np.array(amounts, np.float64), keep=keep)
+        if len(plain) * 2 > values.total():
+            column.uncounted, values = len(plain), others
+        column.values = _limit(values)
+        return column
+
+    @classmethod
+    def from_numbers(cls, values: NDArray[np.float64], *, are_integers: bool, keep: bool = False) -> Column:
+        """Return the column of finite numbers without a gap."""
+        column = cls(uncounted=len(values), has_fractions=not are_integers)
+        column.plain.add(values, keep=keep)
+        return column
+
+    @classmethod
+    def from_series(cls, cells: pl.Series, lines: Sequence[int], rule: CellRule, *, keep: bool = False) -> Column:
+        """Return the column of a polars series of strings; `lines` has the line of each row."""
+        stripped = cells.str.strip_chars(WHITESPACE)
+        numbers = _cast_to_float(stripped, rule)
+        is_plain = numbers.is_finite().fill_null(value=False)
+        rest = stripped.filter(~is_plain)
+        rows = (~is_plain).arg_true()
+        is_missing = rest.str.to_lowercase().is_in([*rule.na_words])
+        is_special = numbers.gather(rows).is_not_null() | rest.str.contains(f"^(?:{FORMATTED.pattern})$")
+        special = (is_special & ~is_missing).arg_true()
+        column = cls.from_cells(
+            rest.gather(special).to_list(), [lines[row] for row in rows.gather(special)], rule, keep=keep
+        )
+        column.missing = int(is_missing.sum())
+        texts = (~is_special & ~is_missing).arg_true()
+        examples = zip(rows.gather(texts.head(MAX_EXAMPLES)), rest.gather(texts.head(MAX_EXAMPLES)), strict=True)
+        column.texts.merge(Anomalies(len(texts), [(lines[row], cell) for row, cell in examples]))
+        plain = numbers.filter(is_plain).to_numpy()
+        column.plain.add(plain, keep=keep)
+        column.has_fractions = bool((plain % 1 != 0).any())
+        mostly_plain = len(plain) * 2 > len(cells) - column.missing
+        column.uncounted = len(plain) if mostly_plain else 0
+        values = rest.filter(~is_missing)
+        if not mostly_plain and len(plain):
+            values = values.append(stripped.filter(is_plain))
+        column.values = _count_values(values)
+        return column
+
+    def merge(self, other: Column) -> None:
+        """Add the column of the next block."""
+        self.missing += other.missing
+        self.plain.merge(other.plain)
+        for key, numbers in other.formatted.items():
+            self.formatted.setdefault(key, Numbers()).merge(numbers)
+        self.not_finite.merge(other.not_finite)
+        self.texts.merge(other.texts)
+        self.uncounted += other.uncounted
+        self.has_fractions |= other.has_fractions
+        if self.values is None or other.values is None:
+            self.values = None
+        elif other.values:
+            self.values.update(other.values)
+            self.values = _limit(self.values)
+
+    def finish(self) -> None:
+        """Decide the format of the column's numbers; numbers in another format count as text."""
+        totals: Counter[str] = Counter()
+        for (unit, _), numbers in self.formatted.items():
+            totals[unit] += numbers.moments.count
+        unit = max(totals, key=lambda name: (totals[name], name), default="")
+        separators = {key[1]: numbers for key, numbers in self.formatted.items() if key[0] == unit and key[1]}
+        separator = max(separators, key=lambda mark: separators[mark].moments.count, default="")
+        chosen = {(unit, ""), (unit, separator)} & self.formatted.keys()
+        if unit and totals[unit] > self.plain.moments.count:
+            self.texts.count += self.plain.moments.count
+            self.plain = Numbers()
+        elif unit or not self._is_consistent(separators.get(separator)):
+            chosen = set()
+        if chosen:
+            self.unit, self.separator = unit, separator
+        for key, numbers in self.formatted.items():
+            if key in chosen:
+                self.plain.merge(Numbers(numbers.moments, arrays=numbers.arrays))
+            else:
+                self.texts.merge(numbers.cells)
+        self.formatted = {}
+
+    def _is_consistent(self, grouped: Numbers | None) -> bool:
+        """Whether plain numbers fit numbers with a separator: none of 1234 beside 1,234, nor of 1,5 beside 1.000."""
+        plain = self.plain.moments
+        all_small = max(plain.maximum, -plain.minimum) < 1000
+        return all_small and (grouped is None or grouped.certain > 0 or not self.has_fractions)
+
+    @property
+    def moments(self) -> Moments:
+        """The moments of the column's numbers, once it is finished."""
+        return self.plain.moments
 
     @property
     def is_numeric(self) -> bool:
-        """Whether more than half of the values are numbers; a column with none but missing values is not numeric."""
-        if self.as_text:
-            return self.numbers_among_text * 2 > self.texts
-        numbers = self.moments.count + self.not_finite.count
-        return numbers > self.bad.count
+        """Whether more than half of the values are numbers; a column of missing values only is not numeric."""
+        return self.moments.count + self.not_finite.count > self.texts.count
+
+    @cached_property
+    def quartiles(self) -> tuple[float, float, float] | None:
+        """The exact quartiles, interpolated linearly between neighbours; None where no numbers are kept."""
+        values = np.concatenate([*self.plain.arrays, np.empty(0)])
+        if not values.size:
+            return None
+        lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75])
+        return float(lower), float(median), float(upper)
+
+    def most_frequent(self, number: int = 3) -> list[tuple[str, int]]:
+        """Return the values that occur most often, ties by value, with their counts."""
+        return heapq.nsmallest(number, (self.values or {}).items(), key=lambda item: (-item[1], item[0]))
 
 
-def part_of_cells(cells: Sequence[str], lines: Iterable[int], rule: CellRule, *, as_text: bool) -> ColumnPart:
-    """The part that these cells make; `lines` has the line of each cell."""
-    if as_text:
-        return part_of_counts(Counter(cells), rule)
-    part = ColumnPart()
-    numbers = []
-    for padded, line in zip(cells, lines, strict=True):
-        cell = padded.strip(BLANKS)
-        if rule.is_missing(cell):
-            part.missing += 1
-        elif (number := rule.number(cell)) is None:
-            part.bad.note(line, cell)
-        elif np.isfinite(number):
-            numbers.append(number)
-        else:
-            part.not_finite.note(line, cell)
-    part.moments = Moments.of(np.array(numbers, np.float64))
-    return part
+def _limit(values: Counter[str]) -> Counter[str] | None:
+    if len(values) > MAX_DISTINCT or sum(map(len, values)) > MAX_DISTINCT_CHARACTERS:
+        return None
+    return values
 
 
-def part_of_counts(counts: Mapping[str, int], rule: CellRule) -> ColumnPart:
-    """The part of a text column, from each different cell and how often it occurs."""
-    part = ColumnPart()
-    texts: Counter[str] = Counter()
-    for padded, count in counts.items():
-        cell = padded.strip(BLANKS)
-        if rule.is_missing(cell):
-            part.missing += count
-            continue
-        texts[cell] += count
-        if rule.number(cell) is not None:
-            part.numbers_among_text += count
-    part.texts = texts.total()
-    part.counted = Counted(texts)
-    return part
+def _count_values(values: pl.Series) -> Counter[str] | None:
+    counts = values.alias("value").value_counts(name="count")
+    if counts.height > MAX_DISTINCT:
+        return None
+    return _limit(Counter(dict(zip(counts["value"], counts["count"], strict=True))))
 
 
-def part_of_series(cells: pl.Series, lines: Sequence[int], rule: CellRule, *, as_text: bool) -> ColumnPart:
-    """The part that a polars column of strings makes; `lines` has the line of each row."""
-    stripped = cells.str.strip_chars(BLANKS)
-    if as_text:
-        return _part_of_texts(stripped, rule)
-    numbers = _as_numbers(stripped, rule)
-    empty = stripped == ""
-    finite = numbers.is_finite().fill_null(value=False)
-    rest = (~(finite | empty)).arg_true()
-    part = part_of_cells(stripped.gather(rest).to_list(), [lines[row] for row in rest], rule, as_text=False)
-    part.missing += int(empty.sum())
-    part.moments = Moments.of(numbers.filter(finite).to_numpy()) | part.moments
-    return part
-
-
-def _as_numbers(stripped: pl.Series, rule: CellRule) -> pl.Series:
-    """The cells as Float64; null where a cell is no number."""
+def _cast_to_float(stripped: pl.Series, rule: CellRule) -> pl.Series:
+    """Return the cells as Float64, with null for what is not a plain number."""
     import polars as pl
 
     if rule.decimal == ",":
         with_point = stripped.str.contains(".", literal=True)
         stripped = stripped.str.replace_all(",", ".", literal=True).set(with_point, None)
     return stripped.cast(pl.Float64, strict=False)
-
-
-def _part_of_texts(stripped: pl.Series, rule: CellRule) -> ColumnPart:
-    values = stripped.alias("value").value_counts(name="count")
-    missing = values["value"].str.to_lowercase().is_in([*rule.missing_words, ""])
-    texts = values.filter(~missing)
-    total = int(texts["count"].sum())
-    return ColumnPart(
-        missing=len(stripped) - total,
-        texts=total,
-        numbers_among_text=int(texts["count"].filter(_as_numbers(texts["value"], rule).is_not_null()).sum()),
-        counted=Counted.of_distinct(texts["value"], texts["count"]),
-    )

@@ -1,84 +1,345 @@
-"""How a CSV file is written: its delimiter and its decimal mark, found out from its first lines."""
+"""How a CSV file is written: its delimiter, its decimal mark, where its table starts, what its cells mean."""
 
 import csv
 import re
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from csv_cells import BLANKS, CellRule
+from errors import InputError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
 DECIMALS = {".": "point", ",": "comma"}
-HINT = re.compile(r"sep=([,;|\t])\n")
-COMMA_NUMBER = re.compile(r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?")
-POINT_NUMBER = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
+NA_VALUES = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA", "null", "None")
+WHITESPACE = " \t"
+SCORED_ROWS, EVIDENCE_ROWS = 200, 1000  # of the sample
+
+SEP_LINE = re.compile(r"sep=([,;|\t])\n", re.IGNORECASE)
+NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE | re.ASCII)
+CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20cf]|USD|EUR|GBP|CHF|JPY|CAD|AUD|MXN|COP|BRL|ARS|CLP|PEN|CNY|INR)"
+FORMATTED = re.compile(
+    rf"(?P<open>\()?(?P<sign>[+-])?(?P<before>{CURRENCY})?[ \u00a0]?(?P<sign2>[+-])?"
+    r"(?P<digits>(?:[1-9][0-9]{0,2}(?:[.,'’ \u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?)"
+    rf"[ \u00a0\u202f]?(?P<after>{CURRENCY}|%)?(?P<close>\))?"
+)
+IPV4 = re.compile(r"(?:(?:1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])\.){3}(?:1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])")
+SPACES = str.maketrans("\u00a0\u202f’", "  '")
+# Evidence for the decimal mark, with C for the mark in question and G for the other one, which may group digits.
+DECIMAL_EVIDENCE = {
+    "sure": r"[+-]?(?:[0-9]*C(?:[0-9]{1,2}|[0-9]{4,})(?:[eE][+-]?[0-9]+)?|0?C[0-9]+|[0-9]{4,}C[0-9]{3}"
+    r"|[1-9][0-9]{0,2}(?:G[0-9]{3})+C[0-9]+|[1-9][0-9]{0,2}(?:G[0-9]{3}){2,})",
+    "possible": r"[+-]?[1-9][0-9]{0,2}C[0-9]{3}",
+}
+EVIDENCE = {
+    mark: {
+        kind: re.compile(pattern.replace("C", re.escape(mark)).replace("G", re.escape("," if mark == "." else ".")))
+        for kind, pattern in DECIMAL_EVIDENCE.items()
+    }
+    for mark in DECIMALS
+}
+
+
+class FormattedNumber(NamedTuple):
+    """A number with a unit (`%` or a currency; empty where there is none) or a separator of thousands."""
+
+    value: float
+    unit: str
+    separator: str
+    is_certain: bool  # 1.234,5 and 1.234.567, but not 1.234, which may be a decimal
+
+
+@dataclass(frozen=True)
+class CellRule:
+    """How cells are read: decimal mark, separator of thousands, words for a missing value (letter case ignored)."""
+
+    decimal: str = "."
+    grouping: str | None = None
+    na_values: Iterable[str] = NA_VALUES
+    na_words: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        words = frozenset(word.strip(WHITESPACE).lower() for word in self.na_values)
+        object.__setattr__(self, "na_words", words | {""})
+
+    def is_missing(self, cell: str) -> bool:
+        """Return whether a cell, already stripped, stands for a missing value."""
+        return cell.lower() in self.na_words
+
+    def parse_number(self, cell: str) -> float | None:
+        """Return the number in a stripped cell; None where it is not a plain number.
+
+        A number is ASCII digits with an optional sign, decimal mark and exponent. `nan`, `inf` and what is too large
+        for a double (`1e400`) are returned as such. `1_000`, `0x10` and digits of other scripts are not numbers.
+        """
+        if self.decimal == ",":
+            if "." in cell:
+                return None
+            cell = cell.replace(",", ".")
+        return float(cell) if NUMBER.fullmatch(cell) or NOT_FINITE.fullmatch(cell) else None
+
+    def parse_formatted(self, cell: str) -> FormattedNumber | None:
+        """Return a number with separators of thousands, a currency or a percent sign; None where it is not one.
+
+        Percent are not divided: 12.5 % is 12.5. Parentheses mean a negative amount, as in accounting.
+        """
+        match = FORMATTED.fullmatch(cell)
+        if not match or (match["before"] and match["after"]) or (match["sign"] and match["sign2"]):
+            return None
+        if bool(match["open"]) != bool(match["close"]):
+            return None
+        whole, mark, fraction = match["digits"].translate(SPACES).partition(self.decimal)
+        if IPV4.fullmatch(cell):
+            return None
+        separators = set(re.sub("[0-9]", "", whole))
+        separator = separators.pop() if separators else ""
+        if separators or separator not in {"", self.grouping, "'", " "} or not (fraction or "0").isdecimal():
+            return None
+        if separator and not re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:{re.escape(separator)}[0-9]{{3}})+", whole):
+            return None
+        if separator == " " and not mark and "\u00a0" not in cell and "\u202f" not in cell:
+            return None  # 612 345 678 may be a telephone number
+        unit = match["before"] or match["after"] or ""
+        if not unit and not separator:
+            return None
+        negative = bool(match["open"]) or "-" in {match["sign"], match["sign2"]}
+        value = float(whole.replace(separator, "") + "." + fraction)
+        is_certain = separator != "." or bool(mark) or whole.count(".") > 1
+        return FormattedNumber(-value if negative else value, unit, separator, is_certain)
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """One delimiter between cells; `"` quotes a cell and is doubled within; `.` or `,` as decimal mark.
+    """Delimiter, decimal mark and layout of a file; `"` quotes a cell and is doubled within.
 
-    `hint` says whether the first line only names the delimiter, as Excel writes it: `sep=;`.
+    `grouping` is the separator of thousands that the file may use. `header_line` counts from 1; `skipped` has the
+    lines above it that are not part of the table. `width` is the number of columns, and `unnamed` where the header
+    lacks names ("first", "last"; None where it does not).
     """
 
     delimiter: str
-    decimal: str
-    hint: bool = False
+    decimal: str = "."
+    grouping: str | None = None
+    header_line: int = 1
+    skipped: Sequence[tuple[int, str]] = ()
+    blank_lines: int = 0
+    unnamed: str | None = None
+    width: int = 1
 
 
-def records_of(sample: str, delimiter: str) -> list[list[str]]:
-    """The records of a text that hold something."""
-    return [cells for cells in csv.reader(sample.splitlines(keepends=True), delimiter=delimiter) if any(cells)]
+class Record(NamedTuple):
+    """A record of the sample that is not blank."""
+
+    line: int
+    cells: list[str]
+
+    @property
+    def filled(self) -> int:
+        """Number of cells that hold something."""
+        return sum(bool(cell) for cell in self.cells)
 
 
-def guess_delimiter(sample: str) -> str:
-    """The delimiter under which most lines have as many cells as the first line; ties go to the more numbers.
+class Candidate(NamedTuple):
+    """A way to read the sample: `rows[0]` is the header."""
 
-    In `a;b` over `1,5;2,5` the comma makes one cell of the first line and three of the second: it is no delimiter.
-    A file of one column has none; the comma stands in for it, or the semicolon where its numbers hold commas.
+    delimiter: str
+    width: int
+    above: list[Record]
+    rows: list[Record]
+    unnamed: str | None
+    is_ambiguous: bool
+    score: float
+
+
+def guess_dialect(
+    sample: str, delimiter: str | None = None, decimal: str | None = None, *, complete: bool = True
+) -> Dialect:
+    """Return the dialect of a text from its first lines; what is given is not guessed.
+
+    Args:
+        sample: The first lines, each ended by LF.
+        delimiter: The delimiter, or None.
+        decimal: The decimal mark, or None.
+        complete: Whether the sample is the complete file.
+
+    Raises:
+        InputError: No data, or two readings are plausible: the commas may be delimiters or decimal marks.
+
     """
-    best, best_score = ",", (0.0, 0.0)
-    for delimiter in DELIMITERS:
-        records = records_of(sample, delimiter)
-        width = len(records[0]) if records else 0
-        if width < 2:
+    sep_line = SEP_LINE.match(sample)
+    if sep_line:
+        delimiter = delimiter or sep_line[1]
+    skip = 1 if sep_line else 0
+    candidates = [
+        candidate
+        for mark in ([delimiter] if delimiter else DELIMITERS)
+        if (candidate := _read_candidate(_parse(sample, mark, skip, complete=complete), mark, decimal))
+    ]
+    if not delimiter:
+        candidates = [candidate for candidate in candidates if candidate.width > 1]
+    best = max(candidates, key=lambda candidate: (candidate.score, candidate.width), default=None)
+    if best and best.is_ambiguous and not delimiter:
+        if decimal != ",":
+            raise InputError(
+                None,
+                "the commas may be delimiters or decimal marks",
+                "decide with --delimiter , or with --decimal ,",
+                best.rows[1].line,
+            )
+        best = None  # one column of numbers with decimal commas
+    if best is None:
+        mark = delimiter or (";" if decimal == "," else ",")
+        best = _read_candidate(_parse(sample, ";", skip, complete=complete), mark, decimal, single=True)
+    if best is None:
+        raise InputError(None, "no data", "fetch or export it again")
+    lines = sample.split("\n")
+    header_line = best.rows[0].line
+    above = lines[skip : header_line - 1]
+    return Dialect(
+        best.delimiter,
+        *guess_number_marks(best.rows, best.delimiter, decimal),
+        header_line,
+        tuple((number, text) for number, text in enumerate(above, 1 + skip) if text.strip(WHITESPACE)),
+        sum(not text.strip(WHITESPACE) for text in above),
+        best.unnamed,
+        best.width,
+    )
+
+
+def _parse(sample: str, delimiter: str, skip: int, *, complete: bool) -> list[Record]:
+    """Return the records that are not blank, without the last one where it may be cut off."""
+    reader = csv.reader((f"{text}\n" for text in sample.split("\n")[skip:-1]), delimiter=delimiter)
+    records, line = [], 1 + skip
+    try:
+        for cells in reader:
+            records.append(Record(line, [cell.strip(WHITESPACE) for cell in cells]))
+            line = 1 + skip + reader.line_num
+    except csv.Error:
+        pass
+    if not complete and len(records) > 1:
+        records.pop()
+    return [record for record in records if any(record.cells)]
+
+
+def _read_candidate(
+    records: list[Record], delimiter: str, decimal: str | None, *, single: bool = False
+) -> Candidate | None:
+    """Find the table in the records, and score how well its rows fit together."""
+    if not records:
+        return None
+    widths = Counter(len(record.cells) for record in records)
+    width = len(records[0].cells)
+    if single or widths[width] * 2 < len(records):
+        width = max(widths, key=lambda number: (widths[number], number))
+    start = 0 if single else _find_header(records, width)
+    unnamed, is_ambiguous = None, False
+    before = records[start - 1] if start else None
+    if before and not _looks_like_header(records[start]):
+        if delimiter == "," and before.filled * 2 == width:
+            is_ambiguous, unnamed = True, "last"
+            start -= 1
+        elif before.filled > 1:  # the header lacks names; R leaves out that of the first column
+            has_row_names = before.filled == width - 1 and widths[width] >= 0.9 * (len(records) - start)
+            is_padded = all(not record.cells[-1] for record in records[start:])
+            if len(before.cells) < width:
+                unnamed = "first" if has_row_names and not is_padded else "last"
+            start -= 1
+    rows = records[start:]
+    fitting = [record for record in rows[1:] if len(record.cells) == width]
+    cells = [cell for record in fitting[:SCORED_ROWS] for cell in record.cells]
+    rule = CellRule(guess_number_marks([rows[0], *fitting[:SCORED_ROWS]], delimiter, decimal, strict=False)[0])
+    filled = sum(_looks_like_number(cell, rule) or rule.is_missing(cell) for cell in cells) / (len(cells) or 1)
+    fit = (len(fitting) + 1) / len(rows)
+    if len(rows) > 1 and not fitting:
+        fit = 0.0
+    return Candidate(
+        delimiter,
+        width,
+        records[:start],
+        rows,
+        unnamed,
+        is_ambiguous,
+        fit + filled - (0.25 if start or unnamed else 0.0),
+    )
+
+
+def _find_header(records: list[Record], width: int) -> int:
+    """Return the index of the header: the first record as wide as the table, unless it is a title or a comment."""
+    for index, record in enumerate(records[:50]):
+        following = records[index + 1 : index + 10]
+        if len(record.cells) < width or (len(record.cells) > width and following and _looks_like_header(following[0])):
             continue
-        fitting = [cells for cells in records if len(cells) == width]
-        if len(records) > 1 and len(fitting) == 1:
-            continue
-        cells = [cell.strip(BLANKS) for record in fitting for cell in record]
-        decimal = guess_decimal(cells, delimiter)
-        rule = CellRule(decimal)
-        filled = sum(rule.number(cell) is not None or rule.is_missing(cell) for cell in cells) / len(cells)
-        score = (round(len(fitting) / len(records), 1), filled)
-        if score > best_score:
-            best, best_score = delimiter, score
-    if best_score == (0.0, 0.0):
-        lines = [line.strip(BLANKS) for line in sample.splitlines()[1:] if line.strip(BLANKS)]
-        if lines and sum(bool(COMMA_NUMBER.fullmatch(line)) for line in lines) > len(lines) / 2:
-            return ";"
-    return best
+        if record.cells[0].startswith("#"):
+            is_title = bool(following) and len(following[0].cells) == width and _looks_like_header(following[0])
+        else:
+            is_title = record.filled < width and all(record.cells[: record.filled]) and _is_title(following, width)
+        if not is_title:
+            return index
+    return 0
 
 
-def guess_decimal(cells: list[str], delimiter: str) -> str:
-    """The decimal mark that more numbers use; beside a comma as delimiter it can only be the point.
+def _is_title(following: list[Record], width: int) -> bool:
+    """Return whether the records after a padded line start with a full header, maybe below further padded lines."""
+    header = next((at for at, record in enumerate(following) if record.filled == len(record.cells) == width), None)
+    if header is None or not all(_looks_like_header(record) for record in following[: header + 1]):
+        return False
+    return not all(_looks_like_header(record) for record in following[header + 1 :])
 
-    (`"1,234"` in a comma-separated file is a thousands separator as often as not: it is left to the user to say.)
+
+def _looks_like_header(record: Record) -> bool:
+    """Return whether a record holds names, or names beside years."""
+    numbers = [cell for cell in record.cells if _looks_like_number(cell, CellRule())]
+    return not numbers or (bool(record.cells[0]) and all(re.fullmatch("(?:19|20)[0-9]{2}", cell) for cell in numbers))
+
+
+def _looks_like_number(cell: str, rule: CellRule) -> bool:
+    return rule.parse_number(cell) is not None or bool(FORMATTED.fullmatch(cell))
+
+
+def guess_number_marks(
+    rows: Sequence[Record], delimiter: str, decimal: str | None = None, *, strict: bool = True
+) -> tuple[str, str | None]:
+    """Return decimal mark and separator of thousands of the rows below the header `rows[0]`.
+
+    Raises:
+        InputError: Where `strict`, a column of numbers such as 1,234 which may be 1234 or 1.234.
+
     """
-    if delimiter == ",":
-        return "."
-    commas = sum(bool(COMMA_NUMBER.fullmatch(cell)) for cell in cells)
-    points = sum(bool(POINT_NUMBER.fullmatch(cell)) for cell in cells)
-    return "," if commas > points else "."
+    if decimal is not None:
+        return decimal, "," if decimal == "." else "."
+    sure: Counter[str] = Counter()
+    possible = None
+    suspicious = {",": "", ";": ",."}.get(delimiter, ",")
+    columns = zip(
+        *(record.cells for record in rows[1:EVIDENCE_ROWS] if len(record.cells) == len(rows[0].cells)), strict=True
+    )
+    for column in columns:
+        integers = sum(cell.isdecimal() for cell in column)
+        cells = [_strip_unit(cell) for cell in column if cell and not cell.isdecimal() and not IPV4.fullmatch(cell)]
+        found = {
+            (mark, kind): [cell for cell in cells if pattern.fullmatch(cell)]
+            for mark, patterns in EVIDENCE.items()
+            for kind, pattern in patterns.items()
+        }
+        if (sum(map(len, found.values())) + integers) * 2 <= len(cells) + integers:
+            continue
+        for mark in DECIMALS:
+            sure[mark] += len(found[mark, "sure"])
+            if mark in suspicious and len(found[mark, "possible"]) * 2 > len(cells) + integers:
+                possible = possible or found[mark, "possible"][0]
+    if sure[","] > sure["."]:
+        return ",", "."
+    if sure["."] or delimiter == ",":
+        return ".", ","
+    if possible and strict:
+        raise InputError(
+            None,
+            f'numbers such as "{possible}" may have decimals or a separator of thousands',
+            "decide with --decimal , or with --decimal .",
+        )
+    return ".", None
 
 
-def guess_dialect(sample: str, delimiter: str | None = None, decimal: str | None = None) -> Dialect:
-    """The dialect of a text, from its first lines; what is given is not guessed."""
-    hint = HINT.match(sample)
-    if hint:
-        sample = sample[hint.end() :]
-    if delimiter is None:
-        delimiter = hint[1] if hint else guess_delimiter(sample)
-    if decimal is None:
-        cells = [cell.strip(BLANKS) for record in records_of(sample, delimiter) for cell in record]
-        decimal = guess_decimal(cells, delimiter)
-    return Dialect(delimiter, decimal, hint is not None)
+def _strip_unit(cell: str) -> str:
+    return re.sub(rf"{CURRENCY}|[ \u00a0\u202f'’%()]", "", cell)

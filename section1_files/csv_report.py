@@ -1,200 +1,241 @@
-"""The statistics of a CSV file in words, and as facts for a program."""
+"""The statistics of a CSV file as text for people, and as a dictionary for programs."""
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import count
 
-from csv_columns import Column, Findings
-from csv_dialect import DECIMALS, DELIMITERS
+from csv_columns import MAX_DISTINCT, Anomalies, Column
+from csv_dialect import DECIMALS, DELIMITERS, FORMATTED
 from csv_statistics import CsvStatistics
 from errors import printable
 
-WIDEST_NAME = 32
+MAX_NAME_WIDTH = 32
+SEPARATORS = {",": "comma", ".": "point", "'": "apostrophe", " ": "space", "": ""}
+QUARTILES = ("lower quartile", "median", "upper quartile")
 
 
-def report_lines(statistics: CsvStatistics, *, population: bool = False) -> Iterator[str]:
-    """The report as a person reads it."""
-    columns = statistics.columns
-    delimiter = DELIMITERS.get(statistics.dialect.delimiter, repr(statistics.dialect.delimiter))
+def report_lines(statistics: CsvStatistics, *, population: bool = False, quartiles: bool = False) -> Iterator[str]:
+    """Yield the lines of the report."""
+    dialect = statistics.dialect
+    delimiter = DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))
     yield (
-        f"{printable(str(statistics.path))}: {len(columns):,} {'column' if len(columns) == 1 else 'columns'}, "
-        f"{statistics.rows:,} {'row' if statistics.rows == 1 else 'rows'} "
-        f"(encoding {statistics.encoding}, delimiter {delimiter}, decimal {DECIMALS[statistics.dialect.decimal]})"
+        f"{printable(str(statistics.path))}: {_count(len(statistics.names), 'column')}, "
+        f"{_count(statistics.rows, 'row')} (encoding {statistics.encoding}, delimiter {delimiter}, "
+        f"decimal {DECIMALS[dialect.decimal]})"
     )
-    yield "Columns: " + ", ".join(shown_name(column, number) for number, column in enumerate(columns, 1))
-    yield from _table_of_numbers(columns, population=population)
-    yield from _table_of_texts(columns)
-    yield from _remarks(statistics)
-
-
-def shown_name(column: Column, number: int) -> str:
-    """A column's name on one line; its number where the name is empty."""
-    name = printable(column.name)
-    if not name:
-        return f"(column {number})"
-    return name if len(name) <= WIDEST_NAME else name[: WIDEST_NAME - 1] + "…"
-
-
-def _table_of_numbers(columns: Sequence[Column], *, population: bool) -> Iterator[str]:
-    kind = "population" if population else "sample"
-    rows = [
-        [
-            shown_name(column, number),
-            f"{column.moments.count:,}",
-            f"{column.missing:,}",
-            f"{column.bad.count:,}",
-            _figure(average(column)),
-            _figure(column.moments.standard_deviation(population=population)),
-            _figure(column.moments.minimum),
-            _figure(column.moments.maximum),
-        ]
-        for number, column in enumerate(columns, 1)
-        if column.is_numeric
-    ]
-    if rows:
-        header = ["Numbers", "count", "missing", "bad", "average", f"std. dev. ({kind})", "minimum", "maximum"]
-        yield ""
-        yield from table([header, *rows], left=1)
-
-
-def _table_of_texts(columns: Sequence[Column]) -> Iterator[str]:
-    rows = [
-        [
-            shown_name(column, number),
-            f"{column.texts:,}",
-            f"{column.missing:,}",
-            f"{'' if column.frequencies.exact else 'about '}{column.frequencies.distinct:,}",
-            _most_frequent(column),
-        ]
-        for number, column in enumerate(columns, 1)
-        if not column.is_numeric
-    ]
-    if rows:
-        yield ""
-        yield from table([["Text", "count", "missing", "distinct", "most frequent"], *rows], left=1, last_left=True)
-
-
-def _most_frequent(column: Column) -> str:
-    sign = "×" if column.frequencies.exact else "≥"
-    named = (f"{_quoted(value)} {sign}{count:,}" for value, count in column.frequencies.most_frequent())
-    return "  ".join(named) or ("none stands out" if column.texts else "")
-
-
-def _remarks(statistics: CsvStatistics) -> Iterator[str]:
-    """What a person should know before trusting the figures."""
-    remarks = list(_remarks_on_columns(statistics.columns))
-    if statistics.header_is_numbers:
-        remarks.insert(0, "the first line is taken for names but looks like data; --no-header makes it a row")
-    for findings, what in ((statistics.short_rows, "shorter"), (statistics.long_rows, "longer")):
-        if findings.count:
-            rest = "the cells that it lacks count as missing" if what == "shorter" else "its further cells do not count"
-            where = _places(findings, quote=False)
-            remarks.append(f"{_counted(findings.count, 'row')} {what} than the header ({rest}): {where}")
-    if statistics.blank_lines:
-        remarks.append(f"{_counted(statistics.blank_lines, 'blank line')} left out")
+    yield "Columns: " + ", ".join(_display_name(name, number) for name, number in zip(statistics.names, count(1)))
+    yield from _number_table(statistics, population=population, quartiles=quartiles)
+    yield from _text_table(statistics)
+    remarks = [*_file_remarks(statistics), *_column_remarks(statistics)]
     if remarks:
         yield ""
         yield from (f"! {remark}" for remark in remarks)
 
 
-def _remarks_on_columns(columns: Sequence[Column]) -> Iterator[str]:
+def _display_name(name: str, number: int) -> str:
+    """Return a column's name on one line; its number where the name is empty."""
+    return _shorten(printable(name)) or f"(column {number})"
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_NAME_WIDTH else text[: MAX_NAME_WIDTH - 1] + "…"
+
+
+def _number_table(statistics: CsvStatistics, *, population: bool, quartiles: bool) -> Iterator[str]:
+    kind = "population" if population else "sample"
+    rows = [
+        [
+            name,
+            f"{column.moments.count:,}",
+            f"{column.missing:,}",
+            f"{column.texts.count:,}",
+            _format(mean(column)),
+            _format(column.moments.standard_deviation(population=population)),
+            _format(column.moments.minimum),
+            *([_format(value) for value in column.quartiles or (None,) * 3] if quartiles else []),
+            _format(column.moments.maximum),
+        ]
+        for name, column in _named(statistics)
+        if column.is_numeric
+    ]
+    if rows:
+        header = ["Numbers", "count", "missing", "bad", "average", f"std. dev. ({kind})", "minimum"]
+        yield ""
+        yield from format_table([[*header, *(QUARTILES if quartiles else ()), "maximum"], *rows])
+
+
+def _text_table(statistics: CsvStatistics) -> Iterator[str]:
+    rows = [
+        [
+            name,
+            f"{_text_count(column):,}",
+            f"{column.missing:,}",
+            f"{'' if _is_exact(column) else 'over '}{_distinct(column):,}",
+            "  ".join(f"{_quote(value)} ×{number:,}" for value, number in _most_frequent(column)),
+        ]
+        for name, column in _named(statistics)
+        if not column.is_numeric
+    ]
+    if rows:
+        yield ""
+        yield from format_table([["Text", "count", "missing", "distinct", "most frequent"], *rows], last_left=True)
+
+
+def _named(statistics: CsvStatistics) -> Iterator[tuple[str, Column]]:
+    for column in statistics.columns:
+        yield _display_name(column.name, column.number), column
+
+
+def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
+    """Yield what a reader should know about the rows before trusting the statistics."""
+    if statistics.header_looks_like_data:
+        yield "the first line is read as names but looks like data; --no-header makes it a row"
+    skipped = statistics.dialect.skipped
+    if skipped:
+        texts = ", ".join(f"line {line} {_quote(text)}" for line, text in skipped[:3])
+        more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
+        yield f"{_count(len(skipped), 'line')} above the table skipped: {texts}{more}"
+    if statistics.dialect.unnamed:
+        yield f"the rows are longer than the header: the {statistics.dialect.unnamed} columns have no name"
+    for rows, length, effect in (
+        (statistics.short_rows, "shorter", "the missing cells count as missing values"),
+        (statistics.long_rows, "longer", "the extra cells are ignored"),
+    ):
+        if rows.count:
+            yield f"{_count(rows.count, 'row')} {length} than the header ({effect}): {_list_lines(rows, quote=False)}"
+    if statistics.total_rows.count:
+        yield f"a row at the end looks like a total and is included in the statistics: {_list_lines(statistics.total_rows)}"
+    if statistics.blank_lines:
+        yield f"{_count(statistics.blank_lines, 'blank line')} skipped"
+
+
+def _column_remarks(statistics: CsvStatistics) -> Iterator[str]:
     seen: set[str] = set()
-    for number, column in enumerate(columns, 1):
-        name = shown_name(column, number)
+    for name, column in _named(statistics):
         if column.name and column.name in seen:
-            yield f"column {number} has the same name as one before it: {name}"
+            yield f"column {column.number} has the same name as an earlier one: {name}"
         seen.add(column.name)
         if not column.is_numeric:
+            if column.texts.count and all(FORMATTED.fullmatch(value) for _, value in column.texts.first):
+                value = _quote(column.texts.first[0][1])
+                yield f"{name}: read as text, though cells such as {value} look like numbers of another format"
             continue
-        if column.bad.count:
-            cells = _counted(column.bad.count, "cell")
-            yield f"{name}: {cells} not a number, left out of the figures: {_places(column.bad)}"
-        if column.not_finite.count:
-            cells = _counted(column.not_finite.count, "cell")
-            yield f"{name}: {cells} not finite, left out of the figures: {_places(column.not_finite)}"
+        if column.unit or column.separator:
+            unit = [f'unit "{column.unit}"'] if column.unit else []
+            separator = [f"thousands separator {SEPARATORS[column.separator]}"] if column.separator else []
+            yield f"{name}: numbers with {' and '.join([*unit, *separator])}"
+        for anomalies, problem in ((column.texts, "not a number"), (column.not_finite, "not finite")):
+            if anomalies.count:
+                cells = _count(anomalies.count, "cell")
+                yield f"{name}: {cells} {problem}, excluded from the statistics: {_list_lines(anomalies)}"
+        if column.has_leading_zeros:
+            yield f"{name}: numbers with leading zeros; if they are codes, their average means nothing"
         if column.moments.count == 1:
             yield f"{name}: the sample standard deviation of one number is undefined"
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _places(findings: Findings, *, quote: bool = True) -> str:
-    places = [f"line {line:,} {_quoted(value) if quote else f'({value})'}" for line, value in findings.first]
-    more = findings.count - len(places)
-    return ", ".join(places) + (f" and {more:,} more" if more else "")
+def _list_lines(anomalies: Anomalies, *, quote: bool = True) -> str:
+    lines = [f"line {line:,} {_quote(value) if quote else f'({value})'}" for line, value in anomalies.first]
+    more = anomalies.count - len(lines)
+    return ", ".join(lines) + (f" and {more:,} more" if more else "")
 
 
-def _quoted(value: str) -> str:
-    text = printable(value)
-    return f'"{text if len(text) <= WIDEST_NAME else text[: WIDEST_NAME - 1] + "…"}"'
+def _quote(value: str) -> str:
+    return f'"{_shorten(printable(value))}"'
 
 
-def _figure(value: float | None) -> str:
-    """A number in six significant digits; a dash where there is none."""
+def _format(value: float | None) -> str:
+    """Return a number in six significant digits; a dash for None and infinity."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:,.6g}"
 
 
-def table(rows: Sequence[Sequence[str]], *, left: int, last_left: bool = False) -> Iterator[str]:
-    """Rows as aligned text: the first `left` columns to the left, the others to the right."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+def format_table(rows: Sequence[Sequence[str]], *, last_left: bool = False) -> Iterator[str]:
+    """Yield rows as aligned text: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
-            cell.ljust(width) if at < left or (last_left and at == len(row) - 1) else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if index == 0 or (last_left and index == len(row) - 1) else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
 
 
-def average(column: Column) -> float | None:
-    """The mean of a column's numbers; None where it has none, or where their sum is too large for a double."""
+def mean(column: Column) -> float | None:
+    """Return the mean of a column's numbers; None without numbers, or where their sum is too large for a double."""
     return column.moments.mean if column.moments.count and math.isfinite(column.moments.mean) else None
 
 
-def facts(statistics: CsvStatistics, *, population: bool = False) -> dict[str, object]:
-    """What `--json` shows: the same as the report, with every digit."""
+def _text_count(column: Column) -> int:
+    return column.texts.count + column.moments.count + column.not_finite.count
+
+
+def _is_exact(column: Column) -> bool:
+    return column.values is not None and not column.uncounted
+
+
+def _distinct(column: Column) -> int:
+    return MAX_DISTINCT if column.values is None else len(column.values)
+
+
+def _most_frequent(column: Column) -> list[tuple[str, int]]:
+    return column.most_frequent() if _is_exact(column) else []
+
+
+def to_dict(statistics: CsvStatistics, *, population: bool = False, quartiles: bool = False) -> dict[str, object]:
+    """Return the content of `--json`: the same as the report, with every digit."""
+    dialect = statistics.dialect
     return {
         "path": printable(str(statistics.path)),
         "encoding": statistics.encoding,
-        "delimiter": statistics.dialect.delimiter,
-        "decimal": statistics.dialect.decimal,
-        "header_looks_like_data": statistics.header_is_numbers,
+        "delimiter": dialect.delimiter,
+        "decimal": dialect.decimal,
+        "header_line": dialect.header_line,
+        "skipped_lines": [{"line": line, "value": text} for line, text in dialect.skipped],
+        "header_looks_like_data": statistics.header_looks_like_data,
         "rows": statistics.rows,
         "blank_lines": statistics.blank_lines,
-        "short_rows": _findings_facts(statistics.short_rows),
-        "long_rows": _findings_facts(statistics.long_rows),
+        "short_rows": _anomalies_dict(statistics.short_rows),
+        "long_rows": _anomalies_dict(statistics.long_rows),
+        "total_rows": _anomalies_dict(statistics.total_rows),
         "standard_deviation": "population" if population else "sample",
-        "columns": [_column_facts(column, population=population) for column in statistics.columns],
+        "columns": [_column_dict(column, population, quartiles) for column in statistics.columns],
     }
 
 
-def _column_facts(column: Column, *, population: bool) -> dict[str, object]:
+def _column_dict(column: Column, population: bool, quartiles: bool) -> dict[str, object]:
     common: dict[str, object] = {"name": column.name, "missing": column.missing}
     if column.is_numeric:
-        some = column.moments.count > 0
+        has_numbers = column.moments.count > 0
+        found = dict(zip(QUARTILES, column.quartiles or (None,) * 3, strict=True)) if quartiles else {}
         return common | {
             "type": "number",
             "count": column.moments.count,
-            "average": average(column),
+            "average": mean(column),
             "standard_deviation": column.moments.standard_deviation(population=population),
-            "minimum": column.moments.minimum if some else None,
-            "maximum": column.moments.maximum if some else None,
-            "not_a_number": _findings_facts(column.bad),
-            "not_finite": _findings_facts(column.not_finite),
+            "minimum": column.moments.minimum if has_numbers else None,
+            **{name.replace(" ", "_"): value for name, value in found.items()},
+            "maximum": column.moments.maximum if has_numbers else None,
+            "unit": column.unit,
+            "thousands_separator": column.separator,
+            "leading_zeros": column.has_leading_zeros,
+            "not_a_number": _anomalies_dict(column.texts),
+            "not_finite": _anomalies_dict(column.not_finite),
         }
-    frequencies = column.frequencies
     return common | {
         "type": "text",
-        "count": column.texts,
-        "numbers": column.numbers_among_text,
-        "distinct": frequencies.distinct,
-        "exact": frequencies.exact,
-        "most_frequent": [{"value": value, "count": count} for value, count in frequencies.most_frequent()],
+        "count": _text_count(column),
+        "numbers": column.moments.count + column.not_finite.count,
+        "distinct": _distinct(column),
+        "exact": _is_exact(column),
+        "most_frequent": [{"value": value, "count": number} for value, number in _most_frequent(column)],
     }
 
 
-def _findings_facts(findings: Findings) -> dict[str, object]:
-    first = [{"line": line, "value": value} for line, value in findings.first]
-    return {"count": findings.count, "first": first}
+def _anomalies_dict(anomalies: Anomalies) -> dict[str, object]:
+    return {"count": anomalies.count, "first": [{"line": line, "value": value} for line, value in anomalies.first]}

@@ -1,57 +1,76 @@
-"""Statistics of a CSV file of any size, in memory that does not grow with it."""
+"""Statistics of a CSV file of any size in one pass: blocks are summarized side by side and merged in order."""
 
+import math
+import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
-from csv_cells import BLANKS, MISSING_TOKENS, CellRule
-from csv_columns import Column, Findings
-from csv_dialect import Dialect, guess_dialect, records_of
-from csv_parts import Kind, Layout, Part, part_of, part_of_records
-from csv_reading import Block, Records, blocks_of, first_record
-from csv_text import SAMPLE_SIZE, LineStream, NotUtf8Error, guess_encoding, line_stream, opened, whole_line
-from errors import InputError, printable
+import numpy as np
+
+from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
+from csv_columns import Anomalies, Column
+from csv_dialect import NA_VALUES, WHITESPACE, CellRule, Dialect, guess_dialect
+from csv_source import SAMPLE_BYTES, CsvSource, open_csv, reject_markup
+from errors import InputError
 from progress import Progress
 
-WORKERS = 3  # blocks at work at a time, beside the one that is read; polars spreads each over the cores
+if TYPE_CHECKING:
+    import polars as pl
+
+MAX_BLOCKS = 3  # in work at a time, beside the one that is read; polars spreads each over the cores
+POLARS_MIN_BYTES = 1 << 17  # below, importing polars takes longer than doing without
+LEADING_ZERO = re.compile(r"0[0-9]+")
+TOTAL = re.compile(r"(?:grand |sub)?totals?|sums?|summe|gesamt|suma|mean|average|media|promedio", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What overrules the guesses; None leaves a guess to be made."""
+    """What overrides the guesses, None leaving a guess to be made; `columns` are names or numbers from 1."""
 
     encoding: str | None = None
     delimiter: str | None = None
     decimal: str | None = None
     header: bool = True
-    missing: Sequence[str] = MISSING_TOKENS
+    na_values: Sequence[str] = NA_VALUES
+    columns: Sequence[str] = ()
+    quartiles: bool = False
 
 
 @dataclass
-class CsvStatistics:
-    """What a CSV file holds."""
+class Summary:
+    """Rows and columns of a block, or of several."""
 
-    path: Path
-    encoding: str
-    dialect: Dialect
     columns: list[Column]
     rows: int = 0
     blank_lines: int = 0
-    short_rows: Findings = field(default_factory=Findings)
-    long_rows: Findings = field(default_factory=Findings)
-    header_is_numbers: bool = False
+    short_rows: Anomalies = field(default_factory=Anomalies)
+    long_rows: Anomalies = field(default_factory=Anomalies)
+    total_rows: Anomalies = field(default_factory=Anomalies)
 
-    def add(self, part: Part) -> None:
-        """Take in the next part of the file."""
-        self.rows += part.rows
-        self.blank_lines += part.blank_lines
-        self.short_rows.extend(part.short_rows)
-        self.long_rows.extend(part.long_rows)
-        for column, column_part in zip(self.columns, part.columns, strict=True):
-            column.add(column_part)
+    def merge(self, other: "Summary") -> None:
+        """Add the next block."""
+        self.rows += other.rows
+        self.blank_lines += other.blank_lines
+        self.short_rows.merge(other.short_rows)
+        self.long_rows.merge(other.long_rows)
+        self.total_rows.merge(other.total_rows)
+        for column, next_column in zip(self.columns, other.columns, strict=True):
+            column.merge(next_column)
+
+
+@dataclass
+class CsvStatistics(Summary):
+    """The content of a CSV file. `columns` are the selected ones, `names` those of all columns."""
+
+    path: Path = Path()
+    encoding: str = ""
+    dialect: Dialect = field(default_factory=lambda: Dialect(","))
+    names: Sequence[str] = ()
+    header_looks_like_data: bool = False
 
     @property
     def numeric_columns(self) -> list[Column]:
@@ -59,123 +78,239 @@ class CsvStatistics:
         return [column for column in self.columns if column.is_numeric]
 
 
-def statistics_of(path: Path, options: Options = Options()) -> CsvStatistics:
-    """Read a CSV file once, or once more where its start misled a guess (its encoding, a column's kind).
+@dataclass(frozen=True)
+class BlockReader:
+    """Summarizes blocks: the delimiter, the number of columns, the selected ones, and how cells are read."""
+
+    delimiter: str
+    width: int
+    selected: Sequence[int]
+    rule: CellRule
+    keep: bool
+
+    def summarize(self, block: Block) -> Summary:
+        """Return the summary of a block: by polars where its rows are regular, else by the csv module."""
+        summary = None
+        if block.is_regular and len(block.text) >= POLARS_MIN_BYTES:
+            summary = self._summarize_regular(block)
+        if summary is None:
+            summary = self._summarize_any(block)
+        self._note_total(block, summary)
+        return summary
+
+    def _summarize_any(self, block: Block) -> Summary:
+        """Summarize any records. Cells that a short row lacks are missing; further cells of a long row are ignored."""
+        summary = Summary([])
+        records = parse_records(block.text, block.first_line, self.delimiter)
+        starts, rows = [], []
+        for start, cells in zip(records.starts, records.cells, strict=True):
+            if not cells or (len(cells) == 1 < self.width and not cells[0].strip(WHITESPACE)):
+                summary.blank_lines += 1
+                continue
+            if len(cells) < self.width:
+                summary.short_rows.add(start, f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}")
+            elif any(cells[self.width :]):
+                summary.long_rows.add(start, f"{len(cells)} cells")
+            starts.append(start)
+            rows.append(cells + [""] * (self.width - len(cells)))
+        summary.rows = len(rows)
+        summary.columns = [
+            Column.from_cells([row[index] for row in rows], starts, self.rule, keep=self.keep)
+            for index in self.selected
+        ]
+        return summary
+
+    def _summarize_regular(self, block: Block) -> Summary | None:
+        """Summarize a block by polars; None where a row does not fit or polars reads it unlike the csv module."""
+        import polars as pl
+
+        starts = find_row_starts(block, self.delimiter, self.width)
+        if starts is None:
+            return None
+        types = dict(zip(self.selected, self._guess_types(block), strict=True))
+        try:
+            frame = self._read_frame(block, types)
+            if frame.height != len(starts):
+                return None
+            columns = {index: self._summarize_clean(frame[_polars_name(index)]) for index in self.selected}
+            again = [index for index, column in columns.items() if column is None]
+            unread = [index for index in again if types[index] != pl.String]
+            if unread:
+                frame = frame.with_columns(self._read_frame(block, dict.fromkeys(unread, pl.String)))
+        except pl.exceptions.PolarsError:
+            return None
+        return Summary(
+            [
+                columns[index] or Column.from_series(frame[_polars_name(index)], starts, self.rule, keep=self.keep)
+                for index in self.selected
+            ],
+            len(starts),
+        )
+
+    def _read_frame(self, block: Block, types: "dict[int, type[pl.DataType]]") -> "pl.DataFrame":
+        import polars as pl
+
+        return pl.read_csv(
+            block.text,
+            has_header=False,
+            schema={_polars_name(index): types.get(index, pl.String) for index in range(self.width)},
+            columns=[_polars_name(index) for index in types],
+            separator=self.delimiter,
+            empty_string_is_null=False,
+            ignore_errors=True,
+            extra_columns="raise",
+            decimal_comma=self.rule.decimal == ",",
+        )
+
+    def _guess_types(self, block: Block) -> "list[type[pl.DataType]]":
+        """Return the type of each selected column, from the first rows of the block."""
+        import polars as pl
+
+        head = parse_records(block.text, block.first_line, self.delimiter, limit=50).cells
+        if self.rule.decimal == "," and b"." in block.text:  # polars would take a point, too
+            return [pl.String] * len(self.selected)
+        types: list[type[pl.DataType]] = []
+        for index in self.selected:
+            cells = [cell for row in head if index < len(row) and (cell := row[index].strip(WHITESPACE))]
+            numbers = sum(self.rule.parse_number(cell) is not None for cell in cells)
+            if numbers * 2 <= len(cells):
+                types.append(pl.String)
+            else:
+                types.append(pl.Int64 if all(cell.lstrip("-").isdecimal() for cell in cells) else pl.Float64)
+        return types
+
+    def _summarize_clean(self, cells: "pl.Series") -> Column | None:
+        """Summarize a column without a gap; None where a cell is text, missing or not finite."""
+        if not cells.dtype.is_numeric() or cells.null_count():
+            return None
+        values = cells.to_numpy().astype(np.float64, copy=False)
+        column = Column.from_numbers(values, are_integers=cells.dtype.is_integer(), keep=self.keep)
+        is_finite = math.isfinite(column.moments.minimum) and math.isfinite(column.moments.maximum)
+        return column if is_finite else None
+
+    def _note_total(self, block: Block, summary: Summary) -> None:
+        """Note a row among the last five that looks like a sum of the others."""
+        last_lines = block.text[-5000:].decode(errors="replace").split("\n")[-6:-1]
+        for line, text in enumerate(last_lines, -len(last_lines)):
+            first_cell = text.split(self.delimiter)[0].strip(' \t":')
+            if TOTAL.fullmatch(first_cell):
+                summary.total_rows.add(block.first_line + block.line_count + line, first_cell)
+
+
+def _polars_name(index: int) -> str:
+    return f"column_{index + 1}"  # the names that polars expects where there is no header
+
+
+def compute_statistics(path: Path, options: Options = Options()) -> CsvStatistics:
+    """Read a CSV file, or standard input for `-`, once from start to end.
 
     Raises:
-        InputError: the file cannot be read, is not a CSV file or holds no data; the message names path and line.
+        InputError: The file cannot be read, is not a CSV file, holds no data, or can be read in two ways.
 
     """
-    shown = printable(str(path))
     try:
-        with opened(path) as (stream, raw):
-            sample = stream.read(SAMPLE_SIZE)
-            if not sample:
-                raise InputError("is empty; fetch or export it again")
-            encoding = options.encoding or guess_encoding(sample)
-            try:
-                return _settled_statistics(path, stream, raw, sample, encoding, options)
-            except NotUtf8Error as error:
-                if options.encoding:
-                    raise _encoding_error(error.line, error.byte, encoding) from error
-                return _settled_statistics(path, stream, raw, sample, "latin-1", options)
-    except UnicodeError as error:
-        raise InputError(f"{shown}: is not in the encoding {encoding}; name the right one with --encoding") from error
-    except LookupError as error:
-        raise InputError(
-            f"{shown}: {options.encoding} is no encoding that Python knows; try utf-8 or latin-1"
-        ) from error
+        with open_csv(path) as (stream, raw), Progress(path, raw) as progress:
+            return _compute(path, CsvSource(stream, options.encoding), options, progress)
     except InputError as error:
-        raise error if str(error).startswith(shown) else InputError(f"{shown}: {error}") from error
+        error.path = error.path or path
+        raise
 
 
-def _encoding_error(line: int, byte: int, encoding: str) -> InputError:
-    return InputError(f"line {line:,}: byte 0x{byte:02X} is not {encoding}; name the encoding with --encoding")
-
-
-def _settled_statistics(
-    path: Path, stream: BinaryIO, raw: BinaryIO, sample: bytes, encoding: str, options: Options
-) -> CsvStatistics:
-    """Read with the kinds of columns that the sample suggests, and again where the whole file says otherwise."""
-    text = _sample_text(sample, encoding)
-    dialect = guess_dialect(text, options.delimiter, options.decimal)
-    rule = CellRule(dialect.decimal, options.missing)
-    if dialect.hint:
-        text = text.partition("\n")[2]
-    kinds: list[Kind] | None = None
-    while True:
-        with Progress(path, raw) as progress, line_stream(stream, sample, encoding) as lines:
-            statistics = CsvStatistics(path, encoding, dialect, [])
-            _read_all(statistics, lines, rule, kinds, text, options, progress)
-        if all(column.as_text != column.is_numeric for column in statistics.columns):
-            return statistics
-        kinds = [Kind.NUMBER if column.is_numeric else Kind.TEXT for column in statistics.columns]
-
-
-def _sample_text(sample: bytes, encoding: str) -> str:
-    """The sample's whole lines; a character cut in two at its end is left out."""
-    text = sample.decode("utf-8-sig" if encoding == "utf-8" else encoding, errors="replace")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return lines[: lines.rfind("\n") + 1] if len(sample) == SAMPLE_SIZE and "\n" in lines else lines
-
-
-def _read_all(
-    statistics: CsvStatistics,
-    lines: LineStream,
-    rule: CellRule,
-    kinds: list[Kind] | None,
-    sample: str,
-    options: Options,
-    progress: Progress,
-) -> None:
-    delimiter = statistics.dialect.delimiter
-    first_line = 1
-    if statistics.dialect.hint:
-        whole_line(lines, first_line)
-        first_line += 1
-    head, statistics.blank_lines = first_record(lines, delimiter, first_line)
-    statistics.header_is_numbers = options.header and all(
-        rule.number(cell.strip(BLANKS)) is not None for cell in head.cells[0]
+def _compute(path: Path, source: CsvSource, options: Options, progress: Progress) -> CsvStatistics:
+    lines = source.iter_lines()
+    text = source.to_utf8(next(lines, b""), 1)
+    reject_markup(text[:SAMPLE_BYTES])
+    sample_end = text.rfind(b"\n", 0, SAMPLE_BYTES) + 1 or len(text)
+    sample = text[:sample_end].decode()
+    dialect = guess_dialect(sample, options.delimiter, options.decimal, complete=sample_end == len(text))
+    start = 0
+    for _ in range(dialect.header_line - 1):
+        start = text.index(b"\n", start) + 1
+    head = parse_records(text[start:], dialect.header_line, dialect.delimiter, limit=1)
+    if not head.cells:
+        raise unclosed_quote(dialect.header_line)
+    rule = CellRule(dialect.decimal, dialect.grouping, options.na_values)
+    names, looks_like_data = _name_columns(head.cells[0], dialect, rule, header=options.header)
+    line = dialect.header_line
+    if options.header:
+        start, line = start + head.length, head.next_line
+    selected = _select(names, options.columns)
+    statistics = CsvStatistics(
+        [Column(names[index], index + 1) for index in selected],
+        path=path,
+        dialect=dialect,
+        names=names,
+        blank_lines=dialect.blank_lines,
+        header_looks_like_data=looks_like_data,
     )
-    names = [name.strip(BLANKS) for name in head.cells[0]] if options.header else [""] * len(head.cells[0])
-    layout = Layout(delimiter, rule, kinds or _kinds_in(sample, delimiter, rule, len(names), header=options.header))
-    statistics.columns = [Column(name, kind is Kind.TEXT) for name, kind in zip(names, layout.kinds, strict=True)]
-    if not options.header:
-        statistics.add(part_of_records(head, layout))
-    for part in _parts(blocks_of(lines, head.next_line, delimiter), layout):
-        statistics.add(part)
+    reader = BlockReader(dialect.delimiter, len(names), selected, rule, options.quartiles)
+    for summary in _summarize_all(iter_blocks(source, lines, text[start:], line, dialect.delimiter), reader):
+        statistics.merge(summary)
         progress.update()
+    statistics.encoding = source.encoding
+    _mark_codes(statistics, sample, selected)
+    for column in statistics.columns:
+        column.finish()
+    return statistics
 
 
-def _kinds_in(sample: str, delimiter: str, rule: CellRule, width: int, *, header: bool) -> list[Kind]:
-    """What each column looks like in the sample."""
-    rows = [cells for cells in records_of(sample, delimiter) if len(cells) == width][1 if header else 0 :]
-    return [_kind_of([row[number].strip(BLANKS) for row in rows], rule) for number in range(width)]
+def _name_columns(cells: list[str], dialect: Dialect, rule: CellRule, *, header: bool) -> tuple[list[str], bool]:
+    """Return the names of the columns, and whether the header looks like data."""
+    names = [cell.strip(WHITESPACE) for cell in cells]
+    looks_like_data = header and all(rule.parse_number(name) is not None for name in names)
+    unnamed = [""] * (dialect.width - len(names) if dialect.unnamed else 0)
+    names = [*unnamed, *names] if dialect.unnamed == "first" else [*names, *unnamed]
+    return names if header else [""] * len(names), looks_like_data
 
 
-def _kind_of(cells: list[str], rule: CellRule) -> Kind:
-    present = [cell for cell in cells if not rule.is_missing(cell)]
-    if sum(rule.number(cell) is not None for cell in present) * 2 <= len(present):
-        return Kind.TEXT
-    integers = all(cell.lstrip("-").isdecimal() for cell in cells)
-    return Kind.INTEGER if integers else Kind.NUMBER
+def _select(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
+    """Return the indices of the columns that are named, or numbered from 1; of all where none are.
+
+    Raises:
+        InputError: A column that the file does not have.
+
+    """
+    if not wanted:
+        return list(range(len(names)))
+    selected: set[int] = set()
+    for word in wanted:
+        parts = [word] if word in names else [part.strip() for part in word.split(",")]
+        for part in parts:
+            found = [index for index, name in enumerate(names) if name == part]
+            if not found and part.isdecimal() and 1 <= int(part) <= len(names):
+                found = [int(part) - 1]
+            if not found:
+                raise InputError(None, f'no column "{part}"', f"it has {', '.join(names[:20])}")
+            selected.update(found)
+    return sorted(selected)
 
 
-def _parts(sources: Iterator[Block | Records], layout: Layout) -> Iterator[Part]:
-    """Parts in the order of the file, a few at work at a time."""
-    first = next(sources, None)
+def _mark_codes(statistics: CsvStatistics, sample: str, selected: Sequence[int]) -> None:
+    """Mark the columns whose first cells have leading zeros: they may be codes."""
+    dialect = statistics.dialect
+    records = parse_records(sample.encode(), 1, dialect.delimiter, limit=1000)
+    rows = [cells for start, cells in zip(records.starts, records.cells, strict=True) if start > dialect.header_line]
+    for column, index in zip(statistics.columns, selected, strict=True):
+        column.has_leading_zeros = any(
+            index < len(row) and bool(LEADING_ZERO.fullmatch(row[index].strip(WHITESPACE))) for row in rows
+        )
+
+
+def _summarize_all(blocks: Iterator[Block], reader: BlockReader) -> Iterator[Summary]:
+    """Yield the summary of each block, in the order of the file, a few in work at a time."""
+    first = next(blocks, None)
     if first is None:
         return
-    second = next(sources, None)
+    second = next(blocks, None)
     if second is None:  # a small file needs no threads
-        yield part_of(first, layout)
+        yield reader.summarize(first)
         return
-    at_work: deque[Future[Part]] = deque()
-    with ThreadPoolExecutor(WORKERS) as pool:
-        at_work.extend(pool.submit(part_of, source, layout) for source in (first, second))
-        for source in sources:
-            at_work.append(pool.submit(part_of, source, layout))
-            if len(at_work) > WORKERS:
-                yield at_work.popleft().result()
-        while at_work:
-            yield at_work.popleft().result()
+    pending: deque[Future[Summary]] = deque()
+    with ThreadPoolExecutor(MAX_BLOCKS) as pool:
+        pending.extend(pool.submit(reader.summarize, block) for block in (first, second))
+        for block in blocks:
+            pending.append(pool.submit(reader.summarize, block))
+            if len(pending) > MAX_BLOCKS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from errors import InputError, printable
-from folder_listing import Entry, entries_of, report_lines
+from folder import Entry, list_entries, report_lines
 
 if TYPE_CHECKING:
     from csv_statistics import CsvStatistics, Options
@@ -30,13 +30,13 @@ log = logging.getLogger("section1")
 
 
 def list_folder_contents(path: str | Path, *, details: bool = False, as_json: bool = False) -> list[Entry] | None:
-    """Print how many elements a folder holds and their names, with `details` also kind, size and time.
+    """Print the number of elements of a folder and their names, with `details` also kind, size and time.
 
     Returns the entries, hidden ones too, sorted by name; None when the folder cannot be read.
     """
-    entries = _log_errors(lambda: entries_of(Path(path), details=details))
+    entries = _log_errors(lambda: list_entries(Path(path), details=details))
     if entries is not None and as_json:
-        _print_json({"path": str(path), "count": len(entries), "entries": [entry.as_facts() for entry in entries]})
+        _print_json({"path": str(path), "count": len(entries), "entries": [entry.to_dict() for entry in entries]})
     elif entries is not None:
         _print_lines(report_lines(Path(path), entries))
     return entries
@@ -52,23 +52,25 @@ def read_csv(
 ) -> "CsvStatistics | None":
     """Print columns, rows, and for each numeric column average and standard deviation of a CSV file.
 
-    The standard deviation is that of a sample (n - 1) unless `population` is asked for. A file without rows or without
-    numeric columns is reported, and that it has none is logged. Returns the statistics; None when the file cannot be
-    read or is not CSV.
+    The standard deviation is that of a sample (n - 1), or with `population` that of a population (n). The path `-` is
+    standard input. A file without rows or without numeric columns is reported, and the lack is logged. Returns the
+    statistics; None when the file cannot be read or is not CSV.
     """
     import csv_report
-    from csv_statistics import Options, statistics_of
+    from csv_statistics import Options, compute_statistics
 
-    statistics = _log_errors(lambda: statistics_of(Path(path, filename), options or Options()))
+    options = options or Options()
+    statistics = _log_errors(lambda: compute_statistics(Path(path, filename), options))
     if statistics is None:
         return None
     if as_json:
-        _print_json(csv_report.facts(statistics, population=population))
+        _print_json(csv_report.to_dict(statistics, population=population, quartiles=options.quartiles))
     else:
-        _print_lines(csv_report.report_lines(statistics, population=population))
-    if not statistics.numeric_columns:
-        what = "numeric columns: there is nothing to average" if statistics.rows else "rows below its header"
-        log.error("%s: has no %s", statistics.path, what)
+        _print_lines(csv_report.report_lines(statistics, population=population, quartiles=options.quartiles))
+    if not statistics.rows:
+        log.error("%s: no rows below the header", statistics.path)
+    elif not statistics.numeric_columns:
+        log.error("%s: no numeric columns, nothing to average", statistics.path)
     return statistics
 
 
@@ -189,7 +191,7 @@ def tour() -> int:
     def heading(words: str) -> None:
         _print_lines(["", f"$ python section1_files/main.py {words}"])
 
-    heading("list section1_files/sample --details")
+    heading("list section1_files/sample --long")
     sample = Path(os.path.relpath(HERE / "sample"))
     done: list[object] = [list_folder_contents(sample, details=True)]
     for name in ("dosis.csv", "devices.csv.gz", "vitals.csv"):
@@ -219,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
 
     listing = commands.add_parser("list", help="count and name the elements of a folder")
     listing.add_argument("path", help="the folder")
-    listing.add_argument("--details", action="store_true", help="kind, size and time of each element")
+    listing.add_argument("--long", action="store_true", help="also show kind, size and time of each element")
 
     table = commands.add_parser(
         "csv",
@@ -227,18 +229,24 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=keep_lines,
         epilog="examples:\n"
         "  main.py csv section1_files/sample vitals.csv\n"
-        "  main.py csv /data export.csv.gz --delimiter tab --decimal , --population",
+        "  main.py csv section1_files/sample dosis.csv vitals.csv --columns 1,3 --quartiles\n"
+        "  main.py csv /data export.csv.gz --delimiter tab --decimal , --population\n"
+        "  zcat export.csv.gz | main.py csv - --json",
     )
-    table.add_argument("path", help="the folder, or the file itself")
-    table.add_argument("name", nargs="?", default="", help="the file's name; gzip and zstd files are read as they are")
+    table.add_argument("path", help="the folder, or the file itself, or - for standard input")
+    table.add_argument("names", nargs="*", metavar="name", help="files in the folder; may be compressed (gzip, zstd)")
     table.add_argument("--delimiter", type=_delimiter, help="comma, semicolon, tab, pipe, or a character; else guessed")
     table.add_argument("--decimal", choices=[".", ","], help="decimal mark; else guessed")
-    table.add_argument("--encoding", help="utf-8, latin-1, utf-16, … (any that Python knows); else guessed")
+    table.add_argument("--encoding", help="utf-8, windows-1252, … (any that Python knows); else guessed")
     table.add_argument("--no-header", action="store_true", help="the first line is data, not names")
     table.add_argument(
-        "--missing", action="append", metavar="WORD", help="a word for a missing value, instead of NA, …"
+        "--na-value", action="append", metavar="WORD", help="a word for a missing value, instead of NA, …"
+    )
+    table.add_argument(
+        "--columns", action="append", default=[], metavar="NAMES", help="only these columns: names or numbers, 1,3,age"
     )
     table.add_argument("--population", action="store_true", help="divide by n (population), not by n-1 (sample)")
+    table.add_argument("--quartiles", action="store_true", help="exact quartiles and median (8 bytes per number)")
 
     dicom = commands.add_parser(
         "dicom",
@@ -284,7 +292,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.command is None:
         return tour()
     if arguments.command == "list":
-        entries = list_folder_contents(arguments.path, details=arguments.details, as_json=arguments.json)
+        entries = list_folder_contents(arguments.path, details=arguments.long, as_json=arguments.json)
         return FAILED if entries is None else OK
     if arguments.command == "csv":
         return _run_csv(arguments)
@@ -294,7 +302,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run_csv(arguments: argparse.Namespace) -> int:
-    from csv_cells import MISSING_TOKENS
+    from csv_dialect import NA_VALUES
     from csv_statistics import Options
 
     options = Options(
@@ -302,12 +310,20 @@ def _run_csv(arguments: argparse.Namespace) -> int:
         delimiter=arguments.delimiter,
         decimal=arguments.decimal,
         header=not arguments.no_header,
-        missing=MISSING_TOKENS if arguments.missing is None else tuple(arguments.missing),
+        na_values=NA_VALUES if arguments.na_value is None else tuple(arguments.na_value),
+        columns=tuple(arguments.columns),
+        quartiles=arguments.quartiles,
     )
-    statistics = read_csv(
-        arguments.path, arguments.name, options, population=arguments.population, as_json=arguments.json
-    )
-    return FAILED if statistics is None or not statistics.numeric_columns else OK
+    path, names = Path(arguments.path), arguments.names
+    files = [path, *map(Path, names)] if path.is_file() or not names else [path / name for name in names]
+    status = OK
+    for index, file in enumerate(files):
+        if index and not arguments.json:
+            _print_lines([""])
+        statistics = read_csv(file, "", options, population=arguments.population, as_json=arguments.json)
+        if statistics is None or not statistics.numeric_columns:
+            status = FAILED
+    return status
 
 
 def _window_number(text: str) -> float:

@@ -1,8 +1,8 @@
-"""Count, mean, spread and range of numbers, from parts that merge.
+"""Count, mean, spread and range of numbers, computed block by block.
 
-Each part is computed in two passes, and parts merge by the pairwise update of Chan, Golub and LeVeque, "Updating
+Each block is computed in two passes, and blocks merge by the pairwise update of Chan, Golub and LeVeque, "Updating
 Formulae and a Pairwise Algorithm for Computing Sample Variances" (Stanford CS-TR-79-773, 1979): no catastrophic
-cancellation, whatever the order and the size of the parts.
+cancellation, whatever the order and the size of the blocks.
 """
 
 import math
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Moments:
-    """Of `count` finite numbers: their mean, the sum of squared distances from it (`m2`), minimum and maximum."""
+    """Count, mean, sum of squared distances from the mean (`m2`), minimum and maximum of finite numbers."""
 
     count: int = 0
     mean: float = 0.0
@@ -23,8 +23,8 @@ class Moments:
     maximum: float = -math.inf
 
     @classmethod
-    def of(cls, values: NDArray[np.float64]) -> "Moments":
-        """Moments of a one-dimensional float64 array of finite numbers (not checked).
+    def from_array(cls, values: NDArray[np.float64]) -> "Moments":
+        """Return the moments of a one-dimensional float64 array of finite numbers (not checked).
 
         Squares of distances beyond 1e154 overflow `m2` to infinity; below 1e-154 they are lost.
         """
@@ -43,8 +43,8 @@ class Moments:
             m2 = max(float(distances.sum()) - rest * rest / count, 0.0)
         return cls(count, shift + (offset + rest / count), m2, minimum, maximum)
 
-    def __or__(self, other: "Moments") -> "Moments":
-        """Moments of both parts together."""
+    def merge(self, other: "Moments") -> "Moments":
+        """Return the moments of both sets of numbers together."""
         if not self.count or not other.count:
             return other if other.count else self
         count = self.count + other.count
@@ -59,7 +59,7 @@ class Moments:
         )
 
     def standard_deviation(self, *, population: bool = False) -> float | None:
-        """Sample (n - 1) or population (n) standard deviation; None where it is undefined or too large for a double."""
+        """Return the sample (n - 1) or population (n) standard deviation; None where undefined or too large."""
         degrees = self.count if population else self.count - 1
         if degrees < 1:
             return None

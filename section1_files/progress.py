@@ -1,4 +1,4 @@
-"""Progress on the terminal, for what takes over two seconds."""
+"""Progress bars on the terminal, for work that takes over two seconds."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -7,14 +7,14 @@ from types import TracebackType
 from typing import Any, BinaryIO, TypeVar
 
 DELAY = 2.0  # seconds
-WORTH_WATCHING = 32 << 20  # bytes; less is read before anybody looks
+PROGRESS_MIN_BYTES = 32 << 20  # less is read within the delay
 
 
 T = TypeVar("T")
 
 
 def with_progress(items: Sequence[T]) -> Iterable[T]:
-    """The items, with a bar on standard error where the result goes elsewhere; on a terminal it moves by itself."""
+    """Iterate over items, with a bar on standard error where the result does not appear on the terminal itself."""
     if len(items) < 100 or sys.stdout.isatty() or not sys.stderr.isatty():
         return items
     from tqdm import tqdm
@@ -23,13 +23,13 @@ def with_progress(items: Sequence[T]) -> Iterable[T]:
 
 
 class Progress:
-    """A bar on standard error over the bytes of a file, where that is a terminal and the file is large."""
+    """A bar on standard error over the bytes of a large file, where standard error is a terminal."""
 
     def __init__(self, path: Path, raw: BinaryIO) -> None:
         self._raw = raw
-        self._bar: Any = None  # a tqdm bar, imported only when it is shown
-        size = path.stat().st_size
-        if size >= WORTH_WATCHING and sys.stderr.isatty():
+        self._bar: Any = None  # a tqdm bar, imported only when shown
+        size = path.stat().st_size if path.is_file() else 0
+        if size >= PROGRESS_MIN_BYTES and sys.stderr.isatty():
             from tqdm import tqdm
 
             self._bar = tqdm(total=size, unit="B", unit_scale=True, desc=path.name, delay=DELAY, leave=False)
@@ -44,6 +44,6 @@ class Progress:
             self._bar.close()
 
     def update(self) -> None:
-        """Show how far the file is read."""
+        """Show how much of the file has been read."""
         if self._bar is not None:
             self._bar.update(self._raw.tell() - self._bar.n)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import csv_parts
 import csv_report
+import csv_statistics
 from moments import Moments
 from nist_strd import DATA_SETS, DataSet
 from support import Run, Write
@@ -22,7 +22,7 @@ def correct_digits(found: float | None, certified: float) -> float:
 
 
 def of(values: list[float]) -> Moments:
-    return Moments.of(np.array(values, np.float64))
+    return Moments.from_array(np.array(values, np.float64))
 
 
 @pytest.mark.parametrize("data", DATA_SETS.values(), ids=DATA_SETS.keys())
@@ -37,22 +37,20 @@ def test_standard_deviation_of_nist_sets_is_at_the_limit_of_doubles(data: DataSe
 
 
 @pytest.mark.parametrize("data", DATA_SETS.values(), ids=DATA_SETS.keys())
-@pytest.mark.parametrize("small", [0, csv_parts.SMALL], ids=["by polars", "by csv"])
+@pytest.mark.parametrize("small", [0, csv_statistics.POLARS_MIN_BYTES], ids=["by polars", "by csv"])
 def test_nist_sets_keep_their_digits_through_a_file(
     data: DataSet, small: int, csv_file: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from csv_statistics import statistics_of
-
-    monkeypatch.setattr(csv_parts, "SMALL", small)
-    (column,) = statistics_of(csv_file("\n".join(["y", *data.values]))).columns
-    assert correct_digits(csv_report.average(column), data.mean) >= 14
+    monkeypatch.setattr(csv_statistics, "POLARS_MIN_BYTES", small)
+    (column,) = csv_statistics.compute_statistics(csv_file("\n".join(["y", *data.values]))).columns
+    assert correct_digits(csv_report.mean(column), data.mean) >= 14
     assert correct_digits(column.moments.standard_deviation(), data.standard_deviation) >= data.digits
 
 
 @given(st.lists(FINITE, min_size=2), st.data())
 def test_parts_merge_to_the_whole(values: list[float], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(values)))
-    merged, whole = of(values[:at]) | of(values[at:]), of(values)
+    merged, whole = of(values[:at]).merge(of(values[at:])), of(values)
     largest = max(map(abs, values))
     assert (merged.count, merged.minimum, merged.maximum) == (whole.count, whole.minimum, whole.maximum)
     assert merged.mean == pytest.approx(whole.mean, rel=1e-11, abs=1e-14 * largest)

@@ -36,7 +36,7 @@ def test_details_tell_the_kinds_apart(tmp_path: Path, run: Run) -> None:
     os.mkfifo(tmp_path / "pipe")
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "socket"))
-        facts = json.loads(run("list", tmp_path, "--details", "--json").output)
+        facts = json.loads(run("list", tmp_path, "--long", "--json").output)
     kinds = {entry["name"]: entry["kind"] for entry in facts["entries"]}
     assert kinds == {
         "dangling": "broken link",
@@ -52,7 +52,7 @@ def test_details_tell_the_kinds_apart(tmp_path: Path, run: Run) -> None:
 def test_details_show_sizes_for_people(tmp_path: Path, run: Run, size: int, shown: str) -> None:
     with (tmp_path / "file").open("wb") as file:
         file.truncate(size)
-    assert shown in run("list", tmp_path, "--details").output
+    assert shown in run("list", tmp_path, "--long").output
 
 
 def test_a_name_that_is_not_utf8_is_shown_and_can_be_found_again(tmp_path: Path, run: Run) -> None:
@@ -88,4 +88,4 @@ def test_a_file_instead_of_a_folder_is_one_logged_line(tmp_path: Path, run: Run)
     (tmp_path / "file").touch()
     outcome = run("list", tmp_path / "file")
     assert outcome.status == 1
-    assert outcome.log == [f"{tmp_path}/file: is a file, not a folder; name the folder that holds it"]
+    assert outcome.log == [f"{tmp_path}/file: a file, not a folder; name the folder that holds it"]

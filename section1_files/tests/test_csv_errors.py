@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import csv_text
+import csv_source
 import main
 from support import PICTURES, Run, Write
 
@@ -19,17 +19,17 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0:~\x9bU"
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is empty; fetch or export it again"),
-        (b"\n\n \n", "holds no data"),
-        (PNG, "is not a CSV file but a PNG picture"),
-        (b"%PDF-1.7", "is not a CSV file but a PDF document"),
-        (b"PK\x03\x04", "is not a CSV file but a ZIP archive or an Excel workbook (export it as CSV)"),
-        (bytes(range(32)) * 8, "is not a CSV file: it holds binary data"),
-        (b"a,b\n1,2\n3,\0004\n", "line 3 holds a NUL byte: the file is damaged or is no text"),
-        (b'a,b\n1,"2\n3,4\n', "a quoted cell in the record of line 2 does not end; close its quote"),
+        (b"", "empty file; fetch or export it again"),
+        (b"\n\n \n", "no data; fetch or export it again"),
+        (PNG, "not a CSV file but a PNG image"),
+        (b"%PDF-1.7", "not a CSV file but a PDF document"),
+        (b"PK\x03\x04", "not a CSV file but a ZIP archive or an Excel workbook (export it as CSV)"),
+        (bytes(range(32)) * 8, "not a CSV file but binary data"),
+        (b"a,b\n1,2\n3,\0004\n", "line 3: NUL byte: the file is damaged or not text"),
+        (b'a,b\n1,"2\n3,4\n', "line 2: a quoted cell in this record does not end; close its quote"),
         (
             b'a,b\n"x",1\n' * 30_000 + b'"y,2\n',
-            "a quoted cell in the record of line 60,001 does not end; close its quote",
+            "line 60,001: a quoted cell in this record does not end; close its quote",
         ),
     ],
 )
@@ -57,7 +57,7 @@ def test_a_folder_is_refused(run: Run, tmp_path: Path) -> None:
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(run: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert "is not a regular file" in run("csv", tmp_path, "pipe").log[0]
+    assert "not a regular file" in run("csv", tmp_path, "pipe").log[0]
 
 
 def test_a_name_with_a_nul_is_refused(run: Run, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_name_with_a_nul_is_refused(run: Run, tmp_path: Path) -> None:
 
 def test_an_unknown_encoding_is_refused(run: Run, csv_file: Write) -> None:
     outcome = run("csv", csv_file("a\n1\n"), "--encoding", "klingon")
-    assert outcome.log[0].endswith("klingon is no encoding that Python knows; try utf-8 or latin-1")
+    assert outcome.log[0].endswith("klingon: unknown encoding; try utf-8 or windows-1252")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "ascii"])
@@ -77,14 +77,14 @@ def test_a_wrong_encoding_is_refused(run: Run, csv_file: Write, encoding: str) -
 
 
 def test_a_line_without_an_end_is_refused(run: Run, csv_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_text, "LINE_LIMIT", 1 << 20)
+    monkeypatch.setattr(csv_source, "MAX_LINE_BYTES", 1 << 20)
     outcome = run("csv", csv_file(b"a" * (2 << 20)))
-    assert outcome.log[0].endswith("line 1 is longer than 1 MiB; is this a CSV file?")
+    assert outcome.log[0].endswith("a line is longer than 1 MiB; is this a CSV file?")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("a,b\n", "has no rows below its header"), ("a\nx\n", "has no numeric columns: there is nothing to average")],
+    [("a,b\n", "no rows below the header"), ("a\nx\n", "no numeric columns, nothing to average")],
 )
 def test_a_table_without_numbers_is_shown_and_logged(run: Run, csv_file: Write, content: str, message: str) -> None:
     outcome = run("csv", csv_file(content))

@@ -1,4 +1,4 @@
-"""The entries of a folder: how many, their names, and on request what they are."""
+"""The entries of a folder: names, and on request kind, size and time."""
 
 import os
 import stat
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from errors import InputError, printable
-from errors import os_error_text as reason
+from errors import InputError, os_error_text, printable
 
 KINDS = {
     stat.S_IFREG: "file",
@@ -24,8 +23,8 @@ KINDS = {
 class Entry:
     """One element of a folder.
 
-    `name` is as the file system has it; bytes that are not UTF-8 stand in it as surrogates (PEP 383). The rest is
-    filled in only when details were asked for; `size` is in bytes, `modified` in local time.
+    `name` is as the file system has it, with bytes that are not UTF-8 as surrogates (PEP 383). The other fields are
+    None unless details are requested; `size` is in bytes, `modified` in local time.
     """
 
     name: str
@@ -33,19 +32,19 @@ class Entry:
     size: int | None = None
     modified: datetime | None = None
 
-    def as_facts(self) -> dict[str, object]:
-        """What `--json` shows; `name` is printable, and `name_bytes` (hex) finds the file where that lost something."""
-        facts: dict[str, object] = {"name": printable(self.name)}
-        if facts["name"] != self.name:
-            facts["name_bytes"] = os.fsencode(self.name).hex()
+    def to_dict(self) -> dict[str, object]:
+        """Return the content of `--json`: a printable `name`, and `name_bytes` (hex) if it is not printable."""
+        result: dict[str, object] = {"name": printable(self.name)}
+        if result["name"] != self.name:
+            result["name_bytes"] = os.fsencode(self.name).hex()
         if self.kind is not None:
-            facts |= {"kind": self.kind, "size": self.size}
-            facts["modified"] = self.modified.isoformat(timespec="seconds") if self.modified else None
-        return facts
+            result |= {"kind": self.kind, "size": self.size}
+            result["modified"] = self.modified.isoformat(timespec="seconds") if self.modified else None
+        return result
 
 
-def details_of(item: os.DirEntry[str]) -> Entry:
-    """One entry with kind, size and time; a link says where its target is missing, never an exception."""
+def read_details(item: os.DirEntry[str]) -> Entry:
+    """Return an entry with kind, size and time; a link without a target is a "broken link"."""
     try:
         status = item.stat(follow_symlinks=False)
     except OSError:
@@ -63,32 +62,28 @@ def _local_time(seconds: float) -> datetime | None:
         return None
 
 
-def entries_of(path: Path, *, details: bool = False) -> list[Entry]:
-    """All entries of a folder, hidden ones too, sorted by name.
+def list_entries(path: Path, *, details: bool = False) -> list[Entry]:
+    """Return all entries of a folder, hidden ones too, sorted by name.
 
     Raises:
-        InputError: the path is not a folder, or its entries may not be read.
+        InputError: The path is not a folder, or its entries cannot be read.
 
     """
     try:
         with os.scandir(path) as items:
-            found = [details_of(item) if details else Entry(item.name) for item in items]
+            found = [read_details(item) if details else Entry(item.name) for item in items]
     except NotADirectoryError as error:
-        raise InputError(
-            None, f"{printable(str(path))}: is a file, not a folder; name the folder that holds it"
-        ) from error
+        raise InputError(path, "a file, not a folder", "name the folder that holds it") from error
     except FileNotFoundError as error:
-        raise InputError(None, f"{printable(str(path))}: no such folder; check the path") from error
+        raise InputError(path, "no such folder", "check the path") from error
     except (OSError, ValueError) as error:
-        why = reason(error) if isinstance(error, OSError) else str(error)
-        raise InputError(
-            None, f"{printable(str(path))}: the folder cannot be read ({why}); check its permissions"
-        ) from error
+        reason = os_error_text(error) if isinstance(error, OSError) else str(error)
+        raise InputError(path, f"the folder cannot be read ({reason})", "check its permissions") from error
     return sorted(found, key=lambda entry: entry.name)
 
 
-def size_for_people(size: int) -> str:
-    """Bytes in the unit that keeps the number short, in powers of 1024: 512 B, 1.4 KiB, 3.0 GiB."""
+def format_size(size: int) -> str:
+    """Return a size in the unit that keeps the number short, in powers of 1024: 512 B, 1.4 KiB, 3.0 GiB."""
     if size < 1024:
         return f"{size} B"
     value = float(size)
@@ -100,12 +95,12 @@ def size_for_people(size: int) -> str:
 
 
 def report_lines(path: Path, entries: list[Entry]) -> Iterator[str]:
-    """The listing as a person reads it."""
+    """Yield the lines of the listing."""
     yield f"{printable(str(path))}: {len(entries):,} {'element' if len(entries) == 1 else 'elements'}"
     for entry in entries:
         if entry.kind is None:
             yield f"  {printable(entry.name)}"
             continue
-        size = "" if entry.size is None else size_for_people(entry.size)
+        size = "" if entry.size is None else format_size(entry.size)
         time = entry.modified.strftime("%Y-%m-%d %H:%M") if entry.modified else ""
         yield f"  {entry.kind:<11}  {size:>10}  {time:<16}  {printable(entry.name)}"

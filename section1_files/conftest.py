@@ -1,17 +1,23 @@
-"""Fixtures: the command line as a person uses it, and tables to read."""
+"""Fixtures; in the section's folder, so that bare `pytest` finds the modules here."""
+
+from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import main
-from support import Outcome, Run, Write
+
+if TYPE_CHECKING:
+    from support import Outcome, Run, Write
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Run:
-    """Run the command line; returns its status, what it printed and what it logged."""
+    """Run the command line; return its status, its output and its log."""
+    from support import Outcome
 
     def call(*words: object) -> Outcome:
         caplog.clear()
@@ -24,7 +30,7 @@ def run(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
 
 @pytest.fixture
 def csv_file(tmp_path: Path) -> Write:
-    """Write a CSV file; returns its path."""
+    """Write a CSV file; return its path."""
 
     def write(content: str | bytes) -> Path:
         path = tmp_path / "table.csv"

@@ -1,0 +1,152 @@
+"""From blocks of lines to blocks of complete records, and from these to records.
+
+A record is what RFC 4180 says, and in files that violate it, what Python's csv module makes of them.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from csv_source import MAX_LINE_BYTES, CsvSource
+from errors import InputError
+
+CACHE_BYTES = 1 << 18  # bytes that are scanned in one go, so that they stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Block:
+    """Complete records in UTF-8; `is_regular` when every quoted cell is quoted from end to end."""
+
+    text: bytes
+    first_line: int
+    line_count: int
+    is_regular: bool = True
+
+
+@dataclass
+class Records:
+    """Records with the line on which each starts; `length` is that of their text in bytes."""
+
+    starts: list[int] = field(default_factory=list)
+    cells: list[list[str]] = field(default_factory=list)
+    length: int = 0
+    next_line: int = 1
+
+
+def parse_records(text: bytes, first_line: int, delimiter: str, limit: int | None = None) -> Records:
+    """Parse the complete records of a text, at most `limit` of them; a quoted cell without an end stops before it."""
+    csv.field_size_limit(MAX_LINE_BYTES)
+    records = Records(next_line=first_line)
+    at, line, at_end = 0, first_line, False
+
+    def iter_lines() -> Iterator[str]:
+        nonlocal at, line, at_end
+        while at < len(text):
+            end = text.find(b"\n", at) + 1 or len(text)
+            at, line, start = end, line + 1, at
+            yield text[start:end].decode()
+        at_end = True
+
+    try:
+        for cells in csv.reader(iter_lines(), delimiter=delimiter):
+            if at_end:  # the reader asked for more in the middle of a record
+                break
+            records.starts.append(records.next_line)
+            records.cells.append(cells)
+            records.length, records.next_line = at, line
+            if len(records.cells) == limit:
+                break
+    except csv.Error:  # a cell longer than MAX_LINE_BYTES
+        pass
+    return records
+
+
+def iter_blocks(source: CsvSource, lines: Iterator[bytes], rest: bytes, line: int, delimiter: str) -> Iterator[Block]:
+    """Yield the rest of a file in blocks: first `rest`, which starts on `line`, then `lines`.
+
+    Raises:
+        InputError: A quoted cell that does not end; a byte that does not fit the encoding.
+
+    """
+    text: bytes | None = rest
+    while text is not None:
+        end, is_regular = _find_end(text, line, delimiter)
+        if end:
+            block = Block(text[:end], line, count_byte(text[:end], "\n"), is_regular)
+            line += block.line_count
+            yield block
+        rest = text[end:]
+        if len(rest) > MAX_LINE_BYTES:
+            break
+        text = next(lines, None)
+        if text is not None:
+            text = rest + source.to_utf8(text, line + rest.count(b"\n"))
+    if rest:
+        raise unclosed_quote(line)
+
+
+def unclosed_quote(line: int) -> InputError:
+    """Return the error of a record that starts on `line` and does not end."""
+    return InputError(None, "a quoted cell in this record does not end", "close its quote", line)
+
+
+def _find_end(text: bytes, line: int, delimiter: str) -> tuple[int, bool]:
+    """Return the length of the complete records at the start of a text, and whether their quotes are regular."""
+    if b'"' not in text:
+        return len(text), True
+    codes = as_array(text)
+    line_ends = np.flatnonzero((codes == ord("\n")) & ~is_within_quotes(codes))
+    end = int(line_ends[-1]) + 1 if len(line_ends) else 0
+    if end and _quotes_are_regular(codes[:end], delimiter):
+        return end, True
+    return parse_records(text, line, delimiter).length, False
+
+
+def as_array(text: bytes) -> NDArray[np.uint8]:
+    """Return the bytes of a text as an array, without a copy."""
+    return np.frombuffer(text, np.uint8)
+
+
+def is_within_quotes(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return for each byte whether an odd number of quotes stands before or at it."""
+    return np.logical_xor.accumulate(codes == ord('"'))
+
+
+def count_byte(text: bytes, character: str) -> int:
+    """Count an ASCII character."""
+    codes, code = as_array(text), ord(character)
+    return sum(int(np.count_nonzero(codes[at : at + CACHE_BYTES] == code)) for at in range(0, len(codes), CACHE_BYTES))
+
+
+def _quotes_are_regular(codes: NDArray[np.uint8], delimiter: str) -> bool:
+    """Return whether every quoted cell is quoted from end to end: RFC 4180, section 2, rules 5 to 7."""
+    quotes = np.flatnonzero(codes == ord('"'))
+    neighbours = np.zeros(256, np.bool_)
+    neighbours[[ord(delimiter), ord("\n"), ord('"')]] = True
+    opening, closing = quotes[0::2], quotes[1::2]
+    before = codes[np.maximum(opening - 1, 0)]
+    return bool((neighbours[before] | (opening == 0)).all() and neighbours[codes[closing + 1]].all())
+
+
+def find_row_starts(block: Block, delimiter: str, width: int) -> Sequence[int] | None:
+    """Return the line on which each row starts; None where the number of delimiters does not fit `width` columns.
+
+    polars rejects rows that are too long, so that the right number of delimiters leaves no room for short ones nor for
+    blank lines; only in a file of one column these have to be searched for.
+    """
+    text = block.text
+    if text.startswith(b"\xef\xbb\xbf") or (width == 1 and (text.startswith(b"\n") or b"\n\n" in text)):
+        return None
+    if b'"' not in text:
+        fits = count_byte(text, delimiter) == block.line_count * (width - 1)
+        return range(block.first_line, block.first_line + block.line_count) if fits else None
+    codes = as_array(text)
+    outside = ~is_within_quotes(codes)
+    row_ends = np.flatnonzero(outside[codes == ord("\n")])
+    if np.count_nonzero(outside & (codes == ord(delimiter))) != len(row_ends) * (width - 1):
+        return None
+    starts: list[int] = (block.first_line + np.concatenate(([0], row_ends[:-1] + 1))).tolist()
+    return starts

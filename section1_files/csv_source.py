@@ -1,0 +1,236 @@
+"""From the bytes of a file or of standard input to blocks of complete lines in UTF-8.
+
+Handles compression, encodings and line endings; rejects what is not text. Reads forward only, so a pipe works too.
+"""
+
+import codecs
+import gzip
+import io
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from errors import InputError, os_error_text
+from paths import require_regular_file
+
+STDIN = Path("-")
+SAMPLE_BYTES = 1 << 16
+BLOCK_BYTES = 8 << 20
+MAX_LINE_BYTES = 16 << 20
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it starts with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+FOREIGN_FORMATS = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"%PDF": "a PDF document",
+    b"{\\rtf": "an RTF document",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook (export it as CSV)",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word document (export it as CSV)",
+    b"PAR1": "a Parquet file",
+    b"SQLite format 3": "an SQLite database",
+}
+MARKUP = [
+    (re.compile(rb"(?:<!doctype html|<html|<head|<body|<table)\b", re.IGNORECASE), "an HTML page"),
+    (re.compile(rb"<\?xml\b|<[A-Za-z!][^\n]*>\s*(?:\n|\Z)"), "an XML document"),
+    (
+        re.compile(rb'\{\s*"[^"]*"\s*:|\[\s*(?:[\[{"]|-?[0-9][0-9.]*\s*[,\]])|(?:\{\s*\}|\[\s*\])\s*\Z'),
+        "a JSON document",
+    ),
+]
+C1_BYTES = re.compile(rb"[\x80-\x9f]")
+C1_LETTERS = {code: bytes([code]).decode("windows-1252", "ignore") or chr(code) for code in range(0x80, 0xA0)}
+
+
+class CsvSource:
+    """Text of a CSV file. `encoding` is final when all blocks are read: it may turn out not to be UTF-8."""
+
+    def __init__(self, stream: io.BufferedReader, encoding: str | None = None) -> None:
+        """Find out the encoding, unless it is given.
+
+        Raises:
+            InputError: The file is empty, not text, or the encoding is unknown.
+
+        """
+        self._stream = stream
+        self._first = stream.read(BLOCK_BYTES)
+        if not self._first:
+            raise InputError(None, "empty file", "fetch or export it again")
+        try:
+            self.encoding = codecs.lookup(encoding).name if encoding else guess_encoding(self._first[:SAMPLE_BYTES])
+        except LookupError as error:
+            raise InputError(None, f"{encoding}: unknown encoding", "try utf-8 or windows-1252") from error
+        self._is_guess = encoding is None
+        self._is_utf8 = self.encoding in {"utf-8", "utf-8-sig"}
+        self._is_transcoded = not self._is_utf8
+        self._ascii_so_far = True
+
+    def iter_lines(self) -> Iterator[bytes]:
+        """Yield blocks of complete lines, each line ended by LF; `to_utf8` must be applied to each in turn.
+
+        CRLF and CR, also mixed with LF, become LF. The last line gets an LF where it has none.
+        """
+        rest = b""
+        for chunk in self._iter_chunks():
+            text = rest + chunk
+            rest = b"\r" if text.endswith(b"\r") else b""  # an LF may follow
+            text = _normalize_newlines(text[: len(text) - len(rest)])
+            end = text.rfind(b"\n") + 1
+            rest = text[end:] + rest
+            if len(rest) > MAX_LINE_BYTES:
+                raise InputError(None, f"a line is longer than {MAX_LINE_BYTES >> 20} MiB", "is this a CSV file?")
+            if end:
+                yield text[:end]
+        if rest:
+            rest = _normalize_newlines(rest)
+            yield rest if rest.endswith(b"\n") else rest + b"\n"
+
+    def _iter_chunks(self) -> Iterator[bytes]:
+        """Yield the file's bytes; those of an encoding without ASCII's bytes, or one that was named, as UTF-8."""
+        chunk, self._first = self._first, b""
+        if self._is_utf8:
+            chunk = chunk.removeprefix(codecs.BOM_UTF8)
+            while chunk:
+                if b"\n" in chunk and not chunk.endswith(b"\n"):
+                    chunk += self._stream.readline(MAX_LINE_BYTES)  # a complete line saves a copy of the block
+                yield chunk
+                chunk = self._stream.read(BLOCK_BYTES)
+            return
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        try:
+            while chunk:
+                yield decoder.decode(chunk).encode("utf-8", "surrogatepass")
+                chunk = self._stream.read(BLOCK_BYTES)
+            yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+        except UnicodeError as error:
+            raise InputError(
+                None, f"not in the encoding {self.encoding}", "name the right one with --encoding"
+            ) from error
+
+    def to_utf8(self, text: bytes, first_line: int) -> bytes:
+        """Return a block in UTF-8; where UTF-8 was only a guess, bytes that it does not allow are Windows-1252.
+
+        Raises:
+            InputError: A NUL byte, or a byte that does not fit the encoding.
+
+        """
+        if b"\0" in text:
+            line = first_line + text.count(b"\n", 0, text.index(b"\0"))
+            raise InputError(None, "NUL byte: the file is damaged or not text", line=line)
+        if text.isascii():
+            return text
+        if not self._is_utf8:
+            return text if self._is_transcoded else self._from_windows_1252(text)
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            is_ascii_before = self._ascii_so_far and text[: error.start].isascii()
+            if not (self._is_guess and is_ascii_before and self.encoding == "utf-8"):
+                line = first_line + text.count(b"\n", 0, error.start)
+                problem = f"byte 0x{text[error.start]:02X} is not UTF-8"
+                raise InputError(None, problem, "name the encoding with --encoding", line) from error
+            self._is_utf8, self.encoding = False, "latin-1"
+            return self._from_windows_1252(text)
+        self._ascii_so_far = False
+        return text
+
+    def _from_windows_1252(self, text: bytes) -> bytes:
+        """Return UTF-8; the file counts as Latin-1 until a byte shows where Windows-1252 differs from it."""
+        decoded = text.decode("latin-1")
+        if C1_BYTES.search(text):
+            self.encoding = "windows-1252"
+            decoded = decoded.translate(C1_LETTERS)
+        return decoded.encode()
+
+
+def _normalize_newlines(text: bytes) -> bytes:
+    return text.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in text else text
+
+
+@contextmanager
+def open_csv(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]]:
+    """Open a CSV file, gzip and zstd too, or standard input for `-`.
+
+    Yields the stream of its decompressed bytes, and the raw file below it, whose position shows the progress. Errors
+    of the file system and of the decompression become InputError, also those that occur while the file is read.
+    """
+    try:
+        with sys.stdin.buffer if path == STDIN else require_regular_file(path).open("rb") as opened:
+            raw = cast("io.BufferedReader", opened)
+            magic = raw.peek(4)[:4]
+            if magic.startswith(b"\x1f\x8b"):
+                yield cast("io.BufferedReader", gzip.GzipFile(fileobj=raw)), raw
+            elif magic == b"\x28\xb5\x2f\xfd":
+                yield _open_zstd(raw), raw
+            else:
+                yield raw, raw
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise InputError(path, "the compressed data are damaged or truncated", "fetch the file again") from error
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions") from error
+
+
+def _open_zstd(raw: BinaryIO) -> io.BufferedReader:
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+
+    class Reader(zstd.ZstdFile):
+        """Reports damage with the same exception as gzip does."""
+
+        def readinto(self, buffer: object) -> int:  # type: ignore[override,unused-ignore]
+            try:
+                return super().readinto(buffer)  # type: ignore[arg-type,unused-ignore]
+            except zstd.ZstdError as error:
+                raise EOFError(str(error)) from error
+
+    return io.BufferedReader(cast("io.RawIOBase", Reader(raw)), 1 << 20)
+
+
+def guess_encoding(sample: bytes) -> str:
+    """Return the encoding of a text: byte order mark, the pattern of UTF-16 without one, else UTF-8.
+
+    Raises:
+        InputError: The bytes are not a table in text; the message names the format where it is known.
+
+    """
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if sample.startswith(mark):
+            return encoding
+    for magic, name in FOREIGN_FORMATS.items():
+        if sample.startswith(magic):
+            raise InputError(None, f"not a CSV file but {name}")
+    if sample[128:132] == b"DICM":
+        raise InputError(None, "not a CSV file but a DICOM file", "read it with the dicom command")
+    even, odd = sample[0::2], sample[1::2]
+    if odd.count(0) > 0.4 * len(odd) and even.count(0) < 0.01 * len(even):
+        return "utf-16-le"
+    if even.count(0) > 0.4 * len(even) and odd.count(0) < 0.01 * len(odd):
+        return "utf-16-be"
+    controls = sum(sample.count(byte) for byte in range(32) if byte not in b"\t\n\v\f\r\x1a\x1b")
+    if controls > max(2, 0.05 * len(sample)):
+        raise InputError(None, "not a CSV file but binary data")
+    return "utf-8"
+
+
+def reject_markup(sample: bytes) -> None:
+    """Reject a document that is not a table, whatever its file name says.
+
+    Raises:
+        InputError: The text is HTML, XML or JSON.
+
+    """
+    for pattern, name in MARKUP:
+        if pattern.match(sample.lstrip()):
+            raise InputError(None, f"not a CSV file but {name}", "check where it was downloaded from")
