@@ -8,5 +8,5 @@ compile() {
     $venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
         --no-config --custom-compile-command "make lock" "$@"
 }
-compile --upgrade section*/requirements.txt tools/requirements.txt -o requirements.lock
-compile --upgrade section*/benchmarks/requirements.txt --constraint requirements.lock -o requirements-bench.lock
+compile ${UPGRADE:+--upgrade} section*/requirements*.txt tools/requirements.txt -o requirements.lock
+compile ${UPGRADE:+--upgrade} section*/benchmarks/requirements.txt --constraint requirements.lock -o requirements-bench.lock
