@@ -90,7 +90,10 @@ VARIANTS: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
     "big endian 16": (U16, {"syntax": BIG}),
     "big endian 8 in words": (U8, {"syntax": BIG, "vr": "OW"}),
     "odd size": (U8[:5, :5], {}),
-    "single bits": (pack(BITS[0, :15, :15])[None], {"Rows": 15, "Columns": 15, "BitsAllocated": 1, "BitsStored": 1}),
+    "single bits": (
+        pack(BITS[0, :15, :15])[None],
+        {"Rows": 15, "Columns": 15, "BitsAllocated": 1, "BitsStored": 1, "HighBit": 0},
+    ),
     "packed 12 bits": (
         pack((U16.ravel()[:, None] >> np.arange(12) & 1).astype(np.uint8))[None],
         {**SIZE, "BitsAllocated": 12, "BitsStored": 12, "HighBit": 11, "vr": "OW"},
@@ -106,7 +109,10 @@ VARIANTS: dict[str, tuple[NDArray[Any], dict[str, Any]]] = {
         {"VOILUTSequence": lut([4096, 0, 8], bytes(value >> 4 for value in range(4096)), "OW")},
     ),
     "VOI LUT from -1000": (S16, {"VOILUTSequence": lut([2000, -1000, 12], list(range(0, 4000, 2)))}),
-    "VOI LUT of 65536 entries": (U16, {"VOILUTSequence": lut([0, 0, 16], list(range(65536)))}),
+    "VOI LUT of 65536 entries": (
+        U16,
+        {"VOILUTSequence": lut([0, 0, 16], np.arange(65536, dtype="<u2").tobytes(), "OW")},
+    ),
     **{
         f"palette of {name}, {endian}": (
             U8,
