@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.uid import XRayAngiographicImageStorage, XRayRadiofluoroscopicImageStorage
 
 from dicom_header import read_header, suppress_pydicom_output
 from dicom_luts import LookupTable, read_lut
@@ -25,6 +26,7 @@ MONTAGE_FRAMES = 64
 MONTAGE_TILE = 256  # pixels
 OVERLAY_GROUPS = range(0x6000, 0x6100, 2)
 PALETTE = [f"{color}PaletteColorLookupTable" for color in ("Red", "Green", "Blue")]
+DISPLAYED_AS_STORED = {XRayAngiographicImageStorage, XRayRadiofluoroscopicImageStorage}  # PS3.3 C.8.7.1.1.2
 LEFT_OUT = {  # elements that change the display and that are not applied
     "ShutterShape": "display shutter",
     "PresentationLUTSequence": "presentation LUT",
@@ -155,6 +157,8 @@ class DicomImage:
         return apply_window(values, window, function)
 
     def _apply_modality(self, stored: NDArray[Any], frame: int) -> NDArray[Any]:
+        if get_text(self.dataset, "SOPClassUID") in DISPLAYED_AS_STORED:
+            return stored
         for item in self._get_items(self.dataset, "ModalityLUTSequence")[:1]:
             table = read_lut(item, "LUTDescriptor", "LUTData", self._order, signed=self._pixels.signed)
             return table.apply(stored)

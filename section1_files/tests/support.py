@@ -57,5 +57,5 @@ def ct_image(**attributes: object) -> FileDataset:
 def save(dataset: FileDataset, folder: Path, name: str = "image.dcm") -> Path:
     """Write a data set as a DICOM file; return its path."""
     path = folder / name
-    dataset.save_as(path, enforce_file_format=True)
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
     return path
