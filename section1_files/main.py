@@ -168,7 +168,7 @@ def tour() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Build the command line."""
     top = argparse.ArgumentParser(
         prog="main.py",
         description="List a folder, read the statistics of a CSV file, read a DICOM file. Without arguments: a tour.",
