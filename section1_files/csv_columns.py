@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +134,7 @@ class Column:
     @classmethod
     def from_numbers(cls, values: NDArray[np.float64], *, are_integers: bool, keep: bool = False) -> Column:
         """Return the column of finite numbers without a gap."""
-        column = cls(uncounted=len(values), has_fractions=not are_integers)
+        column = cls(uncounted=len(values), has_fractions=not are_integers and _have_fractions(values))
         column.plain.add(values, keep=keep)
         return column
 
@@ -144,21 +144,18 @@ class Column:
         stripped = cells.str.strip_chars(WHITESPACE)
         numbers = _cast_to_float(stripped, rule)
         is_plain = numbers.is_finite().fill_null(value=False)
-        rest = stripped.filter(~is_plain)
-        rows = (~is_plain).arg_true()
+        rest, rows = stripped.filter(~is_plain), (~is_plain).arg_true()
         is_missing = rest.str.to_lowercase().is_in([*rule.na_words])
-        is_special = numbers.gather(rows).is_not_null() | rest.str.contains(f"^(?:{FORMATTED.pattern})$")
-        special = (is_special & ~is_missing).arg_true()
+        special = (numbers.gather(rows).is_not_null() & ~is_missing).arg_true()
         column = cls.from_cells(
             rest.gather(special).to_list(), [lines[row] for row in rows.gather(special)], rule, keep=keep
         )
         column.missing = int(is_missing.sum())
-        texts = (~is_special & ~is_missing).arg_true()
-        examples = zip(rows.gather(texts.head(MAX_EXAMPLES)), rest.gather(texts.head(MAX_EXAMPLES)), strict=True)
-        column.texts.merge(Anomalies(len(texts), [(lines[row], cell) for row, cell in examples]))
+        others = (numbers.gather(rows).is_null() & ~is_missing).arg_true()
+        column._add_others(rest.gather(others), [lines[row] for row in rows.gather(others)], rule, keep=keep)
         plain = numbers.filter(is_plain).to_numpy()
         column.plain.add(plain, keep=keep)
-        column.has_fractions = bool((plain % 1 != 0).any())
+        column.has_fractions = _have_fractions(plain)
         mostly_plain = len(plain) * 2 > len(cells) - column.missing
         column.uncounted = len(plain) if mostly_plain else 0
         values = rest.filter(~is_missing)
@@ -166,6 +163,33 @@ class Column:
             values = values.append(stripped.filter(is_plain))
         column.values = _count_values(values)
         return column
+
+    def _add_others(self, cells: pl.Series, lines: Sequence[int], rule: CellRule, *, keep: bool) -> None:
+        """Add cells that are not plain numbers; one parse per shape, with 1 for 1 to 9, decides on all of a shape."""
+        import polars as pl
+
+        matching = cells.str.contains(f"^(?:{FORMATTED.pattern})$").arg_true()
+        shapes = cells.gather(matching).str.replace_all("[1-9]", "1")
+        of_key: dict[tuple[str, str, bool, bool], list[str]] = {}
+        for shape in shapes.unique():
+            if amount := rule.parse_formatted(shape):
+                key = (amount.unit, amount.separator, amount.is_certain, math.copysign(1, amount.value) < 0)
+                of_key.setdefault(key, []).append(shape)
+        is_text = np.ones(len(cells), np.bool_)
+        for (unit, separator, is_certain, is_negative), found in of_key.items():
+            rows = matching.filter(shapes.is_in(found))
+            is_text[rows.to_numpy()] = False
+            digits = (
+                cells.gather(rows)
+                .str.replace_all(f"[^0-9{rule.decimal}]", "")
+                .str.replace(rule.decimal, ".", literal=True)
+            )
+            values = digits.cast(pl.Float64).to_numpy()
+            numbers = Numbers(certain=len(rows) if is_certain else 0)
+            numbers.add(-values if is_negative else values, keep=keep)
+            numbers.cells = _find_examples(cells, rows.to_numpy(), lines)
+            self.formatted.setdefault((unit, separator), Numbers()).merge(numbers)
+        self.texts.merge(_find_examples(cells, np.flatnonzero(is_text), lines))
 
     def merge(self, other: Column) -> None:
         """Add the column of the next block."""
@@ -234,6 +258,15 @@ class Column:
     def most_frequent(self, number: int = 3) -> list[tuple[str, int]]:
         """Return the values that occur most often, ties by value, with their counts."""
         return heapq.nsmallest(number, (self.values or {}).items(), key=lambda item: (-item[1], item[0]))
+
+
+def _have_fractions(values: NDArray[np.float64]) -> bool:
+    with np.errstate(invalid="ignore"):
+        return bool((values[:1000] % 1).any() or (values[1000:] % 1).any())
+
+
+def _find_examples(cells: pl.Series, rows: NDArray[np.integer[Any]], lines: Sequence[int]) -> Anomalies:
+    return Anomalies(len(rows), [(lines[row], cells[int(row)]) for row in rows[:MAX_EXAMPLES]])
 
 
 def _limit(values: Counter[str]) -> Counter[str] | None:

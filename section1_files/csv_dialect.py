@@ -24,7 +24,7 @@ FORMATTED = re.compile(
     r"(?P<digits>(?:[1-9][0-9]{0,2}(?:[.,'’ \u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?)"
     rf"[ \u00a0\u202f]?(?P<after>{CURRENCY}|%)?(?P<close>\))?"
 )
-IPV4 = re.compile(r"(?:(?:1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])\.){3}(?:1?[0-9]{1,2}|2[0-4][0-9]|25[0-5])")
+IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 SPACES = str.maketrans("\u00a0\u202f’", "  '")
 # Evidence for the decimal mark, with C for the mark in question and G for the other one, which may group digits.
 DECIMAL_EVIDENCE = {

@@ -96,7 +96,8 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
         yield f"{_count(len(skipped), 'line')} above the table skipped: {texts}{more}"
     if statistics.dialect.unnamed:
-        yield f"the rows are longer than the header: the {statistics.dialect.unnamed} columns have no name"
+        where = statistics.dialect.unnamed
+        yield f"the rows are longer than the header: the {where} columns have no name"
     for rows, length, effect in (
         (statistics.short_rows, "shorter", "the missing cells count as missing values"),
         (statistics.long_rows, "longer", "the extra cells are ignored"),
@@ -104,7 +105,8 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
         if rows.count:
             yield f"{_count(rows.count, 'row')} {length} than the header ({effect}): {_list_lines(rows, quote=False)}"
     if statistics.total_rows.count:
-        yield f"a row at the end looks like a total and is included in the statistics: {_list_lines(statistics.total_rows)}"
+        lines = _list_lines(statistics.total_rows)
+        yield f"a row at the end looks like a total and is included in the statistics: {lines}"
     if statistics.blank_lines:
         yield f"{_count(statistics.blank_lines, 'blank line')} skipped"
 

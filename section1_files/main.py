@@ -210,7 +210,7 @@ def tour() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the parser of the command line."""
+    """Build the command line."""
     top = argparse.ArgumentParser(
         prog="main.py",
         description="List a folder, read the statistics of a CSV file, read a DICOM file. Without arguments: a tour.",

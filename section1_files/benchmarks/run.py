@@ -1,9 +1,11 @@
-"""Section 1 beside its peers, in one run: `make bench SECTION=section1_files`.
+"""Measure section 1 and its alternatives in one run: `python benchmarks/run.py`, or with `csv` or `dicom` one half.
 
-Every program runs as a whole process, in turns, REPEATS times; the tables show medians and peak memory. Peers that are
-not installed are left out and named. csvstat is so slow that it gets a tenth of the file, and its time times ten.
+Every run is a complete process; the programs alternate, REPEATS times; the tables show medians and peak memory.
+Programs that are not installed are reported and left out. csvstat is slow: it reads a tenth of the file, once, and its
+time is multiplied by ten.
 """
 
+import argparse
 import os
 import platform
 import shutil
@@ -12,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +24,7 @@ import numpy as np
 REPEATS = 5
 MEGABYTES = 300
 COLUMNS = 8
+PROGRAMS = ("numpy", "polars", "duckdb", "pandas", "csvkit", "miller", "pydicom")
 SECTION = Path(__file__).parent.parent
 MAIN = str(SECTION / "main.py")
 
@@ -60,17 +64,17 @@ def run(command: list[str]) -> Run:
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
-    said = process.stderr.read()
+    errors = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"{command[:3]} failed: {said.decode(errors='replace')[-500:]}")
+        sys.exit(f"{command[:3]} failed: {errors.decode(errors='replace')[-500:]}")
     return Run(seconds, usage.ru_maxrss / 1024)
 
 
-def in_turns(commands: dict[str, list[str]]) -> dict[str, Run]:
-    """Medians of REPEATS runs of each command, one after the other in every round."""
+def alternate(commands: dict[str, list[str]]) -> dict[str, Run]:
+    """Return the medians of REPEATS runs of each command, one after the other in every round."""
     runs: dict[str, list[Run]] = {name: [] for name in commands}
     for number in range(REPEATS):
         for name, command in commands.items():
@@ -103,20 +107,25 @@ def csv_commands(path: Path) -> dict[str, list[str]]:
     names = ",".join(f"c{number}" for number in range(COLUMNS))
     commands = {"section 1": [python, MAIN, "csv", str(path), "--json"]}
     for name, code in (("polars", POLARS), ("duckdb", DUCKDB), ("pandas", PANDAS)):
-        if has(name):
+        if find_version(name):
             commands[name] = [python, "-c", code, str(path)]
     if miller := shutil.which("mlr"):
         commands["miller"] = [miller, "--icsv", "--ojson", "stats1", "-a", "count,mean,stddev", "-f", names, str(path)]
     return commands
 
 
-def has(package: str) -> bool:
+def find_version(program: str) -> str | None:
+    """Return the version of a package or of a command; None where it is not installed."""
+    if program == "miller":
+        command = shutil.which("mlr")
+        return (
+            command
+            and subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
+        )
     try:
-        version(package)
+        return version(program)
     except PackageNotFoundError:
-        print(f"left out, not installed: {package}", file=sys.stderr)
-        return False
-    return True
+        return None
 
 
 def show(title: str, found: dict[str, Run], base: str) -> None:
@@ -126,11 +135,11 @@ def show(title: str, found: dict[str, Run], base: str) -> None:
         print(f"| {name} | {summary.seconds:.2f} | {ratio:.2f} | {summary.megabytes:.0f} |")
 
 
-def csv_against_peers(folder: Path) -> None:
+def csv_against_alternatives(folder: Path) -> None:
     for kind in ("integers", "floats"):
         path = write_table(folder / f"{kind}.csv", kind, MEGABYTES)
-        found = in_turns(csv_commands(path))
-        if has("csvkit"):
+        found = alternate(csv_commands(path))
+        if find_version("csvkit"):
             small = write_table(folder / "small.csv", kind, MEGABYTES // 10)
             slow = run([sys.executable, "-m", "csvkit.utilities.csvstat", "--mean", str(small)])
             found["csvstat --mean (a tenth of the file, once, times ten)"] = Run(slow.seconds * 10, slow.megabytes)
@@ -145,7 +154,7 @@ def csv_of_every_size(folder: Path) -> None:
         if not megabytes:
             path.write_bytes(path.read_bytes()[:1000].rpartition(b"\n")[0] + b"\n")
         commands[name] = [sys.executable, MAIN, "csv", str(path), "--json"]
-    show("CSV of floats, section 1 on every size", in_turns(commands), "300 MB")
+    show("CSV of floats, section 1 on every size", alternate(commands), "300 MB")
 
 
 def dicom(folder: Path) -> None:
@@ -160,14 +169,14 @@ def dicom(folder: Path) -> None:
         "bare pydicom": [sys.executable, "-c", BARE_DICOM, str(many)],
         "section 1": [sys.executable, MAIN, "dicom", str(many)],
     }
-    show("DICOM, headers of 2,000 files", in_turns(commands), "bare pydicom")
+    show("DICOM, headers of 2,000 files", alternate(commands), "bare pydicom")
     large = large_multiframe(folder)
     small = str(get_testdata_file("CT_small.dcm", download=False))
     commands = {
         "a file of 39 kB": [sys.executable, MAIN, "dicom", small],
         "a multi-frame file of 500 MB": [sys.executable, MAIN, "dicom", str(large)],
     }
-    show("DICOM, one header", in_turns(commands), "a file of 39 kB")
+    show("DICOM, one header", alternate(commands), "a file of 39 kB")
 
 
 def large_multiframe(folder: Path) -> Path:
@@ -187,16 +196,20 @@ def large_multiframe(folder: Path) -> Path:
     return path
 
 
-def main() -> int:
-    names = ("numpy", "polars", "duckdb", "pandas", "csvkit", "pydicom")
-    versions = ", ".join(f"{name} {version(name)}" for name in names if has(name))
-    miller = subprocess.run(["mlr", "--version"], capture_output=True, text=True, check=False).stdout.strip()
-    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}, {miller}; medians of {REPEATS}")
+def main(argv: Sequence[str] | None = None) -> int:
+    halves = {"csv": (csv_against_alternatives, csv_of_every_size), "dicom": (dicom,)}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("half", nargs="?", choices=list(halves), help="only this half")
+    half = parser.parse_args(argv).half
+    found = {name: find_version(name) for name in PROGRAMS}
+    for name, number in found.items():
+        if number is None:
+            print(f"not installed, left out: {name}", file=sys.stderr)
+    versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}; medians of {REPEATS}", flush=True)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        csv_against_peers(folder)
-        csv_of_every_size(folder)
-        dicom(folder)
+        for measure in halves[half] if half else [part for parts in halves.values() for part in parts]:
+            measure(Path(name))
     return 0
 
 

@@ -41,15 +41,15 @@ def test_the_packages_with_the_files_are_installed() -> None:
 @pytest.mark.parametrize("path", [p for p in FILES if p.name not in EXCEPTIONS], ids=lambda path: path.name)
 @pytest.mark.filterwarnings("ignore")
 def test_rows_and_statistics_equal_those_of_pandas(path: Path) -> None:
-    import pandas
+    import pandas as pd
 
     statistics = compute_statistics(path)
     encoding = {"latin-1": "latin-1", "windows-1252": "cp1252"}.get(statistics.encoding, "utf-8-sig")
-    frame = pandas.read_csv(path, encoding=encoding, sep=statistics.dialect.delimiter, float_precision="round_trip")
+    frame = pd.read_csv(path, encoding=encoding, sep=statistics.dialect.delimiter, float_precision="round_trip")
     assert (statistics.rows, len(statistics.columns)) == frame.shape
     for column, name in zip(statistics.columns, frame.columns, strict=True):
         expected = frame[name]
-        is_number = pandas.api.types.is_numeric_dtype(expected) and expected.dtype != bool and expected.count() > 0
+        is_number = pd.api.types.is_numeric_dtype(expected) and expected.dtype != bool and expected.count() > 0
         assert column.is_numeric == is_number, name
         if is_number:
             largest = float(expected.abs().max())

@@ -206,7 +206,7 @@ def test_quartiles_are_exact(read: Read, rows: int) -> None:
 
 
 def test_standard_input_is_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"v\n1\n3\n")))  # type: ignore[arg-type]
+    stdin = io.TextIOWrapper(io.BufferedReader(io.BytesIO(b"v\n1\n3\n")))
     monkeypatch.setattr("sys.stdin", stdin)
     assert json.loads(run("csv", "-", "--json").output)["columns"][0]["average"] == 2
 
