@@ -59,8 +59,8 @@ def overlay(
     bits: NDArray[np.uint8] | None,
     origin: list[int],
     *,
-    frames: Elements = [],
-    syntax: UID = ExplicitVRLittleEndian,  # noqa: B006
+    frames: Elements = [],  # noqa: B006 (never changed)
+    syntax: UID = ExplicitVRLittleEndian,
 ) -> Elements:
     """Return the elements of group 6000; without `bits`, the overlay is in bit 12 of the pixels."""
     rows, columns = (16, 16) if bits is None else bits.shape[-2:]
