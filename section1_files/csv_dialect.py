@@ -145,7 +145,6 @@ class Candidate(NamedTuple):
 
     delimiter: str
     width: int
-    above: list[Record]
     rows: list[Record]
     unnamed: str | None
     is_ambiguous: bool
@@ -209,7 +208,9 @@ def guess_dialect(
 
 def _parse(sample: str, delimiter: str, skip: int, *, complete: bool) -> list[Record]:
     """Return the records that are not blank, without the last one where it may be cut off."""
-    reader = csv.reader((f"{text}\n" for text in sample.split("\n")[skip:-1]), delimiter=delimiter)
+    reader = csv.reader(
+        (f"{text}\n" for text in sample.split("\n")[skip:-1]), delimiter=delimiter, skipinitialspace=True
+    )
     records, line = [], 1 + skip
     try:
         for cells in reader:
@@ -250,18 +251,10 @@ def _read_candidate(
     cells = [cell for record in fitting[:SCORED_ROWS] for cell in record.cells]
     rule = CellRule(guess_number_marks([rows[0], *fitting[:SCORED_ROWS]], delimiter, decimal, strict=False)[0])
     filled = sum(_looks_like_number(cell, rule) or rule.is_missing(cell) for cell in cells) / (len(cells) or 1)
-    fit = (len(fitting) + 1) / len(rows)
-    if len(rows) > 1 and not fitting:
-        fit = 0.0
-    return Candidate(
-        delimiter,
-        width,
-        records[:start],
-        rows,
-        unnamed,
-        is_ambiguous,
-        fit + filled - (0.25 if start or unnamed else 0.0),
-    )
+    fit = (len(fitting) + 1) / len(rows) if fitting or len(rows) == 1 else 0.0
+    is_ambiguous &= filled == 1
+    score = fit + filled - (0.25 if start else 0.0) - (0.5 if unnamed else 0.0)
+    return Candidate(delimiter, width, rows, unnamed, is_ambiguous, score)
 
 
 def _find_header(records: list[Record], width: int) -> int:

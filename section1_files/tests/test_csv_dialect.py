@@ -65,8 +65,22 @@ def test_bytes_that_are_not_utf8_after_utf8_text_are_rejected(run: Run, csv_file
         ("name,\nAnn,1\nBob,2\n", ["name", ""], []),
         ('"mpg","cyl"\n"Mazda",21,6\n"Datsun",22,4\n', ["", "mpg", "cyl"], []),
         ("a,b\n1,2,\n3,4,\n", ["a", "b", ""], []),
+        ("Bericht\n\nName;Betrag\nA;1.234,50\nB;20,00\nSumme;1.254,50\n", ["Name", "Betrag"], [1]),
+        ('"a",  "b, c"\n"x",  1\n"y",  2\n', ["a", "b, c"], []),
     ],
-    ids=["title", "title with delimiter", "padded titles", "comments", "years", "hash", "no name", "R", "trailing"],
+    ids=[
+        "title",
+        "title with delimiter",
+        "padded titles",
+        "comments",
+        "years",
+        "hash",
+        "no name",
+        "R",
+        "trailing",
+        "title and decimals",
+        "spaces before quotes",
+    ],
 )
 def test_header_is_found_below_titles_and_comments(
     read: Read, content: str, names: list[str], skipped: list[int]
