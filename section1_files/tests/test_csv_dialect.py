@@ -95,6 +95,11 @@ def test_lines_above_the_table_are_reported(run: Run, csv_file: Write) -> None:
     assert '! 1 line above the table skipped: line 1 "Temperature log"' in outcome.output
 
 
+def test_the_only_row_counts_where_it_has_no_line_end(read: Read) -> None:
+    result = read("A title\nmade by hand\nname;n\nx;1,5")
+    assert (result["header_line"], averages(result)) == (3, {"n": 1.5})
+
+
 def test_lines_below_a_title_have_their_number_in_the_file(read: Read) -> None:
     column = read("Title\n\na,b\n1,2\n2,x\n3,4\n")["columns"][1]
     assert column["not_a_number"]["first"] == [{"line": 5, "value": "x"}]
