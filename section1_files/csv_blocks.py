@@ -51,7 +51,7 @@ def parse_records(text: bytes, first_line: int, delimiter: str, limit: int | Non
         at_end = True
 
     try:
-        for cells in csv.reader(iter_lines(), delimiter=delimiter):
+        for cells in csv.reader(iter_lines(), delimiter=delimiter, skipinitialspace=True):
             if at_end:  # the reader asked for more in the middle of a record
                 break
             records.starts.append(records.next_line)

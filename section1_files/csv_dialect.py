@@ -145,7 +145,6 @@ class Candidate(NamedTuple):
 
     delimiter: str
     width: int
-    above: list[Record]
     rows: list[Record]
     unnamed: str | None
     is_ambiguous: bool
@@ -179,20 +178,18 @@ def guess_dialect(
     if not delimiter:
         candidates = [candidate for candidate in candidates if candidate.width > 1]
     best = max(candidates, key=lambda candidate: (candidate.score, candidate.width), default=None)
-    if best and best.is_ambiguous and not delimiter:
-        if decimal != ",":
-            raise InputError(
-                None,
-                "the commas may be delimiters or decimal marks",
-                "decide with --delimiter , or with --decimal ,",
-                best.rows[1].line,
-            )
-        best = None  # one column of numbers with decimal commas
-    if best is None:
+    is_ambiguous = best is not None and best.is_ambiguous and not delimiter
+    if best is None or is_ambiguous:  # one column
         mark = delimiter or (";" if decimal == "," else ",")
-        best = _read_candidate(_parse(sample, ";", skip, complete=complete), mark, decimal, single=True)
-    if best is None:
-        raise InputError(None, "no data", "fetch or export it again")
+        single = _read_candidate(_parse(sample, ";", skip, complete=complete), mark, decimal, single=True)
+        if single is None:
+            raise InputError(None, "no data", "fetch or export it again")
+        with_comma = [row for row in single.rows[1:] if any(e.fullmatch(row.cells[0]) for e in EVIDENCE[","].values())]
+        if (is_ambiguous or with_comma) and not delimiter and not decimal:
+            advice = "decide with --delimiter , or with --decimal ,"
+            line = (best.rows[1] if best else with_comma[0]).line
+            raise InputError(None, "the commas may be delimiters or decimal marks", advice, line)
+        best = single if best is None or decimal == "," else best
     lines = sample.split("\n")
     header_line = best.rows[0].line
     above = lines[skip : header_line - 1]
@@ -209,7 +206,9 @@ def guess_dialect(
 
 def _parse(sample: str, delimiter: str, skip: int, *, complete: bool) -> list[Record]:
     """Return the records that are not blank, without the last one where it may be cut off."""
-    reader = csv.reader((f"{text}\n" for text in sample.split("\n")[skip:-1]), delimiter=delimiter)
+    reader = csv.reader(
+        (f"{text}\n" for text in sample.split("\n")[skip:-1]), delimiter=delimiter, skipinitialspace=True
+    )
     records, line = [], 1 + skip
     try:
         for cells in reader:
@@ -226,54 +225,48 @@ def _read_candidate(
     records: list[Record], delimiter: str, decimal: str | None, *, single: bool = False
 ) -> Candidate | None:
     """Find the table in the records, and score how well its rows fit together."""
+    records = _skip_comments(records)
     if not records:
         return None
     widths = Counter(len(record.cells) for record in records)
     width = len(records[0].cells)
-    if single or widths[width] * 2 < len(records):
+    if single or width == 1 or widths[width] * 2 < len(records):
         width = max(widths, key=lambda number: (widths[number], number))
     start = 0 if single else _find_header(records, width)
     unnamed, is_ambiguous = None, False
     before = records[start - 1] if start else None
-    if before and not _looks_like_header(records[start]):
-        if delimiter == "," and before.filled * 2 == width:
-            is_ambiguous, unnamed = True, "last"
-            start -= 1
-        elif before.filled > 1:  # the header lacks names; R leaves out that of the first column
-            has_row_names = before.filled == width - 1 and widths[width] >= 0.9 * (len(records) - start)
-            is_padded = all(not record.cells[-1] for record in records[start:])
-            if len(before.cells) < width:
-                unnamed = "first" if has_row_names and not is_padded else "last"
-            start -= 1
+    if before and not _looks_like_header(records[start]):  # the header lacks names; R leaves out the first one
+        is_ambiguous = delimiter == "," and before.filled * 2 == width
+        has_row_names = before.filled == width - 1 > 1 and widths[width] >= 0.9 * (len(records) - start)
+        is_padded = all(not record.cells[-1] for record in records[start:])
+        if len(before.cells) < width:
+            unnamed = "first" if has_row_names and not is_padded else "last"
+        start -= 1
     rows = records[start:]
     fitting = [record for record in rows[1:] if len(record.cells) == width]
     cells = [cell for record in fitting[:SCORED_ROWS] for cell in record.cells]
     rule = CellRule(guess_number_marks([rows[0], *fitting[:SCORED_ROWS]], delimiter, decimal, strict=False)[0])
     filled = sum(_looks_like_number(cell, rule) or rule.is_missing(cell) for cell in cells) / (len(cells) or 1)
-    fit = (len(fitting) + 1) / len(rows)
-    if len(rows) > 1 and not fitting:
-        fit = 0.0
-    return Candidate(
-        delimiter,
-        width,
-        records[:start],
-        rows,
-        unnamed,
-        is_ambiguous,
-        fit + filled - (0.25 if start or unnamed else 0.0),
-    )
+    fit = (len(fitting) + 1) / len(rows) if fitting or len(rows) == 1 else 0.0
+    is_ambiguous &= filled == 1
+    has_names = _looks_like_header(rows[0])
+    score = fit + filled - (0.25 if start else 0.0) - (0.5 if unnamed else 0.0) - (0.0 if has_names else 0.25)
+    return Candidate(delimiter, width, rows, unnamed, is_ambiguous, score)
+
+
+def _skip_comments(records: list[Record]) -> list[Record]:
+    """Return the records below leading lines that start with #, except for a header that starts with it itself."""
+    start = next((index for index, record in enumerate(records) if not record.cells[0].startswith("#")), 0)
+    return records[start:] if start and _looks_like_header(records[start]) else records[max(0, start - 1) :]
 
 
 def _find_header(records: list[Record], width: int) -> int:
-    """Return the index of the header: the first record as wide as the table, unless it is a title or a comment."""
+    """Return the index of the header: the first record as wide as the table, unless it is a padded title."""
     for index, record in enumerate(records[:50]):
         following = records[index + 1 : index + 10]
         if len(record.cells) < width or (len(record.cells) > width and following and _looks_like_header(following[0])):
             continue
-        if record.cells[0].startswith("#"):
-            is_title = bool(following) and len(following[0].cells) == width and _looks_like_header(following[0])
-        else:
-            is_title = record.filled < width and all(record.cells[: record.filled]) and _is_title(following, width)
+        is_title = record.filled < width and all(record.cells[: record.filled]) and _is_title(following, width)
         if not is_title:
             return index
     return 0

@@ -80,7 +80,7 @@ class CsvSource:
 
         CRLF and CR, also mixed with LF, become LF. The last line gets an LF where it has none.
         """
-        rest = b""
+        block = rest = b""
         for chunk in self._iter_chunks():
             text = rest + chunk
             rest = b"\r" if text.endswith(b"\r") else b""  # an LF may follow
@@ -90,10 +90,12 @@ class CsvSource:
             if len(rest) > MAX_LINE_BYTES:
                 raise InputError(None, f"a line is longer than {MAX_LINE_BYTES >> 20} MiB", "is this a CSV file?")
             if end:
-                yield text[:end]
-        if rest:
-            rest = _normalize_newlines(rest)
-            yield rest if rest.endswith(b"\n") else rest + b"\n"
+                if block:
+                    yield block
+                block = text[:end]
+        block += _normalize_newlines(rest)
+        if block:
+            yield block if block.endswith(b"\n") else block + b"\n"
 
     def _iter_chunks(self) -> Iterator[bytes]:
         """Yield the file's bytes; those of an encoding without ASCII's bytes, or one that was named, as UTF-8."""

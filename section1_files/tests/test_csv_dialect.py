@@ -65,8 +65,22 @@ def test_bytes_that_are_not_utf8_after_utf8_text_are_rejected(run: Run, csv_file
         ("name,\nAnn,1\nBob,2\n", ["name", ""], []),
         ('"mpg","cyl"\n"Mazda",21,6\n"Datsun",22,4\n', ["", "mpg", "cyl"], []),
         ("a,b\n1,2,\n3,4,\n", ["a", "b", ""], []),
+        ("Bericht\n\nName;Betrag\nA;1.234,50\nB;20,00\nSumme;1.254,50\n", ["Name", "Betrag"], [1]),
+        ('"a",  "b, c"\n"x",  1\n"y",  2\n', ["a", "b, c"], []),
     ],
-    ids=["title", "title with delimiter", "padded titles", "comments", "years", "hash", "no name", "R", "trailing"],
+    ids=[
+        "title",
+        "title with delimiter",
+        "padded titles",
+        "comments",
+        "years",
+        "hash",
+        "no name",
+        "R",
+        "trailing",
+        "title and decimals",
+        "spaces before quotes",
+    ],
 )
 def test_header_is_found_below_titles_and_comments(
     read: Read, content: str, names: list[str], skipped: list[int]
@@ -79,6 +93,11 @@ def test_header_is_found_below_titles_and_comments(
 def test_lines_above_the_table_are_reported(run: Run, csv_file: Write) -> None:
     outcome = run("csv", csv_file("Temperature log\ntime,value\n1,20\n2,21\n"))
     assert '! 1 line above the table skipped: line 1 "Temperature log"' in outcome.output
+
+
+def test_the_only_row_counts_where_it_has_no_line_end(read: Read) -> None:
+    result = read("A title\nmade by hand\nname;n\nx;1,5")
+    assert (result["header_line"], averages(result)) == (3, {"n": 1.5})
 
 
 def test_lines_below_a_title_have_their_number_in_the_file(read: Read) -> None:

@@ -170,3 +170,39 @@ def test_a_number_is_what_python_reads_from_ascii_digits(cell: str) -> None:
     else:
         assert cell.isascii()
         assert found == float(cell) or math.isnan(found)
+
+
+STYLES = [  # delimiter, decimal mark, separator of thousands
+    (",", ".", ""),
+    (",", ".", ","),
+    (";", ",", ""),
+    (";", ",", "."),
+    (";", ",", "\u00a0"),
+    (";", ".", "'"),
+    ("\t", ".", ""),
+    ("\t", ",", ""),
+    ("|", ".", ""),
+]
+TITLES = st.sampled_from([[], ["Report 2020"], ["A title", "made by hand"], ["# a, comment"]])
+
+
+@given(st.sampled_from(STYLES), TITLES, st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 900)), min_size=1))
+@settings(deadline=None, max_examples=300)
+def test_every_style_of_numbers_below_any_title_is_read(
+    style: tuple[str, str, str], titles: list[str], values: list[tuple[int, int]]
+) -> None:
+    delimiter, decimal, separator = style
+    rows = []
+    for cents, count in values:
+        amount = f"{cents / 100:,.2f}".translate({ord(","): separator, ord("."): decimal})
+        cell = f'"{amount}"' if delimiter in amount else amount
+        rows.append(delimiter.join(["some text", cell, str(count)]))
+    lines = [*titles, delimiter.join(["a note", "amount", "count"]), *rows]
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "table.csv")
+        path.write_text("\n".join(lines), encoding="utf-8")
+        found = compute_statistics(path)
+    assert (found.rows, found.names) == (len(values), ["a note", "amount", "count"])
+    means = [statistics.fmean(cents / 100 for cents, _ in values), statistics.fmean(count for _, count in values)]
+    assert [column.moments.mean for column in found.numeric_columns] == pytest.approx(means)
+    assert [column.moments.count for column in found.numeric_columns] == [len(values)] * 2
