@@ -191,7 +191,8 @@ def _inflate(path: Path, stream: Any) -> Any:
     _read_file_meta(stream)
     position = stream.tell()
     stream.seek(0)
-    meta, inflator, data = stream.read(position), zlib.decompressobj(-zlib.MAX_WBITS), b""
+    meta: bytes = stream.read(position)
+    inflator, data = zlib.decompressobj(-zlib.MAX_WBITS), b""
 
     def read(size: int) -> bytes:
         nonlocal meta, data

@@ -19,7 +19,7 @@ class LookupTable(NamedTuple):
     def apply(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the entry of each value; values outside the table get its first or last entry."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
-        return self.entries[index.astype(np.int64)]
+        return np.asarray(self.entries[index.astype(np.int64)])
 
     def scale(self, values: NDArray[Any]) -> NDArray[np.uint8]:
         """Return the entry of each value, scaled to 0 to 255."""

@@ -137,7 +137,7 @@ class PixelReader:
         y, cb, cr = np.moveaxis(values.astype(np.float64), -1, 0)
         cb, cr = cb - 128, cr - 128
         rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=-1)
-        return np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(np.rint(rgb), 0, 255), np.uint8)
 
     def _read_native(self, frame: int) -> NDArray[Any]:
         """Return the words of an uncompressed frame as (rows, columns) or (rows, columns, samples)."""

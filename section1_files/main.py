@@ -1,7 +1,7 @@
 """Section 1: list a folder, read a CSV file's statistics, read a DICOM file.
 
-Without arguments: a tour of the sample folder. The three functions are the front door for Python callers: each prints
-its report and returns it; what goes wrong is one line through `logging`, and None comes back.
+Without arguments: a demonstration on the sample folder. Python callers use the three functions: each prints its report
+and returns it; an error is one line through `logging`, and the function returns None.
 """
 
 import argparse
@@ -184,8 +184,8 @@ def _print_json(facts: object) -> None:
     _print_lines([json.dumps(facts, ensure_ascii=False, allow_nan=False)])
 
 
-def tour() -> int:
-    """Show the section at work on its samples."""
+def demo() -> int:
+    """Run the commands on the sample folder and on files of pydicom."""
     from pydicom.data import get_testdata_file
 
     def heading(words: str) -> None:
@@ -210,10 +210,11 @@ def tour() -> int:
 
 
 def parser() -> argparse.ArgumentParser:
-    """Build the command line."""
+    """Build the command line's parser."""
     top = argparse.ArgumentParser(
         prog="main.py",
-        description="List a folder, read the statistics of a CSV file, read a DICOM file. Without arguments: a tour.",
+        description="List a folder, read the statistics of a CSV file, read a DICOM file. "
+        "Without arguments: a demonstration.",
         epilog="main.py COMMAND --help shows the options of a command, with examples.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
@@ -288,9 +289,9 @@ def _delimiter(word: str) -> str:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line says."""
+    """Run the command that the arguments name."""
     if arguments.command is None:
-        return tour()
+        return demo()
     if arguments.command == "list":
         entries = list_folder_contents(arguments.path, details=arguments.long, as_json=arguments.json)
         return FAILED if entries is None else OK

@@ -176,7 +176,7 @@ def test_a_variant_equals_dcmtk(name: str, tmp_path: Path) -> None:
     shown = ["+Wl", "1"] if "VOILUTSequence" in options else ["+Wi", "1"] if "WindowCenter" in options else ["+Wm"]
     image = DicomImage(path)
     for frame in range(1, image.frames + 1):
-        words = [require_program("dcm2pnm", "dcmtk"), *shown, "+F", str(frame), path, target]
+        words = [require_program("dcm2pnm", "dcmtk"), *shown, "+F", str(frame), str(path), str(target)]
         subprocess.run(words, check=True, capture_output=True)
         ours = image.render(frame)
         with Image.open(target) as theirs:
