@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import averages
-from averages import summarise
+import measurements
+from measurements import Measurements, exact_mean, mean, measure
 
 NUMBERS = st.lists(
     st.one_of(st.floats(0, 1e308), st.integers(0, 10**6).map(float), st.floats(0, 1)), min_size=1, max_size=60

@@ -17,13 +17,13 @@ MAIN = str(Path(main.__file__))
 
 def test_both_threads_together_print_1_to_200_in_order() -> None:
     said: list[str] = []
-    EvenOdd(0.0001, say=said.append).run()
+    EvenOdd(0.0001, write=said.append).run()
     assert [int(line.split()[1]) for line in said] == list(range(1, 201))
 
 
 def test_one_thread_prints_the_odd_and_the_other_the_even_numbers() -> None:
     threads: dict[int, str] = {}
-    EvenOdd(0.0001, say=lambda line: threads.update({int(line.split()[1]): threading.current_thread().name})).run()
+    EvenOdd(0.0001, write=lambda line: threads.update({int(line.split()[1]): threading.current_thread().name})).run()
     assert {name for number, name in threads.items() if number % 2} == {"odd"}
     assert {name for number, name in threads.items() if number % 2 == 0} == {"even"}
 
@@ -39,7 +39,7 @@ def test_the_order_holds_when_one_thread_is_slow() -> None:
                 pass
         said.append(int(number))
 
-    EvenOdd(0.00001, say=say).run()
+    EvenOdd(0.00001, write=say).run()
     assert said == list(range(1, 201))
 
 
@@ -57,7 +57,7 @@ class Waits(threading.Event):
 
 def test_every_number_is_due_at_start_plus_n_intervals_so_a_late_one_makes_no_later_one_late() -> None:
     moments = iter([100.0])  # the start; from then on it is 10.2 s later, 20 ticks late
-    clock = EvenOdd(0.5, say=lambda _line: None, clock=lambda: next(moments, 110.2))
+    clock = EvenOdd(0.5, write=lambda _line: None, clock=lambda: next(moments, 110.2))
     clock._stopped = waits = Waits()
     clock.run()
     expected = [max(0.0, tick * 0.5 - 10.2) for tick in range(100) for _thread in range(2)]
@@ -73,7 +73,7 @@ def test_an_output_that_fails_ends_both_threads_and_is_raised() -> None:
         said.append(line)
 
     with pytest.raises(BrokenPipeError):
-        EvenOdd(0.0001, say=say).run()
+        EvenOdd(0.0001, write=say).run()
     assert len(said) == 3
     assert not [thread for thread in threading.enumerate() if thread.name in ("odd", "even")]
 

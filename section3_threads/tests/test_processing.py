@@ -106,7 +106,7 @@ def test_elements_are_taken_only_as_places_become_free() -> None:
 
 def test_what_is_printed_is_the_test_s_example(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file('{"1": {"id": "aabbcc1", "data": ["54 26 34", "75 87 75"], "deviceName": "RX 1"}}')
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert (outcome.status, outcome.errors) == (0, [])
     assert outcome.output.splitlines() == [
         "Element aabbcc1 (RX 1)",
@@ -120,17 +120,17 @@ def test_what_is_printed_is_the_test_s_example(run: Run, json_file: Write, tmp_p
 @pytest.mark.parametrize("count", [1, 4, 5, 5000])
 def test_the_log_is_complete_and_in_whole_lines(run: Run, json_file: Write, tmp_path: Path, count: int) -> None:
     path = json_file(keyed(*(element(number, f"{number} 1") for number in range(count))))
-    run("process", path.parent, path.name, "--log", tmp_path / "log")
+    run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     lines = (tmp_path / "log").read_text().splitlines()
     for what in ("average before normalisation", "size of data 2"):
         assert {line.split("] ")[1].split(":")[0] for line in lines if what in line} == {f"e{n}" for n in range(count)}
     assert len(lines) == 2 * count + 1
-    assert lines[-1].endswith(f"elements processed: {count}, problems: 0")
+    assert lines[-1].endswith(f"{count} processed, 0 failed")
 
 
 def test_blocks_of_elements_are_never_torn(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(2000))))
-    output = run("process", path.parent, path.name, "--log", tmp_path / "log").output.splitlines()[:-1]
+    output = run("process", path.parent, path.name, "--log-file", tmp_path / "log").output.splitlines()[:-1]
     blocks = [output[start : start + 4] for start in range(0, len(output), 4)]
     assert {block[0] for block in blocks} == {f"Element e{number} (RX 1)" for number in range(2000)}
     assert {block[3] for block in blocks} == {"  size of data                  3"}
@@ -138,7 +138,7 @@ def test_blocks_of_elements_are_never_torn(run: Run, json_file: Write, tmp_path:
 
 def test_two_processes_on_one_log_lose_nothing(json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(3000))))
-    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", str(tmp_path / "log")]
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log-file", str(tmp_path / "log")]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     lines = (tmp_path / "log").read_text().splitlines()
@@ -150,28 +150,28 @@ def test_elements_that_fail_are_logged_the_others_processed_and_the_status_says_
     run: Run, json_file: Write, tmp_path: Path
 ) -> None:
     path = json_file(keyed(element(1), element(2, "1 -2"), element(3, deviceName=5), element(4)))
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert outcome.status == 1
     assert outcome.output.count("Element ") == 2
     assert sorted(outcome.errors[:-1]) == [
         "element e2, line 9: '-2', row 1, place 2, is negative",
-        "element e3, line 16: deviceName is no text",
+        "element e3, line 16: 'deviceName' must be a string",
     ]
-    assert outcome.errors[-1] == f"{path}: elements processed: 2, problems: 2"
-    assert "'-2', row 1, place 2, is negative" in (tmp_path / "log").read_text()
+    assert outcome.errors[-1] == f"{path}: 2 processed, 2 failed"
+    assert "'-2' is negative (row 1, position 2)" in (tmp_path / "log").read_text()
 
 
 def test_a_file_that_is_no_json_is_no_element(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file("# a heading")
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert outcome.status == 1
-    assert outcome.errors[0].startswith("file, line 1: the file is no JSON object")
-    assert outcome.errors[1] == f"{path}: elements processed: 0, problems: 1"
+    assert outcome.errors[0].startswith("file, line 1: not a JSON object")
+    assert outcome.errors[1] == f"{path}: 0 processed, 1 failed"
 
 
 def test_json_is_one_result_a_line_for_failures_too(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1, "0 5"), element(2, "")))
-    outcome = run("process", path.parent, path.name, "--json", "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--json", "--log-file", tmp_path / "log")
     results = {said["id"]: said for said in map(json.loads, outcome.output.splitlines())}
     assert results == {
         "e1": {
@@ -181,13 +181,13 @@ def test_json_is_one_result_a_line_for_failures_too(run: Run, json_file: Write, 
             "average_after_normalization": 0.5,
             "data_size": 2,
         },
-        "e2": {"id": "e2", "line": 9, "error": "data holds no numbers"},
+        "e2": {"id": "e2", "line": 9, "error": "data contains no numbers"},
     }
 
 
 def test_a_control_character_in_an_id_forges_no_line(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1, id="a\nINFO: b\x1b[2J")))
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert "Element a\\nINFO: b\\x1b[2J (RX 1)" in outcome.output
     assert len((tmp_path / "log").read_text().splitlines()) == 3
 
@@ -197,7 +197,7 @@ def test_a_control_character_in_an_id_forges_no_line(run: Run, json_file: Write,
 )
 def test_a_file_that_cannot_be_read_is_one_line(run: Run, tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder").mkdir()
-    outcome = run("process", tmp_path, name, "--log", tmp_path / "log")
+    outcome = run("process", tmp_path, name, "--log-file", tmp_path / "log")
     assert outcome.status == 1
     assert len(outcome.errors) == 1
     assert message in outcome.errors[0]
@@ -207,7 +207,7 @@ def test_a_log_that_cannot_be_written_is_one_line_before_work_starts(
     run: Run, json_file: Write, tmp_path: Path
 ) -> None:
     path = json_file(keyed(element(1)))
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "none" / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "none" / "log")
     assert (outcome.status, outcome.output) == (1, "")
     assert "the log cannot be written" in outcome.errors[0]
 
@@ -215,7 +215,7 @@ def test_a_log_that_cannot_be_written_is_one_line_before_work_starts(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 def test_a_full_disk_under_the_log_is_one_line_and_a_status(json_file: Write) -> None:
     path = json_file(keyed(*(element(number) for number in range(2000))))
-    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", "/dev/full"]
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log-file", "/dev/full"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "no space left on device" in done.stderr.lower()
@@ -224,7 +224,7 @@ def test_a_full_disk_under_the_log_is_one_line_and_a_status(json_file: Write) ->
 
 def test_a_reader_that_leaves_early_is_no_traceback(json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(5000))))
-    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", str(tmp_path / "log")]
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log-file", str(tmp_path / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -236,7 +236,7 @@ def test_a_reader_that_leaves_early_is_no_traceback(json_file: Write, tmp_path: 
 
 def test_ctrl_c_ends_what_has_begun_and_leaves_whole_lines(json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(100_000))))
-    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", str(tmp_path / "log")]
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log-file", str(tmp_path / "log")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -254,14 +254,14 @@ def test_ctrl_c_ends_what_has_begun_and_leaves_whole_lines(json_file: Write, tmp
 @pytest.mark.parametrize("threads", ["0", "-1", "x", "1001", "２"])
 def test_a_number_of_threads_that_is_none_is_wrong_usage(threads: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        main.main(["process", ".", "x", "--threads", threads])
+        main.main(["process", ".", "x", "--max-threads", threads])
     assert left.value.code == 2
     assert "must be a whole number" in capsys.readouterr().err
 
 
 def test_the_log_is_for_its_owner_alone(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1)))
-    run("process", path.parent, path.name, "--log", tmp_path / "log")
+    run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert os.stat(tmp_path / "log").st_mode & 0o077 == 0  # noqa: PTH116
 
 
@@ -269,5 +269,5 @@ def test_the_log_is_for_its_owner_alone(run: Run, json_file: Write, tmp_path: Pa
 def test_the_processors_of_the_process_are_as_before(run: Run, json_file: Write, tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     path = json_file(keyed(element(1)))
-    run("process", path.parent, path.name, "--log", tmp_path / "log")
+    run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert os.sched_getaffinity(0) == before

@@ -23,12 +23,12 @@ def test_the_command_prints_what_the_readme_shows(tmp_path: Path) -> None:
     shown = re.search(r"\$ python section3_threads/main\.py process \S+ elements\.json\n(.*?)```", README, re.DOTALL)
     assert shown is not None
     command = [sys.executable, str(SECTION / "main.py"), "process", str(SECTION / "sample"), "elements.json"]
-    done = subprocess.run([*command, "--log", str(tmp_path / "log")], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, "--log-file", str(tmp_path / "log")], capture_output=True, text=True, check=True)
     assert [block.strip() for block in blocks(done.stdout)] == [block.strip() for block in blocks(shown[1])]
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (action,) = [action for action in main.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    (action,) = [action for action in main.build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
     return dict(action.choices)
 
 
@@ -54,4 +54,4 @@ def test_the_tour_shows_both_programs() -> None:
     done = subprocess.run([sys.executable, str(SECTION / "main.py")], capture_output=True, text=True, check=True)
     assert "even 200\n" in done.stdout
     assert "Element aabbcc1 (RX 1)" in done.stdout
-    assert "'-87', row 2, place 2, is negative" in done.stderr
+    assert "'-87' is negative (row 2, position 2)" in done.stderr

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import numbers_text
-from numbers_text import NumberError, numbers_of
+import measurements
+from measurements import NumberError, parse_numbers
 
 GOOD = st.one_of(
     st.integers(0, 10**20).map(str),
@@ -41,45 +41,45 @@ def row(draw: st.DrawFn) -> str:
 
 
 @pytest.mark.parametrize("parser", ["simdjson", "orjson"])
-@pytest.mark.parametrize("large", [0, numbers_text.LARGE], ids=["as a large text", "as a small text"])
+@pytest.mark.parametrize("large", [0, measurements.ARRAY_MIN_SIZE], ids=["as a large text", "as a small text"])
 @given(rows=st.lists(row(), max_size=3))
 @settings(deadline=None, max_examples=400)
 def test_every_way_follows_the_rule(large: int, parser: str, rows: list[str]) -> None:
     expected = plain(rows)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(numbers_text, "LARGE", large)
+        patch.setattr(measurements, "ARRAY_MIN_SIZE", large)
         if parser == "orjson":
-            patch.setattr(numbers_text, "_parsed_array", numbers_text._parsed_array_by_orjson)
+            patch.setattr(measurements, "_parsed_array", measurements.X)
         if expected is None:
             with pytest.raises(NumberError):
-                numbers_of(rows)
+                parse_numbers(rows)
         else:
-            assert list(numbers_of(rows)) == expected
+            assert list(parse_numbers(rows)) == expected
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (["1 2", "3 -4 5"], "'-4', row 2, place 2, is negative"),
-        (["1_000"], "'1_000', row 1, place 1, is no number"),
-        (["1 1e400"], "'1e400', row 1, place 2, is too large"),
-        (["1 ٣"], "'\\u0663', row 1, place 2, is no number"),
-        (["1,2"], "'1,2', row 1, place 1, is no number"),
-        (["1 " * 5000 + "nan"], "'nan', row 1, place 5001, is no number"),
+        (["1 2", "3 -4 5"], "'-4' is negative (row 2, position 2)"),
+        (["1_000"], "'1_000' is no number (row 1, position 1)"),
+        (["1 1e400"], "'1e400' is too large (row 1, position 2)"),
+        (["1 ٣"], "'\\u0663' is no number (row 1, position 2)"),
+        (["1,2"], "'1,2' is no number (row 1, position 1)"),
+        (["1 " * 5000 + "nan"], "'nan' is no number (row 1, position 5001)"),
         (["x" * 100], f"'{'x' * 40}', row 1, place 1, is no number"),
-        ([], "data holds no numbers"),
-        ([""], "data holds no numbers"),
-        ([" \t", ""], "data holds no numbers"),
+        ([], "data contains no numbers"),
+        ([""], "data contains no numbers"),
+        ([" \t", ""], "data contains no numbers"),
     ],
 )
 def test_the_bad_token_and_its_place_are_named(rows: list[str], message: str) -> None:
     with pytest.raises(NumberError) as refused:
-        numbers_of(rows)
+        parse_numbers(rows)
     assert str(refused.value) == message
 
 
 def test_many_numbers_are_an_array_bit_for_bit_what_float_says() -> None:
     tokens = [repr(number) for number in np.random.default_rng(1).uniform(0, 1e6, 20_000).tolist()]
-    values = numbers_of([" ".join(tokens)])
+    values = parse_numbers([" ".join(tokens)])
     assert isinstance(values, np.ndarray)
     assert values.tolist() == list(map(float, tokens))
