@@ -29,10 +29,10 @@ class SharedFileHandler(logging.FileHandler):
         def open_private(path: str, flags: int) -> int:
             return os.open(path, flags, 0o600)
 
-        return open(  # noqa: PTH123
+        return open(
             self.baseFilename, "a", BUFFER_BYTES, encoding=self.encoding, errors=self.errors, opener=open_private
         )
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
         """Raise the error that `emit` caught, for the program to report."""
-        raise  # noqa: PLE0704
+        raise

@@ -1,4 +1,4 @@
-"""Elements out of JSON files: whole, strict, and each on its own."""
+"""Parse the elements of JSON files strictly and independently."""
 
 import io
 import json
@@ -25,7 +25,7 @@ def good(name: str = "good") -> str:
     return f'"{name}": {{"id": "{name}", "data": ["1 2"], "deviceName": "RX"}}'
 
 
-def test_elements_come_in_order_with_all_their_fields_and_their_lines() -> None:
+def test_elements_keep_their_order_fields_and_lines() -> None:
     found = read(
         '{\n"1": {"id": "a", "data": ["1 2", "3"], "deviceName": "RX 1"},\n'
         '\n"2": {"id": "b", "data": [], "deviceName": ""}}'
@@ -58,7 +58,7 @@ ELEMENTS = st.lists(
 
 @given(ELEMENTS, st.booleans(), st.sampled_from([None, 1]), st.integers(1, 40))
 @settings(deadline=None, max_examples=300)
-def test_any_element_is_read_as_json_reads_it_whatever_the_chunk(
+def test_elements_equal_those_of_json_loads_for_any_chunk_size(
     fields: list[dict[str, Any]], ascii_only: bool, indent: int | None, chunk: int
 ) -> None:
     members = {f'k"{number}\\': {"id": f"e{number}"} | one for number, one in enumerate(fields)}
@@ -101,7 +101,7 @@ def test_any_element_is_read_as_json_reads_it_whatever_the_chunk(
         ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": ' + "[" * 2000 + "]" * 2000 + "}", None, "invalid JSON"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_one_element_leaves_the_others_alone(value: str, id_: str | None, reason: str) -> None:
+def test_an_invalid_element_does_not_affect_the_others(value: str, id_: str | None, reason: str) -> None:
     found = read(f'{{{good()},\n"bad": {value},\n{good("last")}}}')
     assert [one.id for one in found if isinstance(one, Element)] == ["good", "last"]
     (problem,) = (one for one in found if isinstance(one, ElementError))
@@ -109,12 +109,12 @@ def test_what_is_wrong_in_one_element_leaves_the_others_alone(value: str, id_: s
     assert problem.reason.startswith(reason)
 
 
-def test_bytes_that_are_no_utf8_are_refused_in_their_element() -> None:
+def test_invalid_utf8_is_an_error_of_its_element() -> None:
     found = read(b'{"1": {"id": "a\xff", "data": ["1"], "deviceName": "RX"}, ' + good().encode() + b"}")
     assert [type(one) for one in found] == [ElementError, Element]
 
 
-def test_a_repeated_key_is_refused() -> None:
+def test_a_repeated_key_is_an_error() -> None:
     found = read(f'{{{good()}, "good": {{"id": "other", "data": ["1"], "deviceName": "RX"}}}}')
     assert found[1] == ElementError("other", 1, "the key 'good' is repeated")
 
@@ -152,7 +152,7 @@ GOOD = good()
         "/* */ {}",
     ],
 )
-def test_a_file_that_is_no_json_object_ends_in_a_problem(text: str) -> None:
+def test_a_file_that_is_not_a_json_object_ends_in_an_error(text: str) -> None:
     found = read(text)
     assert isinstance(found[-1], ElementError)
     assert [one.id for one in found[:-1]] == (["good"] if good() in text else [])[: len(found) - 1]
@@ -179,7 +179,7 @@ class Endless(io.RawIOBase):
         return found
 
 
-def test_memory_holds_one_element_not_the_file() -> None:
+def test_memory_holds_one_element_at_a_time() -> None:
     tracemalloc.start()
     try:
         count = sum(1 for _ in iter_elements(cast("BinaryIO", Endless(20_000))))
@@ -192,3 +192,31 @@ def test_memory_holds_one_element_not_the_file() -> None:
 
 def test_keyed_elements_of_the_test_are_read() -> None:
     assert [one.id for one in read(keyed(element(1), element(2)))] == ["e1", "e2"]
+
+
+@pytest.mark.parametrize("start", ["", "\n ", "\ufeff"])
+def test_a_file_of_one_element_without_a_key_is_accepted(start: str) -> None:
+    found = read(start + json.dumps(element(1, "1 2"), indent=1))
+    assert found[-1] == Element("e1", "RX 1", ["1 2"], 2 if "\n" in start else 1)
+
+
+def test_an_invalid_element_without_a_key_is_one_error() -> None:
+    assert read('{"id": "x", "data": "1 2", "deviceName": "RX"}') == [
+        ElementError("x", 1, "'data' must be a list of strings")
+    ]
+
+
+@pytest.mark.parametrize("key", ["id", "data", "deviceName"])
+def test_a_key_named_like_a_field_is_still_a_key(key: str) -> None:
+    assert read(json.dumps({key: element(1)})) == [Element("e1", "RX 1", ["1 2 3"], 1)]
+
+
+def test_invalid_json_names_the_line_and_the_character() -> None:
+    (error,) = read('{\n"1": {"id": "x",\n "data": ["1"],}\n}')
+    assert isinstance(error, ElementError)
+    assert error.reason.startswith("invalid JSON: ")
+    assert error.reason.endswith(" (line 3, character 26 of the element)")
+
+
+def test_an_integer_of_5000_digits_in_another_field_is_accepted() -> None:
+    assert isinstance(read(f'{{"1": {json.dumps(element(1))[:-1]}, "n": {"9" * 5000}}}}}')[0], Element)
