@@ -176,7 +176,8 @@ def iter_elements(file: BinaryIO) -> Iterator[Element | ElementError]:
     try:
         scanner.peek()
         if scanner.starts_with(ONE_ELEMENT):
-            yield _parse_or_error(scanner.read_value(), scanner.line())
+            line = scanner.line()
+            yield _parse_or_error(scanner.read_value(), line)
         else:
             yield from _iter_members(scanner)
         if scanner.peek():

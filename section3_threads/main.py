@@ -110,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the command line parser."""
     top = argparse.ArgumentParser(
         prog="main.py",
-        description="Print numbers from two threads; process each element of a JSON file in a thread. Without arguments: a demo.",
+        description="Two threads on a clock; a thread for each element of a JSON file. Without arguments: a demo.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     numbers = commands.add_parser("numbers", help="print 1 to 200: one thread the even, one the odd numbers")

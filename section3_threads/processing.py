@@ -20,8 +20,8 @@ log = logging.getLogger("section3")
 def run_in_threads(items: Iterable[T], work: Callable[[T], None], limit: int = MAX_THREADS) -> None:
     """Call `work` for each item in a new thread, with at most `limit` threads alive.
 
-    The semaphore counts the active threads. A new thread starts as soon as an old one ends: the old one is joined first,
-    so the limit holds at every instant. Items are read only as threads end. `work` must not raise.
+    The semaphore counts the active threads. A new thread starts as soon as an old one ends; the old one is joined
+    first, so the limit holds at every instant. Items are read only as threads end. `work` must not raise.
     """
     slots = threading.BoundedSemaphore(limit)
     finished: deque[threading.Thread] = deque()

@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-REPEATS = 7
+REPEATS = 5
 SECTION = Path(__file__).parent.parent
 MAIN, PLAIN = str(SECTION / "main.py"), str(Path(__file__).parent / "plain.py")
 
@@ -102,7 +102,7 @@ def large_file(folder: Path) -> None:
 
 
 def main() -> int:
-    names = ("numpy", "orjson", "pysimdjson")
+    names = ("numpy", "pysimdjson")
     versions = ", ".join(f"{name} {version(name)}" for name in names if has(name))
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}; medians of {REPEATS}")
     if len(list(pythons())) == 1:

@@ -212,10 +212,10 @@ def test_a_key_named_like_a_field_is_still_a_key(key: str) -> None:
 
 
 def test_invalid_json_names_the_line_and_the_character() -> None:
-    (error,) = read('{\n"1": {"id": "x",\n "data": ["1"],}\n}')
+    (error,) = read('{\n"1": {"id": "x",\n "data": x}\n}')
     assert isinstance(error, ElementError)
     assert error.reason.startswith("invalid JSON: ")
-    assert error.reason.endswith(" (line 3, character 26 of the element)")
+    assert error.reason.endswith(" (line 3, character 22 of the element)")
 
 
 def test_an_integer_of_5000_digits_in_another_field_is_accepted() -> None:

@@ -13,11 +13,15 @@ import measurements
 from measurements import Measurements, NumberError, exact_mean, mean, measure, parse_numbers
 
 # Section 4 accepts and rejects the same tokens; compare this table with its own.
-ACCEPTED = ["0", "7", "007", "+5", "5.", ".5", "+.5", "1.25", "1e3", "1E-3", "+.5e+2", "1e-400", "18446744073709551616", "1.7976931348623157e308"]
-REJECTED = (
-    ["-5", "-0", "-1e3", "nan", "NaN", "inf", "Infinity", "1e400", "1_000", "0x10", "1,2", "1;2", "1e", "e5", ".", "+", "+.", "++5", "--5", "1.2.3", "null", "true", "[2]", "{}", "٣", "５"]
-    + ['"5"', "1\n2", "1\x0b2", "1\u00a02", "1\0"]
-)
+ACCEPTED = [
+    *("0", "7", "007", "+5", "5.", ".5", "+.5", "1.25", "1e3", "1E-3", "+.5e+2"),
+    *("1e-400", "18446744073709551616", "1.7976931348623157e308"),
+]
+REJECTED = [
+    *("-5", "-0", "-1e3", "nan", "NaN", "inf", "Infinity", "1e400", "1_000", "0x10", "1,2", "1;2", "1e", "e5"),
+    *(".", "+", "+.", "++5", "--5", "1.2.3", "null", "true", "[2]", "{}", '"5"'),
+    *("\u0663", "\uff15", "1\n2", "1\x0b2", "1\u00a02", "1\0"),
+]
 VALID = st.one_of(st.integers(0, 10**20).map(str), st.floats(0, 1e300).map(repr), st.sampled_from(ACCEPTED))
 INVALID = st.one_of(
     st.sampled_from(REJECTED), st.text(min_size=1, max_size=6).filter(lambda text: text.strip(" \t") != "")

@@ -154,7 +154,7 @@ def test_invalid_elements_are_logged_and_the_others_processed(run: Run, json_fil
     assert outcome.status == 1
     assert outcome.output.count("Element ") == 2
     assert sorted(outcome.errors[:-1]) == [
-        "element e2, line 9: '-2', row 1, place 2, is negative",
+        "element e2, line 9: '-2' is negative (row 1, position 2)",
         "element e3, line 16: 'deviceName' must be a string",
     ]
     assert outcome.errors[-1] == f"{path}: 2 processed, 2 failed"
