@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,17 +70,26 @@ def test_a_new_thread_starts_as_soon_as_an_old_one_ends() -> None:
     assert not running.is_alive()
 
 
-def test_a_thread_has_ended_before_the_next_one_begins() -> None:
-    alive_at_start: list[bool] = []
-    threads: list[threading.Thread] = []
+def test_a_thread_has_ended_before_the_next_one_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class EndsWhenJoined(threading.Thread):
+        """A thread that stays alive after its work until somebody joins it."""
 
-    def work(_item: int) -> None:
-        alive_at_start.append(any(thread.is_alive() for thread in threads))
-        threads.append(threading.current_thread())
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            self.joined = threading.Event()
 
-    run_in_threads(range(200), work, 1)
-    assert len(set(threads)) == 200
-    assert not any(alive_at_start)
+        def run(self) -> None:
+            super().run()
+            self.joined.wait(10)
+
+        def join(self, timeout: float | None = None) -> None:
+            self.joined.set()
+            super().join(timeout)
+
+    monkeypatch.setattr(threading, "Thread", EndsWhenJoined)
+    alive: list[int] = []
+    run_in_threads(range(20), lambda _item: alive.append(len(workers())), 1)
+    assert alive == [1] * 20
 
 
 def test_elements_are_read_only_as_threads_end() -> None:
