@@ -1,26 +1,26 @@
-"""Elements out of a JSON file, one at a time and strictly (RFC 8259), however large the file.
+"""Read the elements of a JSON file one at a time and strictly (RFC 8259), whatever the size of the file.
 
-The file is one object; each of its members is an element. A scanner finds where a member's value ends, and orjson
-parses the value alone, so that memory holds one element, and what is wrong inside one element leaves the others alone.
+The file is one object whose members are elements, or one element alone. A scanner finds the end of each member's value
+and only then parses it, so memory holds one element, and an invalid element does not affect the others.
 """
 
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
-
-import orjson
+from typing import Any, BinaryIO, NoReturn
 
 CHUNK = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 SPACE = re.compile(rb"[ \t\n\r]*")
-# An object without objects or escapes in it, of a length that one look can take in: the usual element.
+# An object without nested objects or escapes, as elements usually are: one match instead of a loop over its strings.
 FLAT_OBJECT = re.compile(rb'\{[^{}"\\]*+(?:"[^"\\]*+"[^{}"\\]*+)*+\}')
 FLAT_LENGTH = 8192
 STRUCTURE = re.compile(rb'["{}\[\]]')
 SCALAR = re.compile(rb"[^,}\]\s]*")
 BACKSLASH = ord("\\")
+# A first key of an element whose value is not an object: the file is one element, not a map of elements.
+ONE_ELEMENT = re.compile(rb'\{\s*"(?:id|data|deviceName)"\s*:\s*[^{\s]')
 FIELDS = {"id": str, "data": list, "deviceName": str}
 
 
@@ -34,116 +34,123 @@ class Element:
     line: int
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What cannot be processed: the element's id, where it has one, the line where it starts, and the reason.
+@dataclass
+class ElementError(Exception):
+    """An element that cannot be processed, with the line where it starts.
 
-    `of_file` says that the file itself is wrong there, not an element.
+    `id` is None where the element has no valid one; `in_file` marks an error in the file itself.
     """
 
     id: str | None
     line: int
     reason: str
-    of_file: bool = False
+    in_file: bool = False
 
 
 class JsonSyntaxError(Exception):
-    """The file is no JSON object from here on; nothing after this place can be told apart."""
+    """The file is not a JSON object from here on."""
 
 
 class Scanner:
-    """The bytes of a file, of which only the value at hand is in memory. Places are counted from the file's start."""
+    """Find where the values of a JSON file start and end, with only the current value in memory.
+
+    Positions are byte offsets from the start of the file.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._text = file.read(CHUNK)
-        self._base = 0  # the place of the first byte in memory
-        self._at = 0  # the place that is next
+        self._base = 0  # position of the first byte in memory
+        self._at = 0  # position of the next byte
         self._line = 1
-        self._counted = 0  # the place up to which line ends are in _line
+        self._counted = 0  # position up to which _line counts line ends
 
     def line(self) -> int:
-        """The line of the next byte, from 1."""
+        """Return the line of the next byte, from 1."""
         self._line += self._text.count(b"\n", self._counted - self._base, self._at - self._base)
         self._counted = self._at
         return self._line
 
-    def skip(self, mark: bytes) -> bool:
-        """Step over these bytes, if they are next."""
-        found = self._text.startswith(mark, self._at - self._base)
-        self._at += len(mark) if found else 0
+    def skip(self, expected: bytes) -> bool:
+        """Skip these bytes if they are next."""
+        found = self._text.startswith(expected, self._at - self._base)
+        self._at += len(expected) if found else 0
         return found
 
     def peek(self) -> bytes:
-        """The next byte that is no white space, without stepping over it; empty at the end of the file."""
+        """Skip whitespace and return the next byte without consuming it; empty at the end of the file."""
         while True:
-            self._at = self._matched(SPACE, self._at)
+            self._at = self._match_end(SPACE, self._at)
             here = self._at - self._base
             if here < len(self._text) or not self._read_more(self._at):
                 return self._text[here : here + 1]
 
-    def take(self, expected: bytes) -> None:
-        """Step over one byte that must be next."""
+    def starts_with(self, pattern: re.Pattern[bytes]) -> bool:
+        """Return whether the next bytes in memory match a pattern."""
+        return pattern.match(self._text, self._at - self._base) is not None
+
+    def expect(self, expected: bytes) -> None:
+        """Skip one byte that must be next."""
         found = self.peek()
         if found != expected:
             what = ascii(found.decode("latin-1")) if found else "the end of the file"
-            raise JsonSyntaxError(f"{what} stands where {expected.decode()!r} must")
+            raise JsonSyntaxError(f"expected {expected.decode()!r}, found {what}")
         self._at += 1
 
     def skip_comma(self) -> bool:
-        """Step over a comma, if it is next."""
+        """Skip whitespace and a comma, if it is next."""
         self.peek()
         return self.skip(b",")
 
-    def value(self) -> bytes:
-        """The bytes of the next value; of what is inside only strings and brackets are understood."""
+    def read_value(self) -> bytes:
+        """Return the bytes of the next value; only strings and brackets inside it are understood."""
         kind = self.peek()
         start = self._at
         if kind == b'"':
-            self._at = self._after_string(start, start + 1)
+            self._at = self._string_end(start, start + 1)
         elif kind == b"{" and (match := FLAT_OBJECT.match(self._text, here := start - self._base, here + FLAT_LENGTH)):
             self._at = self._base + match.end()
         elif kind in (b"{", b"["):
-            self._at = self._after_brackets(start)
+            self._at = self._brackets_end(start)
         else:
-            while (end := self._matched(SCALAR, start)) == self._base + len(self._text) and self._read_more(start):
+            while (end := self._match_end(SCALAR, start)) == self._base + len(self._text) and self._read_more(start):
                 pass
             self._at = end
         return self._text[start - self._base : self._at - self._base]
 
-    def _after_string(self, keep: int, place: int) -> int:
-        """Where a string ends that is open at this place."""
-        while (quote := self._text.find(b'"', place - self._base)) >= 0 or self._read_more(keep):
+    def _string_end(self, keep: int, position: int) -> int:
+        """Return where the string that is open at this position ends."""
+        while (quote := self._text.find(b'"', position - self._base)) >= 0 or self._read_more(keep):
             if quote < 0:
                 continue
             slashes = quote
             while self._text[slashes - 1] == BACKSLASH:
                 slashes -= 1
-            place = self._base + quote + 1
+            position = self._base + quote + 1
             if (quote - slashes) % 2 == 0:
-                return place
-        raise JsonSyntaxError("a string does not end")
+                return position
+        raise JsonSyntaxError("a string is not closed")
 
-    def _after_brackets(self, start: int) -> int:
-        depth, place = 0, start
-        while (match := STRUCTURE.search(self._text, place - self._base)) or self._read_more(start):
+    def _brackets_end(self, start: int) -> int:
+        depth, position = 0, start
+        while (match := STRUCTURE.search(self._text, position - self._base)) or self._read_more(start):
             if match is None:
                 continue
-            place = self._base + match.end()
+            position = self._base + match.end()
             if match[0] == b'"':
-                place = self._after_string(start, place)
+                position = self._string_end(start, position)
             else:
                 depth += 1 if match[0] in b"{[" else -1
                 if depth == 0:
-                    return place
-        raise JsonSyntaxError("an object or an array does not end")
+                    return position
+        raise JsonSyntaxError("an object or an array is not closed")
 
-    def _matched(self, pattern: re.Pattern[bytes], place: int) -> int:
-        match = pattern.match(self._text, place - self._base)
-        return self._base + match.end() if match else place
+    def _match_end(self, pattern: re.Pattern[bytes], position: int) -> int:
+        match = pattern.match(self._text, position - self._base)
+        return self._base + match.end() if match else position
 
     def _read_more(self, keep: int) -> bool:
-        """Read on, as much again as is kept, so that a long value is copied a few times only; drop what is before."""
+        """Drop the bytes before `keep` and read at least as many as are kept, so that long values are copied rarely."""
         dropped = keep - self._base
         more = self._file.read(max(CHUNK, len(self._text) - dropped))
         if not more:
@@ -156,95 +163,138 @@ class Scanner:
         return True
 
 
-def elements_in(file: BinaryIO) -> Iterator[Element | Problem]:
-    """Every element of a file, or what is wrong with it, in the file's order.
+def iter_elements(file: BinaryIO) -> Iterator[Element | ElementError]:
+    """Yield every element of a file, or its error, in the file's order.
 
-    What is wrong with the file itself is the last problem; it has no id. Ids and keys are remembered as hashes, about
-    150 bytes an element.
+    The file holds elements by key, or one element alone. An error in the file itself comes last. Keys and ids are
+    remembered as hashes to find repeated ones: about 150 bytes an element.
     """
     scanner = Scanner(file)
-    seen: set[int] = set()
     if scanner.skip(BYTE_ORDER_MARK):
-        yield Problem(
-            None, 1, "the file starts with a byte order mark, which JSON forbids (RFC 8259, 8.1)", of_file=True
-        )
+        reason = "the file starts with a byte order mark, which JSON forbids (RFC 8259, 8.1)"
+        yield ElementError(None, 1, reason, in_file=True)
     try:
-        scanner.take(b"{")
-        more = scanner.peek() != b"}"
-        while more:
-            line, key = _key(scanner)
-            scanner.take(b":")
-            scanner.peek()
-            found = element_of(scanner.value(), line)
-            if isinstance(found, Element) and key is None:
-                found = Problem(found.id, line, "its key is no JSON string")
-            elif key is not None and not _is_new(("key", key), seen):
-                found = Problem(found.id, line, f"the key {key!a} is repeated")
-            if isinstance(found, Element) and not _is_new(("id", found.id), seen):
-                found = Problem(found.id, line, "the id is repeated")
-            yield found
-            more = scanner.skip_comma()
-        scanner.take(b"}")
+        scanner.peek()
+        if scanner.starts_with(ONE_ELEMENT):
+            line = scanner.line()
+            yield _parse_or_error(scanner.read_value(), line)
+        else:
+            yield from _iter_members(scanner)
         if scanner.peek():
-            raise JsonSyntaxError("something stands behind the end of the object")
-    except JsonSyntaxError as problem:
-        reason = f"the file is no JSON object: {problem}; nothing behind this place is read"
-        yield Problem(None, scanner.line(), reason, of_file=True)
+            raise JsonSyntaxError("unexpected text after the end of the object")
+    except JsonSyntaxError as error:
+        reason = f"not a JSON object: {error}; the rest of the file is not read"
+        yield ElementError(None, scanner.line(), reason, in_file=True)
 
 
-def _key(scanner: Scanner) -> tuple[int, str | None]:
-    """Line and text of a member's key; no text where it is no JSON string."""
-    if scanner.peek() != b'"':
-        raise JsonSyntaxError("a key must be a string")
-    line = scanner.line()
+def _iter_members(scanner: Scanner) -> Iterator[Element | ElementError]:
+    seen: set[int] = set()
+    scanner.expect(b"{")
+    more = scanner.peek() != b"}"
+    while more:
+        if scanner.peek() != b'"':
+            raise JsonSyntaxError("a key must be a string")
+        line, key = scanner.line(), _read_key(scanner)
+        scanner.expect(b":")
+        scanner.peek()
+        found = _parse_or_error(scanner.read_value(), line)
+        if key is None:
+            found = ElementError(found.id, line, "its key is not a valid JSON string")
+        elif not _add(("key", key), seen):
+            found = ElementError(found.id, line, f"the key {key!a} is repeated")
+        if isinstance(found, Element) and not _add(("id", found.id), seen):
+            found = ElementError(found.id, line, "the id is repeated")
+        yield found
+        more = scanner.skip_comma()
+    scanner.expect(b"}")
+
+
+def _read_key(scanner: Scanner) -> str | None:
+    """Return the next key; None where it is not a valid JSON string."""
     try:
-        return line, orjson.loads(scanner.value())
-    except orjson.JSONDecodeError:
-        return line, None
+        return str(_parse_json(scanner.read_value())[0])
+    except ValueError:
+        return None
 
 
-def _is_new(item: tuple[str, str], seen: set[int]) -> bool:
+def _add(item: tuple[str, str], seen: set[int]) -> bool:
+    """Add an item; return whether it is new."""
     before = len(seen)
     seen.add(hash(item))
     return len(seen) > before
 
 
-def element_of(text: bytes, line: int) -> Element | Problem:
-    """The element that a JSON text holds, or what is wrong with it."""
+def _parse_or_error(text: bytes, line: int) -> Element | ElementError:
     try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return Problem(None, line, f"is no JSON: {error.msg} (byte {error.pos + 1} of the element)")
+        return parse_element(text, line)
+    except ElementError as error:
+        return error
+
+
+def parse_element(text: bytes, line: int) -> Element:
+    """Parse the JSON text of one element that starts on this line.
+
+    Raises:
+        ElementError: The text is not an element.
+
+    """
+    try:
+        value, repeated = _parse_json(text)
+    except json.JSONDecodeError as error:
+        where = f"line {line + error.lineno - 1}, character {error.pos + 1} of the element"
+        raise ElementError(None, line, f"invalid JSON: {error.msg} ({where})") from None
+    except ValueError as error:
+        raise ElementError(None, line, f"invalid JSON: {error}") from None
     if not isinstance(value, dict):
-        return Problem(None, line, "is no object")
-    id_ = value.get("id") if isinstance(value.get("id"), str) else None
-    if not id_:
-        return Problem(None, line, "has no id, a text that is not empty")
-    for field, kind in FIELDS.items():
-        if field not in value:
-            return Problem(id_, line, f"{field} is missing")
-        if not isinstance(value[field], kind):
-            return Problem(id_, line, f"{field} is no {'list of texts' if kind is list else 'text'}")
-    rows = value["data"]
-    if not all(isinstance(row, str) for row in rows):
-        return Problem(id_, line, "data is no list of texts")
-    if repeated := _repeated_key(text, value):
-        return Problem(id_, line, f"the key {repeated!a} is repeated")
-    return Element(id_, value["deviceName"], rows, line)
+        raise ElementError(None, line, "not a JSON object")
+    id_ = value.get("id")
+    if not isinstance(id_, str) or not id_:
+        raise ElementError(None, line, "'id' must be a non-empty string")
+    for name, kind in FIELDS.items():
+        if name not in value:
+            raise ElementError(id_, line, f"'{name}' is missing")
+        if not isinstance(value[name], kind):
+            raise ElementError(id_, line, f"'{name}' must be a {'list of strings' if kind is list else 'string'}")
+    if not all(isinstance(row, str) for row in value["data"]):
+        raise ElementError(id_, line, "'data' must be a list of strings")
+    if repeated is not None:
+        raise ElementError(id_, line, f"the key {repeated!a} is repeated")
+    return Element(id_, value["deviceName"], value["data"], line)
 
 
-def _repeated_key(text: bytes, value: dict[str, Any]) -> str | None:
-    """A key that stands twice in an object; orjson would take the last of them without a word."""
-    if b"\\" not in text and text.count(b'"') == 2 * (len(value) + len(value["data"]) + 2):
-        return None  # as many strings as there are keys, rows, and values of two fields: the usual case
+def _parse_json(text: bytes) -> tuple[Any, str | None]:
+    """Parse JSON; also return a key that an object repeats.
+
+    Reject what Python's parser accepts beyond RFC 8259: NaN, Infinity and lone surrogates.
+
+    Raises:
+        ValueError: The text is not valid JSON.
+
+    """
     repeated: list[str] = []
 
-    def note(pairs: list[tuple[str, object]]) -> None:
-        keys = [key for key, _ in pairs]
-        repeated.extend(key for number, key in enumerate(keys) if key in keys[:number])
+    def build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        built: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in built:
+                repeated.append(key)
+            built[key] = value
+        return built
 
     try:
-        json.loads(text, object_pairs_hook=note)
-    except RecursionError:  # deeper than Python goes, not deeper than orjson
-        return "(too deep to tell)"
-    return repeated[0] if repeated else None
+        decoded = text.decode("utf-8")
+        # Integers as floats: Python's int() refuses more than 4,300 digits, and no field is a JSON number.
+        value = json.loads(decoded, object_pairs_hook=build_object, parse_constant=_reject_constant, parse_int=float)
+        if "\\u" in decoded:  # only an escape can be a lone surrogate
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start + 1} of the element") from None
+    except UnicodeEncodeError:
+        raise ValueError("a lone surrogate") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value, repeated[0] if repeated else None
+
+
+def _reject_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,4 +1,4 @@
-"""Two threads: one prints the even numbers, the other the odd ones, each at a steady pace and together in order."""
+"""Print even and odd numbers from two threads, each on the same clock and together in order."""
 
 import sys
 import threading
@@ -11,20 +11,20 @@ INTERVAL = 0.5  # seconds
 
 
 class EvenOdd:
-    """The two threads. Each prints its n-th number at start + n × interval: a late tick makes no later one late.
+    """Two threads; each prints its n-th number at start + n × interval, so delays never accumulate.
 
-    A number waits for its tick and for its turn, so the numbers stand in order whatever the load.
+    A number waits for its time and for its turn, so the order holds under any load.
     """
 
     def __init__(
         self,
         interval: float = INTERVAL,
         last: int = LAST,
-        say: Callable[[str], None] | None = None,
+        write: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interval, self.last, self._clock = interval, last, clock
-        self._say = say or print_line
+        self._write = write or write_line
         self._turn = threading.Condition()
         self._next = 1
         self._stopped = threading.Event()
@@ -34,11 +34,11 @@ class EvenOdd:
         ]
 
     def run(self) -> None:
-        """Start both threads and wait for their end; Ctrl-C ends both at once.
+        """Start both threads and wait for them; Ctrl-C stops both at once.
 
         Raises:
-            KeyboardInterrupt: after both have ended.
-            OSError: the output cannot be written; both have ended.
+            KeyboardInterrupt: Ctrl-C was pressed; both threads have ended.
+            OSError: The output cannot be written; both threads have ended.
 
         """
         self._start = self._clock()
@@ -66,7 +66,7 @@ class EvenOdd:
                         self._turn.wait()
                     if self._stopped.is_set():
                         return
-                    self._say(f"{threading.current_thread().name:<4} {number}\n")
+                    self._write(f"{threading.current_thread().name:<4} {number}\n")
                     self._next = number + 1
                     self._turn.notify_all()
         except OSError as error:  # a closed pipe, a full disk: the other thread ends too
@@ -79,7 +79,7 @@ class EvenOdd:
             self._turn.notify_all()
 
 
-def print_line(line: str) -> None:
-    """Write a line to standard output at once."""
+def write_line(line: str) -> None:
+    """Write a line to standard output and flush it."""
     sys.stdout.write(line)
     sys.stdout.flush()

@@ -1,9 +1,10 @@
-"""Section 3: two threads on a clock, and a thread for each element of a JSON file.
+"""Section 3: print numbers from two threads; process each element of a JSON file in a thread of its own.
 
-Without arguments: both programs, on the section's sample, the clock running ten times as fast.
+Without arguments: a demo of both on the sample data, with the clock ten times as fast.
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -14,12 +15,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from even_odd import INTERVAL, EvenOdd
 
 if TYPE_CHECKING:
-    from elements import Element, Problem
+    from elements import Element, ElementError
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 HERE = Path(__file__).parent
 LOG_FILE = "section3.log"
-WORTH_WATCHING = 32 << 20  # bytes; less is read before anybody looks
+PROGRESS_MIN_BYTES = 32 << 20  # a smaller file takes less than two seconds
 
 log = logging.getLogger("section3")
 
@@ -30,41 +31,45 @@ def show_numbers(interval: float) -> int:
     return OK
 
 
-def process_file(folder: str, name: str, *, threads: int = 4, as_json: bool = False, log_file: str = LOG_FILE) -> int:
-    """Process the elements of a JSON file; 1 when one of them failed, or the file or the log cannot be used."""
-    from elements import elements_in
-    from processing import Processing
-    from shared_log import AppendingHandler
+def process_file(
+    folder: str, name: str, *, max_threads: int = 4, as_json: bool = False, log_file: str = LOG_FILE
+) -> int:
+    """Process the elements of a JSON file; return 1 when one is invalid, or the file or the log cannot be used."""
+    from elements import iter_elements
+    from processing import ElementProcessor
+    from shared_log import SharedFileHandler
 
     path = Path(folder, name)
     try:
-        handler = AppendingHandler(Path(log_file))
+        handler = SharedFileHandler(Path(log_file))
     except OSError as error:
-        return refused(log_file, f"the log cannot be written ({reason(error)}); name another with --log")
+        return fail(log_file, f"the log cannot be written ({os_error_text(error)}); choose another with --log-file")
     log.addHandler(handler)
-    processing = Processing(sys.stdout, as_json, threads)
+    processor = ElementProcessor(sys.stdout, as_json, max_threads)
     try:
         if not path.is_file():
-            what = "is not a file" if path.exists() else "no such file"
-            return refused(str(path), f"{what}; check the folder and the file's name")
+            what = "not a file" if path.exists() else "no such file"
+            return fail(str(path), f"{what}; check the folder and the file's name")
         with path.open("rb") as file:
-            processing.run(watched(elements_in(file), file, path))
-        done, failed = processing.processed, processing.failed
+            processor.run(with_progress(iter_elements(file), file, path))
+        done, failed = processor.processed, processor.failed
         report = log.error if failed else log.info
-        report("%s: elements processed: %d, problems: %d", path, done, failed)
+        report("%s: %d processed, %d failed", path, done, failed)
         if not (failed or as_json):
             print(f"{done:,} {'element' if done == 1 else 'elements'} processed")
     except PermissionError as error:
-        return refused(str(path), f"cannot be read ({reason(error)}); check its permissions")
+        return fail(str(path), f"cannot be read ({os_error_text(error)}); check its permissions")
     finally:
         log.removeHandler(handler)
         handler.close()
-    return FAILED if processing.failed else OK
+    return FAILED if processor.failed else OK
 
 
-def watched(items: "Iterator[Element | Problem]", file: BinaryIO, path: Path) -> "Iterator[Element | Problem]":
-    """The items, with a bar over the file on standard error, where that is a terminal and the output goes elsewhere."""
-    if path.stat().st_size < WORTH_WATCHING or not sys.stderr.isatty() or sys.stdout.isatty():
+def with_progress(
+    items: "Iterator[Element | ElementError]", file: BinaryIO, path: Path
+) -> "Iterator[Element | ElementError]":
+    """Yield the items; show a progress bar when standard error is a terminal and the output goes elsewhere."""
+    if path.stat().st_size < PROGRESS_MIN_BYTES or not sys.stderr.isatty() or sys.stdout.isatty():
         yield from items
         return
     from tqdm import tqdm
@@ -75,23 +80,23 @@ def watched(items: "Iterator[Element | Problem]", file: BinaryIO, path: Path) ->
             bar.update(file.tell() - bar.n)
 
 
-def refused(where: str, why: str) -> int:
-    """Log what is wrong, where, and what to do."""
+def fail(where: str, why: str) -> int:
+    """Log where the problem is and what to do; return the exit status."""
     log.error("%s: %s", where, why)
     return FAILED
 
 
-def reason(error: OSError) -> str:
-    """The system's word for what went wrong."""
+def os_error_text(error: OSError) -> str:
+    """Return the system's text for an error."""
     return (error.strerror or type(error).__name__).lower()
 
 
-def tour() -> int:
-    """Show both programs at work."""
+def demo() -> int:
+    """Run both programs on the sample data."""
     sample = os.path.relpath(HERE / "sample")
     print("$ python section3_threads/main.py numbers --interval 0.05\n", flush=True)
     show_numbers(0.05)
-    for name in ("elements.json", "troubles.json"):
+    for name in ("elements.json", "invalid.json"):
         print(f"\n$ python section3_threads/main.py process section3_threads/sample {name}\n", flush=True)
         status = process_file(sample, name, log_file=os.devnull)
         sys.stdout.flush()
@@ -101,33 +106,41 @@ def tour() -> int:
     return OK
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """Build the command line parser."""
     top = argparse.ArgumentParser(
         prog="main.py",
-        description="Two threads on a clock; a thread for each element of a JSON file. Without arguments: a tour.",
+        description="Two threads on a clock; a thread for each element of a JSON file. Without arguments: a demo.",
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    numbers = commands.add_parser("numbers", help="1 to 200 from two threads, one even, one odd")
-    numbers.add_argument("--interval", type=_positive, default=INTERVAL, metavar="SECONDS", help="0.5 unless named")
+    numbers = commands.add_parser("numbers", help="print 1 to 200: one thread the even, one the odd numbers")
+    numbers.add_argument(
+        "--interval",
+        type=_seconds,
+        default=INTERVAL,
+        metavar="SECONDS",
+        help="seconds between the numbers of a thread (default: 0.5)",
+    )
     process = commands.add_parser(
         "process",
-        help="averages of every element of a JSON file, a thread for each",
+        help="average every element of a JSON file, each in a thread",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example:\n  main.py process section3_threads/sample elements.json --json",
     )
     process.add_argument("folder", help="the folder")
     process.add_argument("name", help="the JSON file's name")
-    process.add_argument("--threads", type=_count, default=4, metavar="N", help="threads at a time, 4 unless named")
-    process.add_argument("--log", default=LOG_FILE, metavar="FILE", help=f"the shared log, {LOG_FILE} unless named")
-    process.add_argument("--json", action="store_true", help="one result a line, for a program")
+    process.add_argument(
+        "--max-threads", type=_count, default=4, metavar="N", help="threads active at a time (default: 4)"
+    )
+    process.add_argument("--log-file", default=LOG_FILE, metavar="FILE", help=f"the shared log (default: {LOG_FILE})")
+    process.add_argument("--json", action="store_true", help="print one JSON object per element")
     return top
 
 
-def _positive(word: str) -> float:
+def _seconds(word: str) -> float:
     seconds = float(word)
     if not 0 < seconds < 3600:
-        raise argparse.ArgumentTypeError("must lie between 0 and 3600 seconds")
+        raise argparse.ArgumentTypeError("must be between 0 and 3600 seconds")
     return seconds
 
 
@@ -138,36 +151,42 @@ def _count(word: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what the command line says."""
+    """Run the chosen command."""
     if arguments.command is None:
-        return tour()
+        return demo()
     if arguments.command == "numbers":
         return show_numbers(arguments.interval)
     return process_file(
-        arguments.folder, arguments.name, threads=arguments.threads, as_json=arguments.json, log_file=arguments.log
+        arguments.folder,
+        arguments.name,
+        max_threads=arguments.max_threads,
+        as_json=arguments.json,
+        log_file=arguments.log_file,
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when all went well, 1 when something failed, 2 for wrong usage, 130 after Ctrl-C."""
+    """Run the command line; return 0 on success, 1 on failure, 130 after Ctrl-C (wrong usage exits with 2)."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    logging.getLogger().handlers[0].setLevel(logging.WARNING)  # the screen has the averages; the file has everything
+    logging.getLogger().handlers[0].setLevel(logging.WARNING)  # the file has every record
     log.setLevel(logging.INFO)
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # not when redirected to a StringIO
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = run(parser().parse_args(argv))
+        status = run(build_parser().parse_args(argv))
         sys.stdout.flush()
     except ModuleNotFoundError as error:
         log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe had enough
+    except BrokenPipeError:  # the reader of the pipe has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except OSError as error:
-        return refused(
-            str(error.filename or "output"), f"cannot be written ({reason(error)}); make room or name another"
+        return fail(
+            str(error.filename or "output"),
+            f"cannot be written ({os_error_text(error)}); free some space or choose another file",
         )
     return status
 

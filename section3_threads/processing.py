@@ -1,163 +1,142 @@
-"""A thread for each element, at most four of them at a time, the next as soon as one has ended."""
+"""Process each element in a thread of its own, at most four at a time."""
 
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TextIO, TypeVar
 
-from averages import Summary, summarise
-from elements import Element, Problem
-from numbers_text import NumberError, numbers_of
-from one_processor import on_one_processor
+from elements import Element, ElementError
+from measurements import Measurements, NumberError, measure
 
-THREADS = 4
-SHORT_WAIT = 0.02  # seconds
+MAX_THREADS = 4
 T = TypeVar("T")
 
 log = logging.getLogger("section3")
 
 
-def run_in_threads(
-    items: Iterable[T],
-    work: Callable[[T], None],
-    limit: int = THREADS,
-    before_waiting: Callable[[], None] = lambda: None,
-) -> None:
-    """Work on each item in a thread of its own, with at most `limit` threads alive at any instant.
+def run_in_threads(items: Iterable[T], work: Callable[[T], None], limit: int = MAX_THREADS) -> None:
+    """Call `work` for each item in a new thread, with at most `limit` threads alive.
 
-    A thread hands over its place by ending: it is joined before the next one is made. The items are taken one at a
-    time, as places become free. `work` must not raise. `before_waiting` is called when nothing ends for a while.
+    A new thread takes the slot of an ended one as soon as that ends: the old one is joined first, so the limit holds at
+    every instant. Items are read only as slots become free. `work` must not raise.
     """
-    ending: SimpleQueue[threading.Thread] = SimpleQueue()
+    # A pool of slots, each free or left by an ended thread. SimpleQueue is written in C: on small elements it takes
+    # less time than threading.Semaphore, which is written in Python.
+    slots: SimpleQueue[threading.Thread | None] = SimpleQueue()
+    for _ in range(limit):
+        slots.put(None)
+    active: set[threading.Thread] = set()
 
     def run(item: T) -> None:
         try:
             work(item)
         finally:
-            ending.put(threading.current_thread())
+            slots.put(threading.current_thread())
 
-    alive: set[threading.Thread] = set()
     try:
         for item in items:
-            if len(alive) == limit:
-                try:
-                    ended = ending.get(timeout=SHORT_WAIT)
-                except Empty:
-                    before_waiting()
-                    ended = ending.get()
+            ended = slots.get()
+            if ended is not None:
                 ended.join()
-                alive.discard(ended)
+                active.discard(ended)
             thread = threading.Thread(target=run, args=(item,))
-            alive.add(thread)
             thread.start()
-    finally:  # after Ctrl-C too: what has begun is ended
-        for thread in alive:
-            with suppress(RuntimeError):  # it was never started
-                thread.join()
+            active.add(thread)
+    finally:  # also after Ctrl-C: wait for the active threads
+        for thread in active:
+            thread.join()
 
 
 @dataclass
-class Processing:
-    """Elements at work: what each says goes to the output in one piece, and to the log."""
+class ElementProcessor:
+    """Process elements in threads; print and log each result."""
 
     output: TextIO
     as_json: bool = False
-    threads: int = THREADS
+    max_threads: int = MAX_THREADS
     processed: int = 0
     failed: int = 0
     error: OSError | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def run(self, elements: Iterable[Element | Problem]) -> None:
-        """Process the elements in threads; what cannot be processed is logged, and the others go on.
+    def run(self, elements: Iterable[Element | ElementError]) -> None:
+        """Process all elements; log those that are invalid and continue with the others.
 
         Raises:
-            OSError: the output or the log cannot be written; no further element was begun.
+            OSError: The output or the log cannot be written; no further element was started.
 
         """
-        with on_one_processor():
-            run_in_threads(self._good(elements), self._process, self.threads, lambda: self._guarded(self._flush))
-        self._guarded(self._flush)
+        run_in_threads(self._iter_valid(elements), self._process, self.max_threads)
         if self.error is not None:
             raise self.error
 
-    def _good(self, elements: Iterable[Element | Problem]) -> Iterable[Element]:
+    def _iter_valid(self, elements: Iterable[Element | ElementError]) -> Iterator[Element]:
+        """Report the errors; yield the elements until the output fails."""
         for element in elements:
             if self.error is not None:
                 return
             if isinstance(element, Element):
                 yield element
             else:
-                self._guarded(self._report, element)
+                self._write_error(element)
 
     def _process(self, element: Element) -> None:
-        """What a thread does."""
+        """Process one element; the target of each thread."""
         try:
-            summary = summarise(numbers_of(element.rows))
-        except NumberError as error:
-            self._guarded(self._report, Problem(element.id, element.line, str(error)))
-        except MemoryError:
-            self._guarded(self._report, Problem(element.id, element.line, "is larger than the memory"))
-        else:
-            self._guarded(self._say, element, summary)
-
-    def _flush(self) -> None:
-        with self._lock:
-            self.output.flush()
-        for handler in log.handlers:
-            handler.flush()
-
-    def _guarded(self, say: Callable[..., None], *what: object) -> None:
-        try:
-            say(*what)
-        except OSError as error:  # a closed pipe, a full disk: nothing more can be said
+            try:
+                result = measure(element.rows)
+            except NumberError as error:
+                self._write_error(ElementError(element.id, element.line, str(error)))
+            except MemoryError:
+                self._write_error(ElementError(element.id, element.line, "does not fit into memory"))
+            else:
+                self._write_result(element, result)
+        except OSError as error:  # a closed pipe, a full disk: `run` raises it
             self.error = error
 
-    def _say(self, element: Element, summary: Summary) -> None:
-        id_ = printable(element.id)
+    def _write_result(self, element: Element, result: Measurements) -> None:
+        id_ = escape_unprintable(element.id)
         log.info(
-            "%s: average before normalisation %r, after %r\n%s: size of data %d",
-            *(id_, summary.average_before, summary.average_after, id_, summary.size),
+            "element %s: average before normalisation %r, after normalisation %r, size of data %d",
+            *(id_, result.average_before, result.average_after, result.size),
         )
         if self.as_json:
-            text = json.dumps(facts(element, summary), ensure_ascii=False) + "\n"
+            text = json.dumps(to_dict(element, result), ensure_ascii=False) + "\n"
         else:
             text = (
-                f"Element {id_} ({printable(element.device_name)})\n"
-                f"  average before normalisation  {summary.average_before!r}\n"
-                f"  average after normalisation   {summary.average_after!r}\n"
-                f"  size of data                  {summary.size}\n"
+                f"Element {id_} ({escape_unprintable(element.device_name)})\n"
+                f"  average before normalisation  {result.average_before!r}\n"
+                f"  average after normalisation   {result.average_after!r}\n"
+                f"  size of data                  {result.size}\n"
             )
         with self._lock:
             self.processed += 1
             self.output.write(text)
 
-    def _report(self, problem: Problem) -> None:
-        element = f"element {printable(problem.id)}" if problem.id is not None else "element without id"
-        name = "file" if problem.of_file else element
-        log.error("%s, line %d: %s", name, problem.line, problem.reason)
+    def _write_error(self, error: ElementError) -> None:
+        name = "element without a valid id" if error.id is None else f"element {escape_unprintable(error.id)}"
+        log.error("%s, line %d: %s", "file" if error.in_file else name, error.line, error.reason)
         with self._lock:
             self.failed += 1
             if self.as_json:
-                said = {"id": problem.id, "line": problem.line, "error": problem.reason}
-                self.output.write(json.dumps(said, ensure_ascii=False) + "\n")
+                result = {"id": error.id, "line": error.line, "error": error.reason}
+                self.output.write(json.dumps(result, ensure_ascii=False) + "\n")
 
 
-def facts(element: Element, summary: Summary) -> dict[str, object]:
-    """What `--json` shows of an element."""
+def to_dict(element: Element, result: Measurements) -> dict[str, object]:
+    """Return what `--json` prints for an element."""
     return {
         "id": element.id,
         "device_name": element.device_name,
-        "average_before_normalization": summary.average_before,
-        "average_after_normalization": summary.average_after,
-        "data_size": summary.size,
+        "average_before_normalization": result.average_before,
+        "average_after_normalization": result.average_after,
+        "data_size": result.size,
     }
 
 
-def printable(text: str) -> str:
-    """Text that is safe on a terminal and stays on its line."""
+def escape_unprintable(text: str) -> str:
+    """Escape text that could change the terminal or forge a log line."""
     return text if text.isprintable() else text.encode("unicode_escape").decode()

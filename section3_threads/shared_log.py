@@ -1,63 +1,38 @@
-"""One log file for every thread, and for every process that appends to it."""
+"""One log file that every thread, and every process, appends to."""
 
 import logging
 import os
-import time
-from contextlib import nullcontext
 from pathlib import Path
+from typing import TextIO
 
-ENOUGH = 500  # records
+FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s [%(process)d %(threadName)s] %(message)s"
+BUFFER_BYTES = 1 << 20  # the longest record that one system call writes
 
 
-class AppendingHandler(logging.Handler):
-    """Appends whole lines to a file: with one system call for each flush, to its end (POSIX write with O_APPEND).
+class SharedFileHandler(logging.FileHandler):
+    """Append each record with one `write` at once, so that a kill loses none and processes do not mix their lines.
 
-    Records wait in memory for `flush`, or for ENOUGH of them: a system call in the middle of a thread's work makes all
-    threads change places. A record of several lines has its prefix on each. What cannot be written is raised.
+    The handler's lock orders the threads; O_APPEND orders the processes. The file is readable by its owner only.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or make it.
+        """Open or create the file.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: The file cannot be written.
 
         """
-        super().__init__()
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._waiting: list[str] = []
-        self._second = 0
-        self._time = ""
+        super().__init__(path, encoding="utf-8", errors="backslashreplace")
+        self.setFormatter(logging.Formatter(FORMAT, "%Y-%m-%dT%H:%M:%S"))
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take in a record; the handler's lock is held."""
-        if int(record.created) != self._second:
-            self._second = int(record.created)
-            self._time = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record.created))
-        prefix = f"{self._time}.{int(record.msecs):03} {record.levelname} [{record.process}] "
-        self._waiting.append(prefix + record.getMessage().replace("\n", "\n" + prefix) + "\n")
-        if len(self._waiting) >= ENOUGH:
-            self.flush()
+    def _open(self) -> TextIO:  # type: ignore[override]
+        def open_private(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)
 
-    def flush(self) -> None:
-        """Write what waits.
+        return open(
+            self.baseFilename, "a", BUFFER_BYTES, encoding=self.encoding, errors=self.errors, opener=open_private
+        )
 
-        Raises:
-            OSError: the file cannot be written.
-
-        """
-        with self.lock or nullcontext():
-            text, self._waiting = "".join(self._waiting), []
-            rest = text.encode("utf-8", "backslashreplace")
-            while rest:
-                rest = rest[os.write(self._descriptor, rest) :]
-
-    def close(self) -> None:
-        """Write what waits and close the file."""
-        if self._descriptor >= 0:
-            try:
-                self.flush()
-            finally:
-                os.close(self._descriptor)
-                self._descriptor = -1
-        super().close()
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
+        """Raise the error that `emit` caught, for the program to report."""
+        raise

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 logging.basicConfig(filename=sys.argv[2], level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-places = threading.Semaphore(4)
+slots = threading.Semaphore(4)
 
 
 def process(element: dict[str, Any]) -> None:
@@ -27,11 +27,11 @@ def process(element: dict[str, Any]) -> None:
     logging.info("%s: size of data %s", element["id"], len(numbers))  # noqa: LOG015
 
 
-def in_its_place(element: dict[str, Any]) -> None:
+def run_in_slot(element: dict[str, Any]) -> None:
     try:
         process(element)
     finally:
-        places.release()
+        slots.release()
 
 
 def main() -> None:
@@ -43,8 +43,8 @@ def main() -> None:
         return
     threads = []
     for element in elements.values():
-        places.acquire()
-        thread = threading.Thread(target=in_its_place, args=(element,))
+        slots.acquire()
+        thread = threading.Thread(target=run_in_slot, args=(element,))
         thread.start()
         threads.append(thread)
     for thread in threads:

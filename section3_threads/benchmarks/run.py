@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-REPEATS = 7
+REPEATS = 5
 SECTION = Path(__file__).parent.parent
 MAIN, PLAIN = str(SECTION / "main.py"), str(Path(__file__).parent / "plain.py")
 
@@ -64,10 +64,10 @@ def pythons() -> Iterator[tuple[str, str]]:
 def commands(path: Path, log: Path) -> dict[str, list[str]]:
     found = {}
     for suffix, python in pythons():
-        found[f"section 3{suffix}"] = [python, MAIN, "process", str(path.parent), path.name, "--log", str(log)]
+        found[f"section 3{suffix}"] = [python, MAIN, "process", str(path.parent), path.name, "--log-file", str(log)]
         found[f"plain answer{suffix}"] = [python, PLAIN, str(path), str(log)]
     found["plain answer without threads"] = [sys.executable, PLAIN, str(path), str(log), "single"]
-    found["section 3, one thread at a time"] = [*found["section 3"], "--threads", "1"]
+    found["section 3, one thread at a time"] = [*found["section 3"], "--max-threads", "1"]
     return found
 
 
@@ -96,13 +96,13 @@ def compare(title: str, path: Path, log: Path) -> None:
 
 def large_file(folder: Path) -> None:
     path = write_elements(folder / "large.json", 1_000_000, 500)
-    found = run([sys.executable, MAIN, "process", str(folder), path.name, "--log", os.devnull])
+    found = run([sys.executable, MAIN, "process", str(folder), path.name, "--log-file", os.devnull])
     size = path.stat().st_size / 1e9
     print(f"\nOne million elements in {size:.1f} GB: {found.seconds:.0f} s, peak {found.megabytes:.0f} MB")
 
 
 def main() -> int:
-    names = ("numpy", "orjson", "pysimdjson")
+    names = ("numpy", "pysimdjson")
     versions = ", ".join(f"{name} {version(name)}" for name in names if has(name))
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}; medians of {REPEATS}")
     if len(list(pythons())) == 1:

@@ -1,9 +1,14 @@
-"""What the tests share."""
+"""Helpers that the tests share."""
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+SECTION = Path(__file__).parent.parent
 
 
 class Outcome(NamedTuple):
@@ -21,5 +26,19 @@ def element(number: int, *rows: str, **fields: Any) -> dict[str, Any]:
 
 
 def keyed(*elements: dict[str, Any]) -> str:
-    """The file that the test describes."""
+    """Build a file of elements by key."""
     return json.dumps({str(number): one for number, one in enumerate(elements, 1)}, indent=1)
+
+
+def start(*command: object) -> subprocess.Popen[bytes]:
+    """Start the command line as a shell does in the foreground: SIGINT ends it even where pytest ignores SIGINT."""
+
+    def restore_sigint() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return subprocess.Popen(
+        [sys.executable, str(SECTION / "main.py"), *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=restore_sigint,
+    )

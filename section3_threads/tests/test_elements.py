@@ -1,4 +1,4 @@
-"""Elements out of JSON files: whole, strict, and each on its own."""
+"""Parse the elements of JSON files strictly and independently."""
 
 import io
 import json
@@ -11,21 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import elements
-from elements import Element, Problem, elements_in
+from elements import Element, ElementError, iter_elements
 from support import element, keyed
 
 
-def read(text: str | bytes, chunk: int = elements.CHUNK) -> list[Element | Problem]:
+def read(text: str | bytes, chunk: int = elements.CHUNK) -> list[Element | ElementError]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(elements, "CHUNK", chunk)
-        return list(elements_in(io.BytesIO(text.encode() if isinstance(text, str) else text)))
+        return list(iter_elements(io.BytesIO(text.encode() if isinstance(text, str) else text)))
 
 
 def good(name: str = "good") -> str:
     return f'"{name}": {{"id": "{name}", "data": ["1 2"], "deviceName": "RX"}}'
 
 
-def test_elements_come_in_order_with_all_their_fields_and_their_lines() -> None:
+def test_elements_keep_their_order_fields_and_lines() -> None:
     found = read(
         '{\n"1": {"id": "a", "data": ["1 2", "3"], "deviceName": "RX 1"},\n'
         '\n"2": {"id": "b", "data": [], "deviceName": ""}}'
@@ -58,7 +58,7 @@ ELEMENTS = st.lists(
 
 @given(ELEMENTS, st.booleans(), st.sampled_from([None, 1]), st.integers(1, 40))
 @settings(deadline=None, max_examples=300)
-def test_any_element_is_read_as_json_reads_it_whatever_the_chunk(
+def test_elements_equal_those_of_json_loads_for_any_chunk_size(
     fields: list[dict[str, Any]], ascii_only: bool, indent: int | None, chunk: int
 ) -> None:
     members = {f'k"{number}\\': {"id": f"e{number}"} | one for number, one in enumerate(fields)}
@@ -75,53 +75,53 @@ def test_any_element_is_read_as_json_reads_it_whatever_the_chunk(
 @pytest.mark.parametrize(
     ("value", "id_", "reason"),
     [
-        ("NaN", None, "is no JSON"),
-        ("5", None, "is no object"),
-        ('"text"', None, "is no object"),
-        ("[]", None, "is no object"),
-        ('{"id": 5, "data": ["1"], "deviceName": "RX"}', None, "has no id"),
-        ('{"id": "", "data": ["1"], "deviceName": "RX"}', None, "has no id"),
-        ('{"data": ["1"], "deviceName": "RX"}', None, "has no id"),
-        ('{"id": "x", "deviceName": "RX"}', "x", "data is missing"),
-        ('{"id": "x", "data": ["1"]}', "x", "deviceName is missing"),
-        ('{"id": "x", "data": "1 2", "deviceName": "RX"}', "x", "data is no list of texts"),
-        ('{"id": "x", "data": null, "deviceName": "RX"}', "x", "data is no list of texts"),
-        ('{"id": "x", "data": [1, 2], "deviceName": "RX"}', "x", "data is no list of texts"),
-        ('{"id": "x", "data": ["1"], "deviceName": 5}', "x", "deviceName is no text"),
+        ("NaN", None, "invalid JSON"),
+        ("5", None, "not a JSON object"),
+        ('"text"', None, "not a JSON object"),
+        ("[]", None, "not a JSON object"),
+        ('{"id": 5, "data": ["1"], "deviceName": "RX"}', None, "'id' must be a non-empty string"),
+        ('{"id": "", "data": ["1"], "deviceName": "RX"}', None, "'id' must be a non-empty string"),
+        ('{"data": ["1"], "deviceName": "RX"}', None, "'id' must be a non-empty string"),
+        ('{"id": "x", "deviceName": "RX"}', "x", "'data' is missing"),
+        ('{"id": "x", "data": ["1"]}', "x", "'deviceName' is missing"),
+        ('{"id": "x", "data": "1 2", "deviceName": "RX"}', "x", "'data' must be a list of strings"),
+        ('{"id": "x", "data": null, "deviceName": "RX"}', "x", "'data' must be a list of strings"),
+        ('{"id": "x", "data": [1, 2], "deviceName": "RX"}', "x", "'data' must be a list of strings"),
+        ('{"id": "x", "data": ["1"], "deviceName": 5}', "x", "'deviceName' must be a string"),
         ('{"id": "x", "data": ["1"], "data": ["2"], "deviceName": "RX"}', "x", "the key 'data' is repeated"),
         ('{"id": "x", "data": ["1"], "d\\u0061ta": ["2"], "deviceName": "RX"}', "x", "the key 'data' is repeated"),
         ('{"id": "x", "data"\n: ["1"], "deviceName": "RX", "id": "y"}', "y", "the key 'id' is repeated"),
         ('{"id": "x", "data": ["1"], "deviceName": "RX", "more": {"a": 1, "a": 2}}', "x", "the key 'a' is repeated"),
-        ('{"id": "x", "data": ["\\ud800"], "deviceName": "RX"}', None, "is no JSON"),
-        ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": Infinity}', None, "is no JSON"),
-        ('{"id": "x", "data": ["1"], "deviceName": "RX",}', None, "is no JSON"),
-        ('{"id": "x", "data": ["1\n2"], "deviceName": "RX"}', None, "is no JSON"),
+        ('{"id": "x", "data": ["\\ud800"], "deviceName": "RX"}', None, "invalid JSON"),
+        ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": Infinity}', None, "invalid JSON"),
+        ('{"id": "x", "data": ["1"], "deviceName": "RX",}', None, "invalid JSON"),
+        ('{"id": "x", "data": ["1\n2"], "deviceName": "RX"}', None, "invalid JSON"),
         ('{"id": "good", "data": ["1"], "deviceName": "RX"}', "good", "the id is repeated"),
-        ("[" * 100_000 + "]" * 100_000, None, "is no JSON"),
-        ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": ' + "[" * 2000 + "]" * 2000 + "}", None, "is no JSON"),
+        ("[" * 100_000 + "]" * 100_000, None, "invalid JSON"),
+        ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": ' + "[" * 2000 + "]" * 2000 + "}", None, "invalid JSON"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_one_element_leaves_the_others_alone(value: str, id_: str | None, reason: str) -> None:
+def test_an_invalid_element_does_not_affect_the_others(value: str, id_: str | None, reason: str) -> None:
     found = read(f'{{{good()},\n"bad": {value},\n{good("last")}}}')
     assert [one.id for one in found if isinstance(one, Element)] == ["good", "last"]
-    (problem,) = (one for one in found if isinstance(one, Problem))
+    (problem,) = (one for one in found if isinstance(one, ElementError))
     assert (problem.id, problem.line) == (id_, 2)
     assert problem.reason.startswith(reason)
 
 
-def test_bytes_that_are_no_utf8_are_refused_in_their_element() -> None:
+def test_invalid_utf8_is_an_error_of_its_element() -> None:
     found = read(b'{"1": {"id": "a\xff", "data": ["1"], "deviceName": "RX"}, ' + good().encode() + b"}")
-    assert [type(one) for one in found] == [Problem, Element]
+    assert [type(one) for one in found] == [ElementError, Element]
 
 
-def test_a_repeated_key_is_refused() -> None:
+def test_a_repeated_key_is_an_error() -> None:
     found = read(f'{{{good()}, "good": {{"id": "other", "data": ["1"], "deviceName": "RX"}}}}')
-    assert found[1] == Problem("other", 1, "the key 'good' is repeated")
+    assert found[1] == ElementError("other", 1, "the key 'good' is repeated")
 
 
 def test_a_byte_order_mark_is_reported_and_the_elements_are_read() -> None:
     found = read(b"\xef\xbb\xbf{" + good().encode() + b"}")
-    assert isinstance(found[0], Problem)
+    assert isinstance(found[0], ElementError)
     assert "byte order mark" in found[0].reason
     assert isinstance(found[1], Element)
 
@@ -152,9 +152,9 @@ GOOD = good()
         "/* */ {}",
     ],
 )
-def test_a_file_that_is_no_json_object_ends_in_a_problem(text: str) -> None:
+def test_a_file_that_is_not_a_json_object_ends_in_an_error(text: str) -> None:
     found = read(text)
-    assert isinstance(found[-1], Problem)
+    assert isinstance(found[-1], ElementError)
     assert [one.id for one in found[:-1]] == (["good"] if good() in text else [])[: len(found) - 1]
 
 
@@ -179,10 +179,10 @@ class Endless(io.RawIOBase):
         return found
 
 
-def test_memory_holds_one_element_not_the_file() -> None:
+def test_memory_holds_one_element_at_a_time() -> None:
     tracemalloc.start()
     try:
-        count = sum(1 for _ in elements_in(cast("BinaryIO", Endless(20_000))))
+        count = sum(1 for _ in iter_elements(cast("BinaryIO", Endless(20_000))))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -192,3 +192,31 @@ def test_memory_holds_one_element_not_the_file() -> None:
 
 def test_keyed_elements_of_the_test_are_read() -> None:
     assert [one.id for one in read(keyed(element(1), element(2)))] == ["e1", "e2"]
+
+
+@pytest.mark.parametrize("start", ["", "\n ", "\ufeff"])
+def test_a_file_of_one_element_without_a_key_is_accepted(start: str) -> None:
+    found = read(start + json.dumps(element(1, "1 2"), indent=1))
+    assert found[-1] == Element("e1", "RX 1", ["1 2"], 2 if "\n" in start else 1)
+
+
+def test_an_invalid_element_without_a_key_is_one_error() -> None:
+    assert read('{"id": "x", "data": "1 2", "deviceName": "RX"}') == [
+        ElementError("x", 1, "'data' must be a list of strings")
+    ]
+
+
+@pytest.mark.parametrize("key", ["id", "data", "deviceName"])
+def test_a_key_named_like_a_field_is_still_a_key(key: str) -> None:
+    assert read(json.dumps({key: element(1)})) == [Element("e1", "RX 1", ["1 2 3"], 1)]
+
+
+def test_invalid_json_names_the_line_and_the_character() -> None:
+    (error,) = read('{\n"1": {"id": "x",\n "data": x}\n}')
+    assert isinstance(error, ElementError)
+    assert error.reason.startswith("invalid JSON: ")
+    assert error.reason.endswith(" (line 3, character 22 of the element)")
+
+
+def test_an_integer_of_5000_digits_in_another_field_is_accepted() -> None:
+    assert isinstance(read(f'{{"1": {json.dumps(element(1))[:-1]}, "n": {"9" * 5000}}}}}')[0], Element)

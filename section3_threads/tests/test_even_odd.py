@@ -1,87 +1,81 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 import main
 from even_odd import EvenOdd
+from support import start
 
-MAIN = str(Path(main.__file__))
 
-
-def test_both_threads_together_print_1_to_200_in_order() -> None:
-    said: list[str] = []
-    EvenOdd(0.0001, say=said.append).run()
-    assert [int(line.split()[1]) for line in said] == list(range(1, 201))
+def test_the_threads_print_1_to_200_in_order() -> None:
+    written: list[str] = []
+    EvenOdd(0.0001, write=written.append).run()
+    assert [int(line.split()[1]) for line in written] == list(range(1, 201))
 
 
 def test_one_thread_prints_the_odd_and_the_other_the_even_numbers() -> None:
     threads: dict[int, str] = {}
-    EvenOdd(0.0001, say=lambda line: threads.update({int(line.split()[1]): threading.current_thread().name})).run()
+    EvenOdd(0.0001, write=lambda line: threads.update({int(line.split()[1]): threading.current_thread().name})).run()
     assert {name for number, name in threads.items() if number % 2} == {"odd"}
     assert {name for number, name in threads.items() if number % 2 == 0} == {"even"}
 
 
 def test_the_order_holds_when_one_thread_is_slow() -> None:
-    said: list[int] = []
+    written: list[int] = []
 
-    def say(line: str) -> None:
+    def write(line: str) -> None:
         kind, number = line.split()
         if kind == "odd":
             busy_until = time.perf_counter() + 0.0003
             while time.perf_counter() < busy_until:
                 pass
-        said.append(int(number))
+        written.append(int(number))
 
-    EvenOdd(0.00001, say=say).run()
-    assert said == list(range(1, 201))
+    EvenOdd(0.00001, write=write).run()
+    assert written == list(range(1, 201))
 
 
 class Waits(threading.Event):
-    """Notes how long it is asked to wait, and does not."""
+    """Record the requested timeouts without waiting."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[float] = []
+        self.timeouts: list[float] = []
 
     def wait(self, timeout: float | None = None) -> bool:
-        self.asked.append(timeout or 0.0)
+        self.timeouts.append(timeout or 0.0)
         return self.is_set()
 
 
-def test_every_number_is_due_at_start_plus_n_intervals_so_a_late_one_makes_no_later_one_late() -> None:
+def test_delays_never_accumulate() -> None:
     moments = iter([100.0])  # the start; from then on it is 10.2 s later, 20 ticks late
-    clock = EvenOdd(0.5, say=lambda _line: None, clock=lambda: next(moments, 110.2))
+    clock = EvenOdd(0.5, write=lambda _line: None, clock=lambda: next(moments, 110.2))
     clock._stopped = waits = Waits()
     clock.run()
     expected = [max(0.0, tick * 0.5 - 10.2) for tick in range(100) for _thread in range(2)]
-    assert sorted(waits.asked) == pytest.approx(expected)
+    assert sorted(waits.timeouts) == pytest.approx(expected)
 
 
-def test_an_output_that_fails_ends_both_threads_and_is_raised() -> None:
-    said: list[str] = []
+def test_an_output_error_ends_both_threads_and_is_raised() -> None:
+    written: list[str] = []
 
-    def say(line: str) -> None:
-        if len(said) == 3:
+    def write(line: str) -> None:
+        if len(written) == 3:
             raise BrokenPipeError
-        said.append(line)
+        written.append(line)
 
     with pytest.raises(BrokenPipeError):
-        EvenOdd(0.0001, say=say).run()
-    assert len(said) == 3
+        EvenOdd(0.0001, write=write).run()
+    assert len(written) == 3
     assert not [thread for thread in threading.enumerate() if thread.name in ("odd", "even")]
 
 
-def test_ctrl_c_ends_both_threads_at_once_and_without_a_traceback() -> None:
-    with subprocess.Popen(
-        [sys.executable, MAIN, "numbers", "--interval", "30"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+def test_ctrl_c_ends_both_threads_at_once() -> None:
+    with start("numbers", "--interval", 30) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == b"odd  1\n"
@@ -91,10 +85,8 @@ def test_ctrl_c_ends_both_threads_at_once_and_without_a_traceback() -> None:
         assert process.stderr.read() == b""
 
 
-def test_a_closed_pipe_is_no_traceback() -> None:
-    with subprocess.Popen(
-        [sys.executable, MAIN, "numbers", "--interval", "0.001"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+def test_a_closed_pipe_ends_both_threads_quietly() -> None:
+    with start("numbers", "--interval", 0.001) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -104,7 +96,7 @@ def test_a_closed_pipe_is_no_traceback() -> None:
 
 
 @pytest.mark.parametrize("interval", ["0", "-1", "x", "nan", "1e9"])
-def test_an_interval_that_is_no_pace_is_wrong_usage(interval: str) -> None:
+def test_an_invalid_interval_is_a_usage_error(interval: str) -> None:
     with pytest.raises(SystemExit) as left, open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123
         main.main(["numbers", "--interval", interval])
     assert left.value.code == 2

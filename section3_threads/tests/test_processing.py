@@ -1,5 +1,7 @@
-"""The rules of threads, by observation: who is alive when, and that nothing is lost."""
+"""Which threads are alive when, and that no result or log record is lost."""
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -8,12 +10,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import main
 from processing import run_in_threads
-from support import Run, Write, element, keyed
+from support import Run, Write, element, keyed, start
 
 MAIN = str(Path(main.__file__))
 
@@ -25,7 +28,7 @@ def workers() -> list[threading.Thread]:
 
 @pytest.mark.parametrize("count", [1, 4, 5, 5000])
 @pytest.mark.parametrize("limit", [1, 4])
-def test_each_element_has_a_thread_of_its_own_and_at_most_the_limit_is_alive(count: int, limit: int) -> None:
+def test_one_thread_per_element_and_never_more_than_the_limit(count: int, limit: int) -> None:
     seen: list[tuple[int, str, int]] = []
 
     def work(item: int) -> None:
@@ -38,14 +41,14 @@ def test_each_element_has_a_thread_of_its_own_and_at_most_the_limit_is_alive(cou
     assert workers() == []
 
 
-def test_four_elements_are_at_work_at_the_same_time() -> None:
+def test_four_elements_are_processed_at_the_same_time() -> None:
     together = threading.Barrier(4, timeout=10)
     met: list[int] = []
     run_in_threads(range(4), lambda _item: met.append(together.wait()))
     assert sorted(met) == [0, 1, 2, 3]
 
 
-def test_a_new_thread_is_made_as_soon_as_an_old_one_ends() -> None:
+def test_a_new_thread_starts_as_soon_as_an_old_one_ends() -> None:
     """Four are held; one is let go; the fifth begins while the other three are still held."""
     let_go = [threading.Event() for _ in range(5)]
     begun = [threading.Event() for _ in range(5)]
@@ -67,20 +70,29 @@ def test_a_new_thread_is_made_as_soon_as_an_old_one_ends() -> None:
     assert not running.is_alive()
 
 
-def test_a_thread_has_ended_before_the_next_one_begins() -> None:
-    alive_at_start: list[bool] = []
-    threads: list[threading.Thread] = []
+def test_a_thread_has_ended_before_the_next_one_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    class EndsWhenJoined(threading.Thread):
+        """A thread that stays alive after its work until somebody joins it."""
 
-    def work(_item: int) -> None:
-        alive_at_start.append(any(thread.is_alive() for thread in threads))
-        threads.append(threading.current_thread())
+        def __init__(self, **arguments: Any) -> None:
+            super().__init__(**arguments)
+            self.joined = threading.Event()
 
-    run_in_threads(range(200), work, 1)
-    assert len(set(threads)) == 200
-    assert not any(alive_at_start)
+        def run(self) -> None:
+            super().run()
+            self.joined.wait(10)
+
+        def join(self, timeout: float | None = None) -> None:
+            self.joined.set()
+            super().join(timeout)
+
+    monkeypatch.setattr(threading, "Thread", EndsWhenJoined)
+    alive: list[int] = []
+    run_in_threads(range(20), lambda _item: alive.append(len(workers())), 1)
+    assert alive == [1] * 20
 
 
-def test_elements_are_taken_only_as_places_become_free() -> None:
+def test_elements_are_read_only_as_threads_end() -> None:
     taken: list[int] = []
     held = threading.Event()
     four_begun = threading.Semaphore(0)
@@ -104,9 +116,9 @@ def test_elements_are_taken_only_as_places_become_free() -> None:
     assert len(taken) == 50
 
 
-def test_what_is_printed_is_the_test_s_example(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_the_example_of_the_test_is_printed(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file('{"1": {"id": "aabbcc1", "data": ["54 26 34", "75 87 75"], "deviceName": "RX 1"}}')
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert (outcome.status, outcome.errors) == (0, [])
     assert outcome.output.splitlines() == [
         "Element aabbcc1 (RX 1)",
@@ -118,60 +130,58 @@ def test_what_is_printed_is_the_test_s_example(run: Run, json_file: Write, tmp_p
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 5000])
-def test_the_log_is_complete_and_in_whole_lines(run: Run, json_file: Write, tmp_path: Path, count: int) -> None:
+def test_the_log_has_one_complete_line_per_element(run: Run, json_file: Write, tmp_path: Path, count: int) -> None:
     path = json_file(keyed(*(element(number, f"{number} 1") for number in range(count))))
-    run("process", path.parent, path.name, "--log", tmp_path / "log")
+    run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     lines = (tmp_path / "log").read_text().splitlines()
-    for what in ("average before normalisation", "size of data 2"):
-        assert {line.split("] ")[1].split(":")[0] for line in lines if what in line} == {f"e{n}" for n in range(count)}
-    assert len(lines) == 2 * count + 1
-    assert lines[-1].endswith(f"elements processed: {count}, problems: 0")
+    ids = {line.split("] element ")[1].split(":")[0] for line in lines[:-1] if line.endswith(", size of data 2")}
+    assert ids == {f"e{number}" for number in range(count)}
+    assert len(lines) == count + 1
+    assert lines[-1].endswith(f"{count} processed, 0 failed")
 
 
-def test_blocks_of_elements_are_never_torn(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_results_of_elements_are_never_interleaved(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(2000))))
-    output = run("process", path.parent, path.name, "--log", tmp_path / "log").output.splitlines()[:-1]
+    output = run("process", path.parent, path.name, "--log-file", tmp_path / "log").output.splitlines()[:-1]
     blocks = [output[start : start + 4] for start in range(0, len(output), 4)]
     assert {block[0] for block in blocks} == {f"Element e{number} (RX 1)" for number in range(2000)}
     assert {block[3] for block in blocks} == {"  size of data                  3"}
 
 
-def test_two_processes_on_one_log_lose_nothing(json_file: Write, tmp_path: Path) -> None:
+def test_two_processes_lose_no_record_of_a_shared_log(json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(3000))))
-    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", str(tmp_path / "log")]
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log-file", str(tmp_path / "log")]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]
     lines = (tmp_path / "log").read_text().splitlines()
-    assert len(lines) == 2 * (2 * 3000 + 1)
+    assert len(lines) == 2 * (3000 + 1)
     assert all(line[:4].isdigit() and " INFO [" in line for line in lines)
 
 
-def test_elements_that_fail_are_logged_the_others_processed_and_the_status_says_so(
-    run: Run, json_file: Write, tmp_path: Path
-) -> None:
+def test_invalid_elements_are_logged_and_the_others_processed(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1), element(2, "1 -2"), element(3, deviceName=5), element(4)))
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert outcome.status == 1
     assert outcome.output.count("Element ") == 2
     assert sorted(outcome.errors[:-1]) == [
-        "element e2, line 9: '-2', row 1, place 2, is negative",
-        "element e3, line 16: deviceName is no text",
+        "element e2, line 9: '-2' is negative (row 1, position 2)",
+        "element e3, line 16: 'deviceName' must be a string",
     ]
-    assert outcome.errors[-1] == f"{path}: elements processed: 2, problems: 2"
-    assert "'-2', row 1, place 2, is negative" in (tmp_path / "log").read_text()
+    assert outcome.errors[-1] == f"{path}: 2 processed, 2 failed"
+    assert "'-2' is negative (row 1, position 2)" in (tmp_path / "log").read_text()
 
 
-def test_a_file_that_is_no_json_is_no_element(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_a_file_that_is_not_json_is_one_error(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file("# a heading")
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert outcome.status == 1
-    assert outcome.errors[0].startswith("file, line 1: the file is no JSON object")
-    assert outcome.errors[1] == f"{path}: elements processed: 0, problems: 1"
+    assert outcome.errors[0].startswith("file, line 1: not a JSON object")
+    assert outcome.errors[1] == f"{path}: 0 processed, 1 failed"
 
 
-def test_json_is_one_result_a_line_for_failures_too(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_json_prints_one_object_per_element_and_error(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1, "0 5"), element(2, "")))
-    outcome = run("process", path.parent, path.name, "--json", "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--json", "--log-file", tmp_path / "log")
     results = {said["id"]: said for said in map(json.loads, outcome.output.splitlines())}
     assert results == {
         "e1": {
@@ -181,51 +191,48 @@ def test_json_is_one_result_a_line_for_failures_too(run: Run, json_file: Write, 
             "average_after_normalization": 0.5,
             "data_size": 2,
         },
-        "e2": {"id": "e2", "line": 9, "error": "data holds no numbers"},
+        "e2": {"id": "e2", "line": 9, "error": "data contains no numbers"},
     }
 
 
-def test_a_control_character_in_an_id_forges_no_line(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_control_characters_in_an_id_are_escaped(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1, id="a\nINFO: b\x1b[2J")))
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert "Element a\\nINFO: b\\x1b[2J (RX 1)" in outcome.output
-    assert len((tmp_path / "log").read_text().splitlines()) == 3
+    assert len((tmp_path / "log").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("none.json", "no such file"), ("folder", "is not a file"), ("a\0b", "no such file")]
+    ("name", "message"), [("none.json", "no such file"), ("folder", "not a file"), ("a\0b", "no such file")]
 )
-def test_a_file_that_cannot_be_read_is_one_line(run: Run, tmp_path: Path, name: str, message: str) -> None:
+def test_an_unreadable_file_is_one_error(run: Run, tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder").mkdir()
-    outcome = run("process", tmp_path, name, "--log", tmp_path / "log")
+    outcome = run("process", tmp_path, name, "--log-file", tmp_path / "log")
     assert outcome.status == 1
     assert len(outcome.errors) == 1
     assert message in outcome.errors[0]
 
 
-def test_a_log_that_cannot_be_written_is_one_line_before_work_starts(
-    run: Run, json_file: Write, tmp_path: Path
-) -> None:
+def test_an_unwritable_log_is_one_error_before_processing(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1)))
-    outcome = run("process", path.parent, path.name, "--log", tmp_path / "none" / "log")
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "none" / "log")
     assert (outcome.status, outcome.output) == (1, "")
     assert "the log cannot be written" in outcome.errors[0]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
-def test_a_full_disk_under_the_log_is_one_line_and_a_status(json_file: Write) -> None:
+def test_a_full_disk_is_reported_without_a_traceback(json_file: Write) -> None:
     path = json_file(keyed(*(element(number) for number in range(2000))))
-    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", "/dev/full"]
+    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log-file", "/dev/full"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "no space left on device" in done.stderr.lower()
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_leaves_early_is_no_traceback(json_file: Write, tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_processing_quietly(json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(5000))))
-    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", str(tmp_path / "log")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with start("process", path.parent, path.name, "--log-file", tmp_path / "log") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -234,10 +241,9 @@ def test_a_reader_that_leaves_early_is_no_traceback(json_file: Write, tmp_path: 
         assert process.wait(timeout=30) == 0
 
 
-def test_ctrl_c_ends_what_has_begun_and_leaves_whole_lines(json_file: Write, tmp_path: Path) -> None:
+def test_ctrl_c_completes_the_active_elements(json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(100_000))))
-    command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log", str(tmp_path / "log")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with start("process", path.parent, path.name, "--log-file", tmp_path / "log") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -247,27 +253,45 @@ def test_ctrl_c_ends_what_has_begun_and_leaves_whole_lines(json_file: Write, tmp
         assert process.wait(timeout=30) == 130
     assert printed.endswith(b"size of data                  3\n")
     lines = (tmp_path / "log").read_text().splitlines()
-    assert 0 < len(lines) < 200_000
+    assert 0 < len(lines) < 100_000
     assert lines[-1].endswith("size of data 3")
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "x", "1001", "２"])
-def test_a_number_of_threads_that_is_none_is_wrong_usage(threads: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_number_of_threads_is_a_usage_error(threads: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
-        main.main(["process", ".", "x", "--threads", threads])
+        main.main(["process", ".", "x", "--max-threads", threads])
     assert left.value.code == 2
     assert "must be a whole number" in capsys.readouterr().err
 
 
-def test_the_log_is_for_its_owner_alone(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_log(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1)))
-    run("process", path.parent, path.name, "--log", tmp_path / "log")
+    run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert os.stat(tmp_path / "log").st_mode & 0o077 == 0  # noqa: PTH116
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no threads")
-def test_the_processors_of_the_process_are_as_before(run: Run, json_file: Write, tmp_path: Path) -> None:
-    before = os.sched_getaffinity(0)
+def test_main_works_with_a_redirected_stdout(json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1)))
-    run("process", path.parent, path.name, "--log", tmp_path / "log")
-    assert os.sched_getaffinity(0) == before
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        assert main.main(["process", str(path.parent), path.name, "--log-file", str(tmp_path / "log")]) == 0
+    assert output.getvalue().startswith("Element e1 (RX 1)\n")
+
+
+def test_a_file_of_one_element_without_a_key_is_processed(run: Run, json_file: Write, tmp_path: Path) -> None:
+    path = json_file(json.dumps(element(1)))
+    outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
+    assert (outcome.status, outcome.errors) == (0, [])
+    assert outcome.output.startswith("Element e1 (RX 1)\n")
+
+
+def test_a_killed_process_loses_no_printed_record(json_file: Write, tmp_path: Path) -> None:
+    path = json_file(keyed(*(element(number) for number in range(100_000))))
+    with start("process", path.parent, path.name, "--json", "--log-file", tmp_path / "log") as process:
+        assert process.stdout is not None
+        printed = [json.loads(process.stdout.readline())["id"] for _ in range(5)]
+        process.kill()
+    logged = (tmp_path / "log").read_text()
+    assert logged.endswith("\n")
+    assert all(f"element {id_}:" in logged for id_ in printed)

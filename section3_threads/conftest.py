@@ -1,22 +1,26 @@
-"""Fixtures: the command line as a person uses it."""
+"""Fixtures of the tests; in this folder, so that bare `pytest` finds the section's modules."""
 
 import logging
+import sys
 from pathlib import Path
 
 import pytest
 
 import main
+
+sys.path.insert(0, str(Path(__file__).parent / "tests"))
+
 from support import Outcome, Run, Write
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) -> Run:
-    """Run the command line; returns its status, what it printed and the errors it logged."""
+    """Run the command line; return its status, output and logged errors."""
 
-    def call(*words: object) -> Outcome:
+    def call(*arguments: object) -> Outcome:
         caplog.clear()
         with caplog.at_level(logging.INFO):
-            status = main.main([str(word) for word in words])
+            status = main.main([str(argument) for argument in arguments])
         errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         return Outcome(status, capsys.readouterr().out, errors)
 
@@ -25,7 +29,7 @@ def run(capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture) ->
 
 @pytest.fixture
 def json_file(tmp_path: Path) -> Write:
-    """Write a JSON file; returns its path."""
+    """Write a JSON file; return its path."""
 
     def write(content: str | bytes) -> Path:
         path = tmp_path / "elements.json"
