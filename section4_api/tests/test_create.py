@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from elements import payloads
+from elements import parsers
 from support import ELEMENTS, element, keyed, path, pointers, post, problem, store, stored_ids
 
 
@@ -129,7 +129,7 @@ def test_every_fault_of_a_map_is_told(api: Client) -> None:
 def test_thousands_of_faults_are_counted_and_not_all_told(api: Client) -> None:
     told = problem(post(api, keyed(*(element(f"e{number}", "x") for number in range(5000)))), 422)
     assert len(told["errors"]) == 100
-    assert told["errors_left_out"] == 4900
+    assert told["errors_omitted"] == 4900
 
 
 def test_a_taken_id_is_409_with_the_ids_and_nothing_is_stored(api: Client) -> None:
@@ -178,7 +178,7 @@ def test_a_million_numbers_are_taken_and_one_more_is_422(api: Client) -> None:
 
 
 def test_a_body_over_the_limit_is_413(api: Client) -> None:
-    problem(post(api, b" " * (payloads.MAX_BODY + 1)), 413)
+    problem(post(api, b" " * (parsers.MAX_BODY + 1)), 413)
 
 
 @pytest.mark.parametrize(
