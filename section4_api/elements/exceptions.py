@@ -73,7 +73,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         ):
             response.content_type = CONTENT_TYPE
         if hasattr(error, "headers"):
-            response.headers.update(error.headers)
+            for name, value in error.headers.items():
+                response[name] = value
     return response
 
 

@@ -3,7 +3,12 @@
 from typing import ClassVar
 
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import (
+    MaxValueValidator,
+    MinValueValidator,
+    ProhibitNullCharactersValidator,
+    RegexValidator,
+)
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -11,9 +16,12 @@ from django.db.models.functions import Now
 from elements.measurements import NumberError, measure
 
 MAX_NUMBERS = 1_000_000  # of one element
-CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
-ID_PATTERN = r"^(?!\.{1,2}$)[A-Za-z0-9._~-]{1,64}\Z"  # what a URL carries without escaping (RFC 3986, section 2.3)
+CONTROL = r"\u0001-\u001f\u007f-\u009f\u2028\u2029"
+ID_PATTERN = r"^(?!\.{1,2}$)[A-Za-z0-9._~-]+\Z"  # what a URL carries without escaping (RFC 3986, section 2.3)
 NAME_PATTERN = rf"^[^{CONTROL}]*[^\s{CONTROL}][^{CONTROL}]*\Z"
+
+validate_id = RegexValidator(ID_PATTERN, "must consist of the characters A-Z a-z 0-9 . _ ~ -, and not be . or ..")
+validate_name = RegexValidator(NAME_PATTERN, "must not be blank and must not contain control characters")
 
 
 def validate_rows(rows: object) -> None:
@@ -34,12 +42,12 @@ class Element(models.Model):
         primary_key=True,
         max_length=64,
         db_collation="C",
-        validators=[RegexValidator(ID_PATTERN, "must be 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -, not . or ..")],
+        validators=[validate_id],
         help_text="Chosen by the client; 1 to 64 unreserved URL characters.",
     )
     device_name = models.CharField(
         max_length=200,
-        validators=[RegexValidator(NAME_PATTERN, "must not be blank and must not contain control characters")],
+        validators=[ProhibitNullCharactersValidator(), validate_name],
     )
     average_before_normalization = models.FloatField(validators=[MinValueValidator(0)])
     average_after_normalization = models.FloatField(

@@ -12,10 +12,11 @@ from rest_framework import serializers
 from elements import services
 from elements.exceptions import Conflict
 from elements.measurements import NumberError, measure
-from elements.models import MAX_NUMBERS, Element
+from elements.models import MAX_NUMBERS, Element, validate_id, validate_name
 from elements.parsers import ContentTooLarge
 
 MAX_ELEMENTS = 10_000
+NOT_AN_ELEMENT = 'must be an element, or a map {"1": {...}, "2": {...}} of elements'
 
 
 class StringField(serializers.CharField):
@@ -59,10 +60,11 @@ class ElementSerializer(serializers.ModelSerializer):
     raw_data = serializers.ListField(child=serializers.CharField(), read_only=True)
 
     class Meta:
-        """Every field of the model."""
+        """Every field of the model; read-only, so that none is required in the description."""
 
         model = Element
         fields = "__all__"
+        read_only_fields = tuple(field.name for field in Element._meta.concrete_fields)
 
 
 class StrictSerializer(serializers.ModelSerializer):
@@ -75,7 +77,7 @@ class StrictSerializer(serializers.ModelSerializer):
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Return the validated fields."""
         if not isinstance(data, dict):
-            raise serializers.ValidationError("must be an object", code="invalid")
+            raise serializers.ValidationError({"non_field_errors": [NOT_AN_ELEMENT]})
         sent = data
         fields = self._writable_names
         errors: dict[str, Any] = {}
@@ -83,8 +85,8 @@ class StrictSerializer(serializers.ModelSerializer):
             if data.get("deviceName", data["device_name"]) != data["device_name"]:
                 errors["device_name"] = ["differs from deviceName; send one of the two"]
             data = {"deviceName": data["device_name"]} | data
-        if not data.keys() <= fields:
-            errors |= {name: [self.explain_unknown(name)] for name in data.keys() - fields - {"device_name"}}
+        if not data.keys() <= fields | {"device_name"}:
+            errors |= {name: [self.explain_unknown(name)] for name in sent if name not in fields | {"device_name"}}
         try:
             value: dict[str, Any] = super().to_internal_value(data)
         except serializers.ValidationError as error:
@@ -151,7 +153,7 @@ class NewElementSerializer(StrictSerializer):
     """An element as a client sends it; `device_name` is accepted for `deviceName`."""
 
     deviceName = StringField(  # noqa: N815  # the name of the test's files
-        source="device_name", max_length=200, validators=Element._meta.get_field("device_name").validators
+        source="device_name", max_length=200, validators=[validate_name]
     )
     data = RowsField(source="*", write_only=True, help_text='Rows of numbers, such as ["54 26 34", "75 87 75"].')
 
@@ -160,7 +162,7 @@ class NewElementSerializer(StrictSerializer):
 
         model = Element
         exclude = ("device_name", *Element.COMPUTED)
-        extra_kwargs: ClassVar = {"id": {"validators": Element._meta.get_field("id").validators}}
+        extra_kwargs: ClassVar = {"id": {"validators": [validate_id]}}
         list_serializer_class = KeyedMapSerializer
 
     def create(self, validated_data: dict[str, Any]) -> dict[str, Any]:
@@ -174,14 +176,12 @@ class NewElementSerializer(StrictSerializer):
 class ChangeSerializer(StrictSerializer):
     """The fields to change; `deviceName` is accepted too, and the computed fields if they are as stored."""
 
-    device_name = StringField(
-        required=False, max_length=200, validators=Element._meta.get_field("device_name").validators
-    )
+    device_name = StringField(required=False, max_length=200, validators=[validate_name])
     deviceName = StringField(  # noqa: N815
         source="device_name",
         required=False,
         max_length=200,
-        validators=Element._meta.get_field("device_name").validators,
+        validators=[validate_name],
     )
 
     class Meta:
@@ -189,12 +189,14 @@ class ChangeSerializer(StrictSerializer):
 
         model = Element
         exclude = Element.COMPUTED
-        extra_kwargs: ClassVar = {"id": {"validators": Element._meta.get_field("id").validators, "required": False}}
+        extra_kwargs: ClassVar = {"id": {"validators": [validate_id], "required": False}}
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Return the validated fields; `expected` holds what the client sent of the others."""
         if not isinstance(data, dict) or not data:
-            raise serializers.ValidationError('name the fields to change: {"device_name": "RX 2"}')
+            raise serializers.ValidationError(
+                {"non_field_errors": ['name the fields to change: {"device_name": "RX 2"}']}
+            )
         self.expected = {name: data[name] for name in Element.COMPUTED if name in data}
         if "data" in data:
             self.expected |= {"data": data["data"]}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from elements.parsers import MAX_DEPTH
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from elements.parsers import MAX_DEPTH
 from support import ELEMENTS, element, path, post, problem, send, store, stored_ids
 
 GOOD = json.dumps(element("a")).encode()

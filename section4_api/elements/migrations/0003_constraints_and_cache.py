@@ -1,7 +1,7 @@
 """Constraints as the validators, the cache table of the request rates; tokens move to django-rest-knox."""
 
-import django.contrib.postgres.operations
 import django.core.validators
+from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 
 import elements.models
@@ -44,10 +44,11 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 max_length=200,
                 validators=[
+                    django.core.validators.ProhibitNullCharactersValidator(),
                     django.core.validators.RegexValidator(
-                        "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
+                        "^[^\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
                         "must not be blank and must not contain control characters",
-                    )
+                    ),
                 ],
             ),
         ),
@@ -62,8 +63,8 @@ class Migration(migrations.Migration):
                 serialize=False,
                 validators=[
                     django.core.validators.RegexValidator(
-                        "^(?!\\.{1,2}$)[A-Za-z0-9._~-]{1,64}\\Z",
-                        "must be 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -, not . or ..",
+                        "^(?!\\.{1,2}$)[A-Za-z0-9._~-]+\\Z",
+                        "must consist of the characters A-Z a-z 0-9 . _ ~ -, and not be . or ..",
                     )
                 ],
             ),
@@ -73,31 +74,31 @@ class Migration(migrations.Migration):
             name="raw_data",
             field=models.JSONField(validators=[elements.models.validate_rows]),
         ),
-        django.contrib.postgres.operations.AddConstraintNotValid(
+        AddConstraintNotValid(
             model_name="element",
             constraint=models.CheckConstraint(
-                condition=models.Q(("id__regex", "^(?!\\.{1,2}$)[A-Za-z0-9._~-]{1,64}\\Z")), name="element_id_is_valid"
+                condition=models.Q(("id__regex", "^(?!\\.{1,2}$)[A-Za-z0-9._~-]+\\Z")), name="element_id_is_valid"
             ),
         ),
-        django.contrib.postgres.operations.AddConstraintNotValid(
+        AddConstraintNotValid(
             model_name="element",
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     (
                         "device_name__regex",
-                        "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
+                        "^[^\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
                     )
                 ),
                 name="element_name_is_valid",
             ),
         ),
-        django.contrib.postgres.operations.AddConstraintNotValid(
+        AddConstraintNotValid(
             model_name="element",
             constraint=models.CheckConstraint(
                 condition=models.Q(("data_size__gte", 1)), name="element_size_is_positive"
             ),
         ),
-        django.contrib.postgres.operations.AddConstraintNotValid(
+        AddConstraintNotValid(
             model_name="element",
             constraint=models.CheckConstraint(
                 condition=models.Q(
