@@ -95,7 +95,7 @@ def iterate_errors(detail: Any, path: tuple[Any, ...] = ()) -> Iterator[dict[str
             yield from iterate_errors(inner, path)
     else:
         where = {"parameter": path[1]} if path[:1] == (QUERY,) else {"pointer": build_pointer(path)}
-        yield where | {"code": getattr(detail, "code", "invalid"), "detail": str(detail)}
+        yield where | {"code": getattr(detail, "code", None) or "invalid", "detail": str(detail)}
 
 
 QUERY = object()  # the first step of a path into the query string

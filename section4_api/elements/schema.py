@@ -114,6 +114,18 @@ def header(name: str, description: str) -> OpenApiParameter:
     return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description)
 
 
+def close_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Declare that elements have no other properties and bodies are required, which drf-spectacular cannot know."""
+    for name in ("Element", "NewElement", "Change"):
+        result["components"]["schemas"][name]["additionalProperties"] = False
+    result["components"]["schemas"]["Change"]["minProperties"] = 1
+    for operations in result["paths"].values():
+        for operation in operations.values():
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
+    return result
+
+
 ONE = {"id": "aabbcc1", "data": ["54 26 34", "75 87 75"], "deviceName": "RX 1"}
 TWO = {"id": "aabbcc2", "data": ["14 26 36", "78 86 78"], "deviceName": "CT SCAN"}
 NAME = f"({'|'.join(FIELDS)})"

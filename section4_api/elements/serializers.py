@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db import models
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from elements import services
@@ -173,6 +174,7 @@ class NewElementSerializer(StrictSerializer):
         return stored[validated_data["id"]]
 
 
+@extend_schema_serializer(exclude_fields=["deviceName"])
 class ChangeSerializer(StrictSerializer):
     """The fields to change; `deviceName` is accepted too, and the computed fields if they are as stored."""
 

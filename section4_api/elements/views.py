@@ -51,6 +51,8 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse unknown and repeated parameters: a misspelt filter must not return everything."""
         super().initial(request, *args, **kwargs)
+        if self.action is None:  # 405
+            return
         known = {"format"} if self.action == "destroy" else {"fields", "format"}
         if self.action == "list":
             known |= {*self.filterset_class.base_filters, *KeysetPagination.parameters}
@@ -87,9 +89,7 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         """Store an element, or a keyed map: all or nothing, unless `partial=true`."""
         many = is_keyed_map(request.data)
         fields = self.get_fields(services.LIST_FIELDS if many else services.FIELDS)
-        partial = get_flag(request, "partial")
-        if partial and not many:
-            raise parameter_error(partial="applies to a keyed map")
+        partial = get_flag(request, "partial") and many
         context = self.get_serializer_context() | {"partial": partial}
         serializer = NewElementSerializer(data=request.data, many=many, context=context)
         serializer.is_valid(raise_exception=True)
@@ -130,7 +130,9 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         headers = {"Location": locate(element.id)} if element.id != pk else {}
         return self.respond({name: getattr(element, name) for name in services.FIELDS}, fields, headers=headers)
 
-    partial_update = update
+    def partial_update(self, request: Request, pk: str) -> Response:
+        """Do the same."""
+        return self.update(request, pk)
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete an element."""
