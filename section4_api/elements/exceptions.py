@@ -91,8 +91,7 @@ def iterate_errors(detail: Any, path: tuple[Any, ...] = ()) -> Iterator[dict[str
         for step, inner in detail.items():
             yield from iterate_errors(inner, path if step == "non_field_errors" else (*path, step))
     elif isinstance(detail, list | tuple):
-        for inner in detail:
-            yield from iterate_errors(inner, path)
+        yield from iterate_errors(detail[0], path)  # the first reason is enough
     else:
         where = {"parameter": path[1]} if path[:1] == (QUERY,) else {"pointer": build_pointer(path)}
         yield where | {"code": getattr(detail, "code", None) or "invalid", "detail": str(detail)}

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 # An optional +, ASCII digits with an optional decimal point, an optional exponent; possessive, so that it is linear.
+PORTABLE_NUMBER = r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"  # for other regular expression engines
 NUMBER = r"\+?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]++)?"
 ROW = re.compile(rf"[ \t]*+(?:{NUMBER}(?:[ \t]++|\Z))*+")
 MAX_SHOWN = 40  # characters of an invalid token

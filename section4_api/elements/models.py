@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from elements.measurements import NumberError, measure
 
 MAX_NUMBERS = 1_000_000  # of one element
-CONTROL = r"\u0001-\u001f\u007f-\u009f\u2028\u2029"
+CONTROL = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
 ID_PATTERN = r"^(?!\.{1,2}$)[A-Za-z0-9._~-]+\Z"  # what a URL carries without escaping (RFC 3986, section 2.3)
 NAME_PATTERN = rf"^[^{CONTROL}]*[^\s{CONTROL}][^{CONTROL}]*\Z"
 

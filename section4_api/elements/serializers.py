@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db import models
-from drf_spectacular.utils import extend_schema_serializer
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from elements import services
 from elements.exceptions import Conflict
-from elements.measurements import NumberError, measure
+from elements.measurements import PORTABLE_NUMBER, NumberError, measure
 from elements.models import MAX_NUMBERS, Element, validate_id, validate_name
 from elements.parsers import ContentTooLarge
 
@@ -33,6 +33,13 @@ class StringField(serializers.CharField):
         return data
 
 
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {"type": "string", "pattern": rf"^[ \t]*({PORTABLE_NUMBER}([ \t]+|$))*$"},
+        "contains": {"type": "string", "pattern": "[0-9]"},
+    }
+)
 class RowsField(serializers.ListField):
     """The rows of numbers, with what the server computes from them."""
 

@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 validators=[
                     django.core.validators.ProhibitNullCharactersValidator(),
                     django.core.validators.RegexValidator(
-                        "^[^\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
+                        "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
                         "must not be blank and must not contain control characters",
                     ),
                 ],
@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
                 condition=models.Q(
                     (
                         "device_name__regex",
-                        "^[^\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0001-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
+                        "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
                     )
                 ),
                 name="element_name_is_valid",
