@@ -16,9 +16,12 @@ class BearerAuthentication(TokenAuthentication):
         if "Authorization" in request.headers and not request.headers["Authorization"].lower().startswith("bearer"):
             raise AuthenticationFailed("send a token: Authorization: Bearer ...")
         try:
-            return super().authenticate(request)
+            found = super().authenticate(request)
         except UnicodeDecodeError:
             raise AuthenticationFailed("the token is not valid") from None
+        if found:
+            request._request.user_name = found[0].get_username()
+        return found
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
         """Return the challenge; knox also compares the scheme of the request with it."""

@@ -169,6 +169,20 @@ def test_partial_results_come_in_the_order_of_the_map(api: Client) -> None:
     assert [result["key"] for result in post(api, sent, "?partial=true").json()["results"]] == ["1", "2", "3", "4"]
 
 
+def test_the_file_of_the_test_is_stored_as_it_is(api: Client) -> None:
+    body = {str(n): element(f"aabbcc{n}", "54 26 34", "75 87 75", deviceName=f"RX {n % 4}") for n in range(1, 51)}
+    assert post(api, body).json()["created"] == 50
+
+
+def test_raw_data_is_sent_as_data(api: Client) -> None:
+    told = problem(post(api, element("a") | {"raw_data": ["1"]}), 400)
+    assert told["errors"] == [{"pointer": "#/raw_data", "code": "invalid", "detail": "send the rows as data"}]
+
+
+def test_a_body_of_too_many_values_is_413(api: Client) -> None:
+    problem(post(api, b'{"id": "a", "deviceName": "RX", "data": [' + b'"",' * 2_000_001 + b'""]}'), 413)
+
+
 def test_ten_thousand_elements_are_taken(api: Client) -> None:
     assert post(api, keyed(*(element(f"e{number}", "1") for number in range(10_000)))).status_code == 201
 

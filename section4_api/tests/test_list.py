@@ -176,6 +176,8 @@ def test_filters(api: Client, query: str, expected: set[str]) -> None:
         "ordering=data_size&cursor=WyJpZCIsImUiLCJlIl0",
         "format=csv&page_size=5",
         "device_name=a&device_name=b",
+        "page_size=1&page_size=3",
+        "format=csv&created_at__gte=0001-01-01T00:00:00%2B23:59",
     ],
 )
 def test_a_query_that_is_not_understood_is_400(api: Client, query: str) -> None:
@@ -226,6 +228,26 @@ def test_an_export_keeps_what_a_device_name_may_hold(api: Client, kind: str) -> 
 def test_an_export_can_be_filtered_and_ordered(api: Client, some: list[str]) -> None:
     content = text(api.get(f"{ELEMENTS}?format=csv&device_name=RX 1&ordering=-id&fields=id"))
     assert content.splitlines() == ["id", *sorted(some[::3], reverse=True)]
+
+
+def test_an_export_shows_times_as_the_list_does(api: Client) -> None:
+    store(api, "a")
+    (listed,) = api.get(f"{ELEMENTS}?fields=created_at,updated_at").json()["results"]
+    assert listed["created_at"].endswith("Z")
+    assert next(csv.DictReader(io.StringIO(text(api.get(f"{ELEMENTS}?format=csv"))))).items() >= listed.items()
+    assert listed == json.loads(text(api.get(f"{ELEMENTS}?format=ndjson&fields=created_at,updated_at")))
+
+
+def test_a_time_of_the_server_is_a_filter(api: Client) -> None:
+    store(api, "a")
+    (created_at,) = [row["created_at"] for row in api.get(ELEMENTS).json()["results"]]
+    assert ids(api.get(f"{ELEMENTS}?created_at__lte={created_at}")) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x"])
+def test_csv_holds_no_formula_for_a_spreadsheet(api: Client, name: str) -> None:
+    store(api, "a", deviceName=name)
+    assert text(api.get(f"{ELEMENTS}?format=csv&fields=device_name")).splitlines()[1] == f"'{name}"
 
 
 def test_an_unknown_format_is_406(api: Client) -> None:

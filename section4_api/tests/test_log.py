@@ -62,6 +62,11 @@ def test_an_error_is_a_line_with_the_id_that_the_client_sees(
     assert (told["request_id"], told["status"]) == (document["request_id"], status)
 
 
+def test_the_line_of_a_400_has_the_reason_and_no_value(api: Client, lines: Lines) -> None:
+    problem(post(api, element("secret/id")), 400)
+    assert last(lines)["reason"] == "#/id invalid"
+
+
 def test_a_fault_of_ours_is_500_and_a_line_with_its_traceback(
     api: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
