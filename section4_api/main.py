@@ -60,11 +60,11 @@ def bind(host: str, port: int) -> Any:
     Waitress reads requests and sends responses in one thread without blocking, bodies buffered: a client that sends or
     reads slowly holds no worker thread (README, Slow clients).
     """
-    from waitress import create_server
-    from waitress.channel import HTTPChannel
-    from waitress.task import ErrorTask
+    from waitress import create_server  # type: ignore[import-untyped]
+    from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
+    from waitress.task import ErrorTask  # type: ignore[import-untyped]
 
-    class LoggedErrorTask(ErrorTask):
+    class LoggedErrorTask(ErrorTask):  # type: ignore[misc]
         """The answer to a request that never reaches Django, with a line in the log."""
 
         def execute(self) -> None:

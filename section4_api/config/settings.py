@@ -178,8 +178,8 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [DOCS_ACCESS],
     # The page is opened in a browser, which cannot send a token: whoever is logged in to the admin may read it.
     "SERVE_AUTHENTICATION": [
-        "rest_framework.authentication.SessionAuthentication",
         "elements.permissions.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
     ]
     if PRODUCTION
     else [],
@@ -195,7 +195,7 @@ SPECTACULAR_SETTINGS = {
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "elements.request_log.JsonFormatter"}},
+    "formatters": {"json": {"()": "config.json_log.JsonFormatter"}},
     "handlers": {
         "log": {"class": "logging.FileHandler", "filename": os.environ["LOG_FILE"], "formatter": "json"}
         if os.environ.get("LOG_FILE")

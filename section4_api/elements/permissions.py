@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from knox.auth import TokenAuthentication
+from knox.auth import TokenAuthentication  # type: ignore[import-untyped]
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import DjangoModelPermissions
 from rest_framework.request import Request

@@ -8,10 +8,8 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -99,26 +97,3 @@ def get_client(request: HttpRequest) -> str:
     """Return the client's address; the one that the proxy in front saw, where it is trusted."""
     forwarded: str = request.META.get("HTTP_X_FORWARDED_FOR", "") if settings.BEHIND_PROXY else ""
     return forwarded.rpartition(",")[2].strip() or request.META.get("REMOTE_ADDR", "")
-
-
-class JsonFormatter(logging.Formatter):
-    """A log record as one line of JSON."""
-
-    _standard = frozenset(
-        (*vars(logging.makeLogRecord({})), "message", "asctime", "request", "status_code", "taskName")
-    )
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the line."""
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line |= {name: value for name, value in vars(record).items() if name not in self._standard}
-        if request := getattr(record, "request", None):
-            line["request_id"] = getattr(request, "request_id", None)
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str, option=orjson.OPT_UTC_Z).decode()

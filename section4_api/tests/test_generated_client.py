@@ -16,7 +16,8 @@ def test_every_operation_of_a_generated_client(live: Service, tmp_path: Path, mo
     description = tmp_path / "schema.json"
     description.write_bytes(live.ask("GET", "/api/schema/").body)
     program = Path(sysconfig.get_path("scripts")) / "openapi-python-client"
-    command = [program, "generate", "--path", description, "--output-path", tmp_path / "made", "--meta", "none"]
+    command: list[str | Path] = [program, "generate", "--path", description, "--output-path", tmp_path / "made"]
+    command += ["--meta", "none"]
     subprocess.run(command, check=True, capture_output=True)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     client = importlib.import_module("made.client").Client(base_url=live.url)

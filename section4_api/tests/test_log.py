@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from elements.request_log import JsonFormatter
+from config.json_log import JsonFormatter
 from support import ELEMENTS, element, path, post, problem
 
 Lines = Callable[[], list[logging.LogRecord]]

@@ -39,7 +39,7 @@ def test_the_docs_page_shows_the_api_in_a_browser(live: Service, tmp_path: Path)
 
 
 def test_every_option_is_in_the_readme() -> None:
-    for action in main.parser()._actions:
+    for action in main.build_parser()._actions:
         for option in action.option_strings:
             assert f"`{option}`" in README or option in ("-h", "--help"), option
 

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand, CommandError
-from knox.models import AuthToken
+from knox.models import AuthToken  # type: ignore[import-untyped]
 
 SCOPES = {"read": ["view"], "write": ["view", "add", "change", "delete"]}
 
