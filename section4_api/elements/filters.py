@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.db.models import QuerySet
 from django_filters import rest_framework as filters
+from rest_framework.request import Request
 
 from elements.measurements import NUMBER
 from elements.models import Element
@@ -44,6 +46,16 @@ class IntegerFilter(filters.NumberFilter):
     """Compares with a whole number."""
 
     field_class = StrictIntegerField
+
+
+class FilterBackend(filters.DjangoFilterBackend):
+    """Skips the filter set, which costs more than the query, where the request has no filter."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        """Return the matching rows."""
+        if not request.query_params.keys() & view.filterset_class.base_filters.keys():
+            return queryset
+        return super().filter_queryset(request, queryset, view)
 
 
 class ElementFilter(filters.FilterSet):

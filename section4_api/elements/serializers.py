@@ -82,12 +82,20 @@ class StrictSerializer(serializers.ModelSerializer):
         models.CharField: StringField
     }
 
+    @property
+    def fields(self) -> Any:
+        """Return the fields, built once per class: building them from the model takes longer than the request."""
+        cls = type(self)
+        if "shared_fields" not in cls.__dict__:
+            cls.shared_fields = serializers.ModelSerializer.fields.func(self)
+        return cls.shared_fields
+
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Return the validated fields."""
         if not isinstance(data, dict):
             raise serializers.ValidationError({"non_field_errors": [NOT_AN_ELEMENT]})
         sent = data
-        fields = self._writable_names
+        fields = frozenset(self.fields)
         errors: dict[str, Any] = {}
         if "device_name" in data:
             if data.get("deviceName", data["device_name"]) != data["device_name"]:
@@ -104,13 +112,6 @@ class StrictSerializer(serializers.ModelSerializer):
         if errors:
             raise serializers.ValidationError(errors)
         return value
-
-    @property
-    def _writable_names(self) -> frozenset[str]:
-        names: frozenset[str] | None = self.__dict__.get("_names")
-        if names is None:
-            names = self.__dict__["_names"] = frozenset(self.fields)
-        return names
 
     def explain_unknown(self, name: str) -> str:
         """Return why a field is not accepted."""
