@@ -1,61 +1,87 @@
 """Section 4: a REST API for image processing results, on PostgreSQL.
 
 Without arguments: starts a PostgreSQL of its own where DATABASE_URL names none, migrates, loads a sample, serves on
-loopback, shows one round of create, list, read, rename and delete as a client makes it, and goes on serving.
+loopback, shows a client that creates, lists, reads, renames and deletes an element, and goes on serving.
 """
 
 import argparse
-import contextlib
 import ipaddress
 import logging
-import multiprocessing
 import os
 import secrets
 import signal
-import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from embedded_postgres import EmbeddedPostgresError, provide_database
 
-OK, FAILED, INTERRUPTED = 0, 1, 130
+OK, FAILED, USAGE = 0, 1, 2
 HERE = Path(__file__).parent
 SAMPLE = HERE / "sample" / "elements.json"
 PORT = 8000
-THREADS = 4  # of each worker process; each has a connection to the database of its own
+SERVER = {
+    "threads": 16,  # each with a connection to the database
+    "connection_limit": 1000,
+    "channel_timeout": 60,  # seconds without a byte until a connection is closed
+    "cleanup_interval": 10,
+    "max_request_body_size": 256 << 20,  # read and discarded up to here, so that the client sees the 413 of 64 MiB
+    "clear_untrusted_proxy_headers": False,  # Django reads them where BEHIND_PROXY is set
+    "ident": None,
+}
 
 log = logging.getLogger("main")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prepare the database and serve; in development with the round of a client."""
+    """Prepare the database and serve; in development with a demonstration."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    os.environ["EXIT_WITH_PARENT"] = "1"
     production = os.environ.get("PROFILE") == "production"
-    port = arguments.port if arguments.port is not None else 0 if arguments.once else PORT
     if not production and not is_loopback(arguments.host):
-        return refused(
-            arguments.host, "the development profile has no tokens and serves this machine only; set PROFILE"
-        )
-    if (free := free_port(arguments.host, port)) is None:
-        return refused(f"{arguments.host}:{port}", "is in use or cannot be listened on; name another with --port")
+        return fail(arguments.host, "the development profile has no tokens and serves loopback only; set PROFILE")
+    server = bind(arguments.host, arguments.port if arguments.port is not None else 0 if arguments.once else PORT)
     if not production:
         provide_database()
         log_file = HERE / "data" / "api.log"
         log_file.parent.mkdir(mode=0o700, exist_ok=True)
         os.environ.setdefault("LOG_FILE", str(log_file))
-    if not migrated(apply=not production):
-        return refused("the database", "lacks migrations; run manage.py migrate")
+    if not check_migrations(apply=not production):
+        return fail("the database", "lacks migrations; run manage.py migrate")
     if not production:
         load_sample()
-    return serve(arguments, free, show_round=not production)
+    return serve(arguments, server, demonstrate=not production)
 
 
-def migrated(*, apply: bool) -> bool:
-    """Whether the database has every table; in development after making those that are missing."""
+def bind(host: str, port: int) -> Any:
+    """Return a listening server, without the application yet.
+
+    Waitress reads requests and sends responses in one thread without blocking, bodies buffered: a client that sends or
+    reads slowly holds no worker thread (README, Slow clients).
+    """
+    from waitress import create_server  # type: ignore[import-untyped]
+    from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
+    from waitress.task import ErrorTask  # type: ignore[import-untyped]
+
+    class LoggedErrorTask(ErrorTask):  # type: ignore[misc]
+        """The answer to a request that never reaches Django, with a line in the log."""
+
+        def execute(self) -> None:
+            error = self.request.error
+            client = self.channel.addr[0]
+            logging.getLogger("section4.requests").info(
+                "refused by the server", extra={"status": error.code, "reason": error.body, "client": client}
+            )
+            super().execute()
+
+    HTTPChannel.error_task_class = LoggedErrorTask
+    unset: Any = object()  # serve() sets the application when the database is ready
+    return create_server(unset, host=host, port=port, ipv4=":" not in host, ipv6=":" in host, **SERVER)
+
+
+def check_migrations(*, apply: bool) -> bool:
+    """Return whether the database has every table; in development after creating the missing ones."""
     import django
     from django.core.management import call_command
     from django.db import connection
@@ -65,54 +91,42 @@ def migrated(*, apply: bool) -> bool:
     if apply:
         call_command("migrate", verbosity=0)
     executor = MigrationExecutor(connection)
-    return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    complete = not executor.migration_plan(executor.loader.graph.leaf_nodes())
+    connection.close()
+    return complete
 
 
 def load_sample() -> None:
-    """Store the elements of the sample that are not there yet."""
-    from django.db import connections
+    """Store the elements of the sample that are not stored yet."""
+    from django.db import connection
 
-    from elements import payloads, queries
+    from elements.parsers import parse_json
+    from elements.serializers import NewElementSerializer
 
-    sample = payloads.read_new(payloads.loads(SAMPLE.read_bytes())).values()
-    queries.insert([element for element in sample if isinstance(element, payloads.NewElement)], all_or_nothing=False)
-    connections.close_all()
+    sample = NewElementSerializer(data=parse_json(SAMPLE.read_bytes()), many=True, context={"partial": True})
+    sample.is_valid(raise_exception=True)
+    sample.save()
+    connection.close()
 
 
-def serve(arguments: argparse.Namespace, port: int, *, show_round: bool) -> int:
-    """Serve until a signal, or with --once until the round has been shown."""
-    from granian import Granian
-    from granian.constants import Interfaces, SSLProtocols
-    from granian.log import LogLevels
+def serve(arguments: argparse.Namespace, server: Any, *, demonstrate: bool) -> int:
+    """Serve until a signal, or with --once until the demonstration has been shown."""
+    from config.wsgi import application
 
-    multiprocessing.set_start_method("spawn", force=True)  # a worker begins afresh, without our threads and connections
-    server = Granian(
-        "config.wsgi:application",
-        address=arguments.host,
-        port=port,
-        interface=Interfaces.WSGI,
-        workers=arguments.workers,
-        blocking_threads=THREADS,
-        websockets=False,
-        log_level=LogLevels.warning,
-        working_dir=HERE,
-        respawn_failed_workers=True,
-        ssl_cert=arguments.certificate,
-        ssl_key=arguments.key,
-        ssl_protocol_min=SSLProtocols.tls12,
-    )
-    url = f"{'https' if arguments.certificate else 'http'}://{bracketed(arguments.host)}:{port}"
-    outcome = {"status": OK}
+    server.application = application
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    url = f"http://{host}:{server.effective_port}"
+    status = OK
 
-    def shown() -> None:
-        from client_round import ClientRoundError, make_round, wait_until_ready
+    def show() -> None:
+        nonlocal status
+        from demo import DemoError, run_demo
 
         try:
-            wait_until_ready(url)
-            make_round(url, f"demo-{secrets.token_hex(4)}")
-        except (ClientRoundError, OSError) as error:
-            outcome["status"] = refused(url, f"{error}; {os.environ['LOG_FILE']} has the server's log")
-        if arguments.once or outcome["status"]:
+            run_demo(url, f"demo-{secrets.token_hex(4)}")
+        except (DemoError, OSError) as error:
+            status = fail(url, f"{error}; the server's log is {os.environ['LOG_FILE']}")
+        if arguments.once or status:
             os.kill(os.getpid(), signal.SIGTERM)
             return
         print(
@@ -121,103 +135,81 @@ def serve(arguments: argparse.Namespace, port: int, *, show_round: bool) -> int:
             flush=True,
         )
 
-    if show_round:
-        server.on_startup(threading.Thread(target=shown, daemon=True).start)
-    with tempfile.TemporaryDirectory(prefix="section4-metrics-") as folder:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-        server.serve()
-    return outcome["status"]
-
-
-def free_port(host: str, port: int) -> int | None:
-    """The port, or for 0 any free one; None where it cannot be had."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with contextlib.suppress(OSError), socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        probe.bind((host, port))
-        chosen: int = probe.getsockname()[1]
-        return chosen
-    return None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    if demonstrate:
+        threading.Thread(target=show, daemon=True).start()
+    server.run()  # returns after SIGTERM and Ctrl-C
+    return status
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine as only it sees itself."""
-    with contextlib.suppress(ValueError):
+    """Return whether a host is reachable from this machine only."""
+    try:
         return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
+    except ValueError:
+        return host == "localhost"
 
 
-def bracketed(host: str) -> str:
-    """The host as a URL has it."""
-    return f"[{host}]" if ":" in host else host
-
-
-def refused(where: str, why: str) -> int:
+def fail(where: str, why: str) -> int:
     """Log what is wrong, where, and what to do."""
     log.error("%s: %s", where, why)
     return FAILED
 
 
-def speak_plainly() -> None:
-    """Errors of the command line on standard error, as a person reads them; the service's own log is JSON."""
+def configure_logging() -> None:
+    """Send errors of the command line to standard error as plain lines; the service's own log is JSON."""
     log.handlers = [logging.StreamHandler()]
     log.handlers[0].setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     log.propagate = False
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    parser = argparse.ArgumentParser(
         prog="main.py",
-        description="A REST API for image processing results, on PostgreSQL. Without arguments: in the development"
-        " profile, on a database of its own, with a round of a client. config/settings.py lists what the"
-        " environment can say; manage.py has Django's commands and the tokens.",
+        description="A REST API for image processing results, on PostgreSQL. Without arguments: the development"
+        " profile, on a database of its own, with a demonstration. config/settings.py lists the environment's"
+        " variables; manage.py has Django's commands and the tokens.",
     )
-    top.add_argument("--once", action="store_true", help="end after the round")
-    top.add_argument("--host", default="127.0.0.1", help="the address to listen on; loopback unless named")
-    top.add_argument("--port", type=_port, help=f"the port, 0 for any that is free; {PORT} unless named")
-    top.add_argument("--workers", type=_count, default=1, metavar="N", help="worker processes; 1 unless named")
-    top.add_argument("--certificate", type=Path, metavar="FILE", help="serve TLS with this certificate (PEM)")
-    top.add_argument("--key", type=Path, metavar="FILE", help="the certificate's key (PEM, PKCS #8)")
-    return top
+    parser.add_argument("--once", action="store_true", help="end after the demonstration")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; loopback by default")
+    parser.add_argument("--port", type=parse_port, help=f"the port, 0 for any free one; {PORT} by default")
+    return parser
 
 
-def _port(word: str) -> int:
-    if not (word.isascii() and word.isdecimal() and int(word) < 65536):
+def parse_port(text: str) -> int:
+    """Return a port number."""
+    if not (text.isascii() and text.isdecimal() and int(text) < 65536):
         raise argparse.ArgumentTypeError("must be a whole number from 0 to 65535")
-    return int(word)
-
-
-def _count(word: str) -> int:
-    if not (word.isascii() and word.isdecimal() and 1 <= int(word) <= 64):
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 64")
-    return int(word)
+    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when all went well, 1 when something failed, 2 for wrong usage, 130 after Ctrl-C."""
-    speak_plainly()
-    arguments = parser().parse_args(argv)
-    try:  # what is missing is said before anything is started
+    """Run the command line; 0 for success, 1 for a failure, 2 for wrong usage."""
+    configure_logging()
+    arguments = build_parser().parse_args(argv)
+    try:  # missing packages are reported before anything is started
+        import rest_framework  # noqa: F401
+        import waitress  # noqa: F401
         from django.core.exceptions import ImproperlyConfigured
         from django.db import OperationalError
     except ModuleNotFoundError as error:
-        return missing(error)
+        return report_missing(error)
     try:
         return run(arguments)
     except ModuleNotFoundError as error:
-        return missing(error)
+        return report_missing(error)
     except (EmbeddedPostgresError, ImproperlyConfigured) as error:
         log.error("%s", error)  # noqa: TRY400
     except OperationalError as error:
         log.error("the database of DATABASE_URL: %s", " ".join(str(error).split()))  # noqa: TRY400
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except OSError as error:
+        return fail(f"{arguments.host}:{arguments.port}", f"cannot listen ({error.strerror}); choose another --port")
     return FAILED
 
 
-def missing(error: ModuleNotFoundError) -> int:
-    """Say how to get what is not installed."""
+def report_missing(error: ModuleNotFoundError) -> int:
+    """Log how to install a missing package."""
     log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")
     return FAILED
 

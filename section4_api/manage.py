@@ -4,22 +4,28 @@
 import logging
 import os
 import sys
+from pathlib import Path
 
 from embedded_postgres import EmbeddedPostgresError, provide_database
 
+log = logging.getLogger("manage")
+
 
 def main() -> int:
-    """Run a command of Django's."""
+    """Run one of Django's commands."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    for name in ("STATEMENT_TIMEOUT", "LOCK_TIMEOUT"):  # a migration may take longer than a request
+        os.environ.setdefault(name, "0")
     try:
         from django.core.management import execute_from_command_line
 
         provide_database()
     except ModuleNotFoundError as error:
-        logging.error("%s is missing: python -m pip install -r requirements.txt", error.name)  # noqa: LOG015, TRY400
+        requirements = Path(__file__).parent / "requirements.txt"
+        log.error("%s is missing: python -m pip install -r %s", error.name, requirements)  # noqa: TRY400
         return 1
     except EmbeddedPostgresError as error:
-        logging.error("%s", error)  # noqa: LOG015, TRY400
+        log.error("%s", error)  # noqa: TRY400
         return 1
     execute_from_command_line(sys.argv)
     return 0

@@ -19,7 +19,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +32,37 @@ import psycopg2  # noqa: E402
 
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 
-ROUNDS = 7
+ROUNDS = 5
 MILLION = 1_000_000
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 GRANIAN = [str(SCRIPTS / "granian"), "--interface", "wsgi", "--workers", "1", "--blocking-threads", "4", "--no-ws"]
 GRANIAN += ["--log-level", "warning", "--host", "127.0.0.1", "--port", "{port}"]
-GUNICORN = [str(SCRIPTS / "gunicorn"), "--workers", "1", "--bind", "127.0.0.1:{port}", "--log-level", "warning"]
+WAITRESS = [str(SCRIPTS / "waitress-serve"), "--listen=127.0.0.1:{port}", "--threads=16"]
+GUNICORN = [
+    str(SCRIPTS / "gunicorn"),
+    "--workers",
+    "1",
+    "--bind",
+    "127.0.0.1:{port}",
+    "--log-level",
+    "warning",
+    "--timeout",
+    "300",
+]
 UVICORN = [str(SCRIPTS / "uvicorn"), "--port", "{port}", "--log-level", "warning", "--timeout-keep-alive", "600"]
 
 SERVERS: dict[str, tuple[list[str], Path, dict[str, str]]] = {
-    "section 4": ([*GRANIAN, "config.wsgi:application"], SECTION, {"LOG_FILE": os.devnull}),
+    "section 4": ([*WAITRESS, "config.wsgi:application"], SECTION, {"LOG_FILE": os.devnull}),
     "stock": ([*GUNICORN, "stock:application"], PEERS, {}),
     "stock, connections kept": ([*GUNICORN, "stock:application"], PEERS, {"KEEP_CONNECTIONS": "1"}),
     "django-ninja": ([*GRANIAN, "ninja_app:application"], PEERS, {}),
     "FastAPI, asyncpg": ([*UVICORN, "fast:app"], PEERS, {}),
     "raw SQL": ([*GRANIAN, "floor:application"], PEERS, {}),
 }
+
+
+class PeerError(Exception):
+    """A server answered with an error."""
 
 
 class Peer:
@@ -78,7 +93,7 @@ class Peer:
         response = self.client.getresponse()
         content = response.read()
         if response.status not in (200, 201):
-            sys.exit(f"{method} {path}: {response.status} {content[:300]!r}")
+            raise PeerError(f"{method} {path}: {response.status} {content[:300]!r}")
         return content
 
     def megabytes(self) -> float:
@@ -93,7 +108,10 @@ def peers(url: str) -> Iterator[dict[str, Peer]]:
     started: dict[str, Peer] = {}
     try:
         for name in SERVERS:
-            started[name] = Peer(name, url)
+            if Path(SERVERS[name][0][0]).exists():
+                started[name] = Peer(name, url)
+            else:
+                print(f"{name} is left out: {Path(SERVERS[name][0][0]).name} is not installed")
         yield started
     finally:
         for peer in started.values():
@@ -124,9 +142,13 @@ def compare(started: dict[str, Peer], times: int, work: Callable[[Peer], Callabl
     """Median seconds of each peer's requests; the body of a request is made before the clock starts."""
     rounds: dict[str, list[float]] = {name: [] for name in started}
     for _ in range(ROUNDS):
-        for name, peer in started.items():
-            rounds[name].append(statistics.median(seconds(work(peer)) for _ in range(times)))
-    return {name: statistics.median(found) for name, found in rounds.items()}
+        for name, peer in list(started.items()):
+            try:
+                rounds[name].append(statistics.median(seconds(work(peer)) for _ in range(times)))
+            except (OSError, http.client.HTTPException, PeerError) as error:  # out of this measurement, not of the run
+                print(f"{name}: {error}")
+                peer.client.close()
+    return {name: statistics.median(found) for name, found in rounds.items() if found}
 
 
 def posting(make: Callable[[], bytes]) -> Callable[[Peer], Callable[[], Any]]:
@@ -194,9 +216,26 @@ def last_page(peer: Peer, ordering: str) -> str:
     return f"/api/elements/?ordering={ordering}&cursor={cursor}"
 
 
+def describe(name: str) -> str:
+    try:
+        return f"{name} {version(name)}"
+    except PackageNotFoundError:
+        return f"{name} missing"
+
+
 def main() -> None:
-    packages = ("django", "djangorestframework", "granian", "django-ninja", "fastapi", "asyncpg", "gunicorn", "uvicorn")
-    print(f"Python {platform.python_version()}, " + ", ".join(f"{name} {version(name)}" for name in packages))
+    packages = (
+        "django",
+        "djangorestframework",
+        "waitress",
+        "granian",
+        "django-ninja",
+        "fastapi",
+        "asyncpg",
+        "gunicorn",
+        "uvicorn",
+    )
+    print(f"Python {platform.python_version()}, " + ", ".join(map(describe, packages)))
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         with EmbeddedPostgres(Path(folder) / "data") as postgres:

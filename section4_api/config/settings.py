@@ -1,13 +1,15 @@
 """Settings, from the environment.
 
-PROFILE             development (the default): open, for this machine only; production: tokens, TLS, no defaults
-DATABASE_URL        a PostgreSQL, 14 to 18; development starts one of its own where this is not set
+PROFILE             development (the default): no tokens, loopback only; production: tokens, TLS in front, no defaults
+DATABASE_URL        a PostgreSQL, 14 to 18; development starts its own where this is not set
 SECRET_KEY          production: at least 50 characters; `python -c "import secrets; print(secrets.token_urlsafe(50))"`
-ALLOWED_HOSTS       production: the names that clients call this server by, separated by commas
-BEHIND_PROXY        1: a proxy in front ends TLS, and sets X-Forwarded-Proto and X-Forwarded-For
-REQUESTS_PER_MINUTE of one client, in each worker process; 6000 unless named
-LOG_FILE            where the log goes; standard error unless named
-LOG_BODIES          how many bytes of each request's body to log; 0 unless named
+ALLOWED_HOSTS       production: the host names of this server, separated by commas
+BEHIND_PROXY        1: trust X-Forwarded-Proto and X-Forwarded-For of the proxy in front (deploy/nginx.conf)
+REQUESTS_PER_MINUTE of one user, over all processes; 600 unless set
+STATEMENT_TIMEOUT   milliseconds until PostgreSQL cancels a statement; 60000 unless set, 0 in manage.py
+LOCK_TIMEOUT        milliseconds that a statement may wait for a lock; 400 unless set, 0 in manage.py
+LOG_FILE            where the log goes; standard error unless set
+LOG_BODIES          how many bytes of each request body to log; 0 unless set
 """
 
 import os
@@ -15,13 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).parent.parent
 
 
-def number(name: str, default: int) -> int:
-    """A whole number out of the environment."""
+def read_number(name: str, default: int) -> int:
+    """Return a non-negative integer of the environment."""
     text = os.environ.get(name) or str(default)
     if not (text.isascii() and text.isdecimal()):
         raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}")
@@ -37,13 +40,13 @@ missing = [name for name in ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL") if n
 if PRODUCTION and missing:
     raise ImproperlyConfigured(f"the production profile needs {', '.join(missing)} in the environment")
 
-DEBUG = False  # Django's own error pages are HTML and show settings; ours are problem documents, in either profile
-SECRET_KEY = os.environ.get("SECRET_KEY") or "development only, for this machine alone"
+DEBUG = False  # Django's debug pages are HTML and show settings; errors here are problem documents in both profiles
+SECRET_KEY = os.environ.get("SECRET_KEY") or "for development on this machine only"
 ALLOWED_HOSTS = [name.strip() for name in (os.environ.get("ALLOWED_HOSTS") or "localhost,127.0.0.1,[::1]").split(",")]
 if PRODUCTION and len(SECRET_KEY) < 50:
     raise ImproperlyConfigured("SECRET_KEY must have at least 50 characters")
 
-# A connection stays with its thread, and is looked at before each request that uses it.
+# Each thread keeps its connection, and checks it before each request that uses it.
 DATABASES = {
     "default": dj_database_url.parse(
         os.environ.get("DATABASE_URL") or "postgresql:///postgres", conn_max_age=None, conn_health_checks=True
@@ -53,12 +56,15 @@ if not DATABASES["default"]["ENGINE"].endswith(".postgresql"):
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
 DATABASES["default"]["ENGINE"] = "config.postgresql"
 DATABASES["default"]["OPTIONS"] = {
-    "connect_timeout": 5,  # seconds, as the next two: a line that is cut is noticed within a minute
+    "connect_timeout": 5,  # seconds, as the next two: a lost connection is noticed within a minute
     "keepalives_idle": 20,
     "keepalives_interval": 10,
     "tcp_user_timeout": 30_000,  # milliseconds
+    "options": f"-c statement_timeout={read_number('STATEMENT_TIMEOUT', 60_000)}"
+    f" -c lock_timeout={read_number('LOCK_TIMEOUT', 400)}",
     **DATABASES["default"].get("OPTIONS", {}),
 }
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "elements_cache"}}
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -71,12 +77,13 @@ INSTALLED_APPS = [
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "knox",
     "elements",
 ]
 
 MIDDLEWARE = [
-    "elements.request_log.RequestLog",  # first, so that it sees every answer
-    "config.middleware.ContentSecurityPolicy",
+    "elements.request_log.RequestLogMiddleware",  # first, so that it sees every response
+    "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -107,8 +114,8 @@ TIME_ZONE = "UTC"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # served out of the installed packages; nothing to collect
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20  # of the admin's forms; the API has its own limits, in elements/payloads.py
+WHITENOISE_USE_FINDERS = True  # served from the installed packages, without collectstatic
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20  # for the admin's forms; elements/parsers.py limits the API's bodies
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -116,48 +123,79 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 BEHIND_PROXY = os.environ.get("BEHIND_PROXY") == "1"
-REQUESTS_PER_MINUTE = number("REQUESTS_PER_MINUTE", 6000)
-LOG_BODIES = number("LOG_BODIES", 0)
+LOG_BODIES = read_number("LOG_BODIES", 0)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "style-src": [SELF, UNSAFE_INLINE],  # Swagger UI sets styles inline and shows images as data
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
 if PRODUCTION:
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = ["^live$", "^ready$"]  # asked by the machine that runs us, without TLS
+    SECURE_REDIRECT_EXEMPT = ["^live$", "^ready$"]  # probed on this machine, without TLS
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
     if BEHIND_PROXY:
         SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["elements.access.TokenAuthentication"] if PRODUCTION else [],
+JSON_RENDERER = "elements.renderers.JSONRenderer"
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["elements.permissions.BearerAuthentication"] if PRODUCTION else [],
     "DEFAULT_PERMISSION_CLASSES": [
-        "elements.access.TokenScope" if PRODUCTION else "rest_framework.permissions.AllowAny"
+        "elements.permissions.ModelPermissions" if PRODUCTION else "rest_framework.permissions.AllowAny"
     ],
-    "DEFAULT_THROTTLE_CLASSES": ["elements.access.PerMinute"] if PRODUCTION else [],
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"] if PRODUCTION else [],
+    "DEFAULT_THROTTLE_RATES": {"user": f"{read_number('REQUESTS_PER_MINUTE', 600)}/min"},
+    "NUM_PROXIES": 1 if BEHIND_PROXY else 0,
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "elements.renderers.Negotiation",
-    "DEFAULT_RENDERER_CLASSES": ["elements.renderers.JSONRenderer"],
-    "DEFAULT_FILTER_BACKENDS": ["elements.filters.StrictFilterBackend"],
+    "DEFAULT_RENDERER_CLASSES": [JSON_RENDERER]
+    if PRODUCTION
+    else [JSON_RENDERER, "rest_framework.renderers.BrowsableAPIRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["elements.parsers.JSONParser"],
+    "DEFAULT_FILTER_BACKENDS": ["elements.filters.FilterBackend"],
+    "DEFAULT_PAGINATION_CLASS": "elements.pagination.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "DEFAULT_METADATA_CLASS": None,
-    "EXCEPTION_HANDLER": "elements.problems.handle",
-    "UNAUTHENTICATED_USER": None,
+    "EXCEPTION_HANDLER": "elements.exceptions.exception_handler",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser" if PRODUCTION else None,
 }
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_TTL": None}
 
+DOCS_ACCESS = "rest_framework.permissions.IsAuthenticated" if PRODUCTION else "rest_framework.permissions.AllowAny"
 SPECTACULAR_SETTINGS = {
     "TITLE": "Image processing results",
     "DESCRIPTION": (BASE_DIR / "elements" / "api.md").read_text(encoding="utf-8"),
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
-    "COMPONENT_SPLIT_REQUEST": True,
-    "POSTPROCESSING_HOOKS": ["elements.schema.finish"],
+    "SERVE_PERMISSIONS": [DOCS_ACCESS],
+    # The page is opened in a browser, which cannot send a token: whoever is logged in to the admin may read it.
+    "SERVE_AUTHENTICATION": [
+        "elements.permissions.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ]
+    if PRODUCTION
+    else [],
+    "COMPONENT_SPLIT_REQUEST": False,
+    "COMPONENT_SPLIT_PATCH": False,
+    "COMPONENT_NO_READ_ONLY_REQUIRED": True,
+    "POSTPROCESSING_HOOKS": ["elements.schema.close_components"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }
 
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "elements.request_log.JsonFormatter"}},
+    "formatters": {"json": {"()": "config.json_log.JsonFormatter"}},
     "handlers": {
         "log": {"class": "logging.FileHandler", "filename": os.environ["LOG_FILE"], "formatter": "json"}
         if os.environ.get("LOG_FILE")
@@ -167,9 +205,10 @@ LOGGING: dict[str, Any] = {
     "loggers": {
         "section4": {"level": "INFO"},
         "django": {"handlers": [], "level": "WARNING", "propagate": True},
-        # The line of the request tells it: 4xx are no errors of ours.
+        # The request's own line already says so: a 4xx is not an error of the server.
         "django.request": {"level": "ERROR"},
         "django.security": {"level": "ERROR"},
         "django.server": {"handlers": ["log"], "level": "WARNING", "propagate": False},
+        "waitress.queue": {"level": "ERROR"},
     },
 }

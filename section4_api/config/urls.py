@@ -1,12 +1,12 @@
-"""What is where."""
+"""URLs of the project."""
 
 from django.contrib import admin
 from django.urls import include, path
-from django.views.generic import RedirectView, TemplateView
-from drf_spectacular.views import SpectacularAPIView
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from elements.health import Live, Metrics, Ready
+from elements.health import LiveView, MetricsView, ReadyView
 from elements.renderers import JSONRenderer
 from elements.views import ElementViewSet
 
@@ -17,14 +17,14 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs/")),
     path("api/", include(router.urls)),
     path("api/schema/", SpectacularAPIView.as_view(renderer_classes=[JSONRenderer]), name="schema"),
-    path("api/docs/", TemplateView.as_view(template_name="elements/docs.html")),
-    path("live", Live.as_view()),
-    path("ready", Ready.as_view()),
-    path("metrics", Metrics.as_view()),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
+    path("live", LiveView.as_view()),
+    path("ready", ReadyView.as_view()),
+    path("metrics", MetricsView.as_view()),
     path("admin/", admin.site.urls),
 ]
 
-handler400 = "elements.problems.bad_request"
-handler403 = "elements.problems.forbidden"
-handler404 = "elements.problems.not_found"
-handler500 = "elements.problems.server_error"
+handler400 = "elements.exceptions.bad_request"
+handler403 = "elements.exceptions.permission_denied"
+handler404 = "elements.exceptions.page_not_found"
+handler500 = "elements.exceptions.server_error"

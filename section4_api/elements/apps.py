@@ -4,6 +4,6 @@ from django.apps import AppConfig
 
 
 class ElementsConfig(AppConfig):
-    """Image processing results: model, API, tokens."""
+    """The app of the elements: model, API, admin."""
 
     name = "elements"

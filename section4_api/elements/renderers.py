@@ -1,4 +1,4 @@
-"""What an answer looks like: JSON, or for exports CSV (RFC 4180) and NDJSON."""
+"""Renderers: JSON by orjson, and the formats of exports."""
 
 from typing import Any
 
@@ -10,58 +10,45 @@ from rest_framework.request import Request
 
 
 class JSONRenderer(BaseRenderer):
-    """JSON by orjson; times as RFC 3339."""
+    """JSON; times as RFC 3339 in UTC."""
 
     media_type = "application/json"
     format = "json"
     charset = None
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:  # noqa: ARG002
-        """The bytes of a document; none of None."""
-        return b"" if data is None else orjson.dumps(data)
+        """Return the bytes of a document; indented for the browsable API."""
+        indent = orjson.OPT_INDENT_2 if (renderer_context or {}).get("indent") else 0
+        return b"" if data is None else orjson.dumps(data, option=orjson.OPT_UTC_Z | indent)
 
 
-class Export(BaseRenderer):
-    """A format that PostgreSQL writes, row by row; nothing is left to render."""
-
-    charset = "utf-8"
-
-
-class CSVRenderer(Export):
-    """Comma-separated values, with a header."""
+class CSVRenderer(JSONRenderer):
+    """Comma-separated values (RFC 4180), which PostgreSQL writes; errors stay JSON."""
 
     media_type = "text/csv"
     format = "csv"
 
 
-class NDJSONRenderer(Export):
-    """A JSON object a line."""
+class NDJSONRenderer(JSONRenderer):
+    """A JSON object per line, which PostgreSQL writes; errors stay JSON."""
 
     media_type = "application/x-ndjson"
     format = "ndjson"
 
 
 class Negotiation(DefaultContentNegotiation):
-    """Django REST framework's, but an unknown ?format= is 406 and not 404."""
+    """The framework's negotiation, but an unknown ?format= is 406 and not 404."""
 
     def filter_renderers(self, renderers: list[Any], format: str) -> list[Any]:  # noqa: A002
-        """The renderers of a format."""
+        """Return the renderers of a format."""
         found = [renderer for renderer in renderers if renderer.format == format]
         if not found:
             raise NotAcceptable(f"format must be one of {', '.join(renderer.format for renderer in renderers)}")
         return found
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> tuple[Any, str]:
-        """The renderer that the client likes best."""
-        if request.META.get("HTTP_ACCEPT", "*/*") == "*/*" and "format" not in request.query_params:
-            return renderers[0], renderers[0].media_type
+        """Return the renderer that the client prefers."""
         if request.query_params.get("format") == "":
             self.filter_renderers(renderers, "")
-        try:
-            chosen: tuple[Any, str] = super().select_renderer(request, renderers, format_suffix)
-        except NotAcceptable as error:
-            if "format" in str(error.detail):
-                raise
-            offered = ", ".join(renderer.media_type for renderer in renderers)
-            raise NotAcceptable(f"the Accept header allows none of what there is: {offered}") from None
-        return chosen
+        selected: tuple[Any, str] = super().select_renderer(request, renderers, format_suffix)
+        return selected

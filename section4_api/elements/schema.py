@@ -1,300 +1,183 @@
-"""The OpenAPI description: what drf-spectacular cannot see in the views."""
+"""The OpenAPI description of what drf-spectacular cannot read from the serializers: the map, exports, headers."""
 
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    PolymorphicProxySerializer,
+    extend_schema,
+)
+from rest_framework import serializers
 
-from elements import payloads
-from elements.measurements import PLAIN_NUMBER as NUMBER
-from elements.paging import DEFAULT_SIZE, MAX_SIZE, ORDERINGS
-from elements.problems import CONTENT_TYPE
-
-View = TypeVar("View", bound=type)
-Schema = dict[str, Any]
-
-ID: Schema = {"type": "string", "pattern": rf"^{payloads.ID}$", "maxLength": 64, "examples": ["aabbcc1"]}
-NAME: Schema = {
-    "type": "string",
-    "pattern": rf"^{payloads.NOT_CONTROL}*[^\s{payloads.CONTROL}]{payloads.NOT_CONTROL}*$",
-    "maxLength": payloads.MAX_NAME,
-    "examples": ["RX 1"],
-}
-DATA: Schema = {
-    "type": "array",
-    "items": {"type": "string", "pattern": rf"^[ \t]*({NUMBER}([ \t]+|$))*$"},
-    "contains": {"type": "string", "pattern": "[0-9]"},
-    "description": "Rows of numbers, separated by blanks or tabs; each finite and not negative.",
-    "examples": [["54 26 34", "75 87 75"]],
-}
-AVERAGE: Schema = {"type": "number", "minimum": 0, "readOnly": True}
-TIME: Schema = {"type": "string", "format": "date-time", "readOnly": True}
-FIELDS: Schema = {
-    "id": ID,
-    "device_name": NAME,
-    "average_before_normalization": AVERAGE,
-    "average_after_normalization": AVERAGE | {"maximum": 1},
-    "data_size": {"type": "integer", "minimum": 1, "readOnly": True},
-    "raw_data": DATA | {"readOnly": True},
-    "created_at": TIME,
-    "updated_at": TIME,
-}
+from elements.exceptions import CONTENT_TYPE
+from elements.serializers import MAX_ELEMENTS, ChangeSerializer, ElementSerializer, NewElementSerializer
+from elements.services import FIELDS
 
 
-def ref(name: str) -> Schema:
-    """A reference to a component."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def listed(item: Schema) -> Schema:
-    """An array."""
-    return {"type": "array", "items": item}
-
-
-COMPONENTS: Schema = {
-    "Element": {
-        "type": "object",
-        "description": "An element as it is stored; `fields=` chooses among its fields.",
-        "properties": FIELDS,
-        "additionalProperties": False,
-    },
-    "NewElement": {
-        "type": "object",
-        "description": "An element as a client sends it; `device_name` is understood too.",
-        "required": ["id", "data", "deviceName"],
-        "properties": {"id": ID, "data": DATA, "deviceName": NAME},
-        "additionalProperties": False,
-    },
-    "NewElements": {
-        "type": "object",
-        "description": "A keyed map of elements; the keys are the client's own.",
-        "additionalProperties": ref("NewElement"),
-        "minProperties": 1,
-        "maxProperties": payloads.MAX_ELEMENTS,
-    },
-    "Change": {
-        "type": "object",
-        "description": "What is to be otherwise; `deviceName` is understood too."
-        " The other fields of an element may come along, as they are stored.",
-        "anyOf": [{"required": ["id"]}, {"required": ["device_name"]}],
-        "properties": FIELDS,
-        "additionalProperties": False,
-    },
-    "Page": {
-        "type": "object",
-        "required": ["next", "results"],
-        "properties": {
-            "count": {"type": "integer", "description": "Only where `count=true` asks for it."},
-            "next": {"type": ["string", "null"], "format": "uri"},
-            "results": listed(ref("Element")),
-        },
-    },
-    "Created": {
-        "type": "object",
-        "required": ["created", "results"],
-        "properties": {"created": {"type": "integer"}, "results": listed(ref("Element"))},
-    },
-    "Results": {
-        "type": "object",
-        "required": ["created", "failed", "results"],
-        "properties": {
-            "created": {"type": "integer"},
-            "failed": {"type": "integer"},
-            "results": listed(
-                {
-                    "type": "object",
-                    "required": ["key", "status"],
-                    "properties": {
-                        "key": {"type": ["string", "null"]},
-                        "status": {"type": "integer"},
-                        "element": ref("Element"),
-                        "errors": listed(ref("Error")),
-                    },
-                }
-            ),
-        },
-    },
-    "Error": {
-        "type": "object",
-        "required": ["detail"],
-        "properties": {
-            "pointer": {"type": "string", "description": "JSON pointer into the body (RFC 6901)"},
-            "parameter": {"type": "string", "description": "of the query string"},
-            "id": {"type": "string"},
-            "detail": {"type": "string"},
-        },
-    },
-    "Problem": {
-        "type": "object",
-        "description": "A problem document (RFC 9457).",
-        "required": ["type", "title", "status", "detail", "instance", "request_id"],
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "detail": {"type": "string"},
-            "instance": {"type": "string"},
-            "request_id": {"type": "string"},
-            "errors": listed(ref("Error")),
-            "errors_left_out": {"type": "integer"},
-        },
-    },
-}
-
-ONE = {"id": "aabbcc1", "data": ["54 26 34", "75 87 75"], "deviceName": "RX 1"}
-TWO = {"id": "aabbcc2", "data": ["14 26 36", "78 86 78"], "deviceName": "CT SCAN"}
-EXAMPLES = [
-    OpenApiExample("a keyed map", {"1": ONE, "2": TWO}, request_only=True),
-    OpenApiExample("one element", ONE, request_only=True),
-]
-RENAMES = [
-    OpenApiExample("a new device name", {"device_name": "new_device_name"}, request_only=True),
-    OpenApiExample("a new id", {"id": "aabbcc9"}, request_only=True),
-]
-
-
-class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How a token is sent, in the production profile."""
 
-    target_class = "elements.access.TokenAuthentication"
+    target_class = "elements.permissions.BearerAuthentication"
     name = "token"
+    priority = 1
 
-    def get_security_definition(self, auto_schema: Any) -> Schema:  # noqa: ARG002
-        """A bearer token."""
+    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Return the scheme."""
         return {"type": "http", "scheme": "bearer", "description": "`manage.py token create` makes one."}
 
 
-def query(name: str, description: str, **schema: Any) -> OpenApiParameter:
-    """A parameter of the query string."""
-    return OpenApiParameter(name, {"type": "string"} | schema, description=description)
+class NewElements(serializers.Serializer):
+    """A keyed map of elements; the keys are chosen by the client."""
 
 
-def header(name: str, description: str) -> OpenApiParameter:
-    """A header of the request."""
-    return OpenApiParameter(name, OpenApiTypes.STR, OpenApiParameter.HEADER, description=description)
+class NewElementsExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """A map has no fields of its own."""
+
+    target_class = NewElements
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        """Return the schema of the map."""
+        element = auto_schema.resolve_serializer(NewElementSerializer, direction)
+        return {
+            "type": "object",
+            "description": NewElements.__doc__,
+            "additionalProperties": element.ref,
+            "minProperties": 1,
+            "maxProperties": MAX_ELEMENTS,
+        }
 
 
-SOME_FIELD = f"({'|'.join(FIELDS)})"
-FIELDS_PARAMETER = query(
-    "fields",
-    "Names of fields, separated by commas.",
-    pattern=f"^{SOME_FIELD}(,{SOME_FIELD})*$",
-    examples=["id,device_name"],
-)
-IF_MATCH = header("If-Match", "An entity tag; 412 where the element was changed since.")
-LISTING = [
-    FIELDS_PARAMETER,
-    query("ordering", "The field to order by; the id unless named.", enum=list(ORDERINGS)),
-    query("page_size", f"Up to {MAX_SIZE}.", type="integer", minimum=1, default=DEFAULT_SIZE),
-    query("cursor", "Where a page begins; the `next` link of a page has it."),
-    query("count", "Count all that match; slow where there is much.", type="boolean", default=False),
-]
+class Error(serializers.Serializer):
+    """What is wrong, and where."""
+
+    pointer = serializers.CharField(required=False, help_text="A JSON pointer into the body (RFC 6901).")
+    parameter = serializers.CharField(required=False, help_text="A parameter of the query string.")
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class Problem(serializers.Serializer):
+    """A problem document (RFC 9457)."""
+
+    type = serializers.CharField()
+    title = serializers.CharField()
+    status = serializers.IntegerField()
+    detail = serializers.CharField()
+    instance = serializers.CharField()
+    request_id = serializers.CharField()
+    errors = Error(many=True, required=False)
+    errors_omitted = serializers.IntegerField(required=False)
+
+
+class Created(serializers.Serializer):
+    """The elements of a map that was stored."""
+
+    created = serializers.IntegerField()
+    results = ElementSerializer(many=True)
+
+
+class Result(serializers.Serializer):
+    """The outcome of one element of a map."""
+
+    key = serializers.CharField()
+    status = serializers.IntegerField()
+    element = ElementSerializer(required=False)
+    errors = Error(many=True, required=False)
+
+
+class Results(serializers.Serializer):
+    """The outcome of each element of a map."""
+
+    created = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    results = Result(many=True)
+
+
+def one_of(name: str, *options: Any) -> PolymorphicProxySerializer:
+    """Return a choice of schemas."""
+    return PolymorphicProxySerializer(name, list(options), resource_type_field_name=None)
 
 
 def problems(*codes: int) -> dict[tuple[int, str], OpenApiResponse]:
-    """The problem documents that an operation may answer with."""
-    every = (*codes, 401, 403, 406, 429, 503)
-    return {(code, CONTENT_TYPE): OpenApiResponse(ref("Problem"), HTTPStatus(code).phrase) for code in sorted(every)}
+    """Return the problem documents of an operation."""
+    every = sorted({*codes, 400, 401, 403, 406, 429, 503})
+    return {(code, CONTENT_TYPE): OpenApiResponse(Problem, HTTPStatus(code).phrase) for code in every}
 
 
-def element(description: str) -> OpenApiResponse:
-    """An answer with one element."""
-    return OpenApiResponse(ref("Element"), description)
+def header(name: str, description: str) -> OpenApiParameter:
+    """Return a header of the request."""
+    return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description)
 
 
-ONE_OR_MANY = {"oneOf": [ref("NewElement"), ref("NewElements")]}
-CHANGING: Schema = {
-    "parameters": [FIELDS_PARAMETER, IF_MATCH],
-    "examples": RENAMES,
-    "responses": {200: element("The element as it is now; with `Location` where its id is new.")}
-    | problems(400, 404, 409, 412, 413, 415),
-}
-
-
-def describe(view: View) -> View:
-    """Describe the operations of the resource."""
-    described: View = extend_schema_view(
-        list=extend_schema(
-            operation_id="list",
-            summary="A page of elements, or all of them as CSV or NDJSON",
-            parameters=LISTING,
-            responses={
-                (200, "application/json"): OpenApiResponse(ref("Page"), "A page, or an export"),
-                (200, "text/csv"): OpenApiTypes.STR,
-                (200, "application/x-ndjson"): OpenApiTypes.STR,
-            }
-            | problems(400),
-        ),
-        create=extend_schema(
-            operation_id="create",
-            summary="Store one element, or every element of a map",
-            request={"application/json": ONE_OR_MANY},
-            examples=EXAMPLES,
-            parameters=[
-                FIELDS_PARAMETER,
-                query("partial", "Store what is good, and tell of each element.", type="boolean", default=False),
-            ],
-            responses={
-                201: OpenApiResponse({"oneOf": [ref("Created"), ref("Element")]}, "All were stored"),
-                207: OpenApiResponse(ref("Results"), "A result for each, where `partial=true`"),
-            }
-            | problems(400, 409, 413, 415, 422),
-        ),
-        retrieve=extend_schema(
-            operation_id="retrieve",
-            summary="One element, with its data",
-            parameters=[FIELDS_PARAMETER, header("If-None-Match", "An entity tag; 304 where it is still so.")],
-            responses={200: element("The element"), 304: OpenApiResponse(description="Not Modified")}
-            | problems(400, 404),
-        ),
-        update=extend_schema(
-            operation_id="update",
-            summary="Change device_name, id or both",
-            request={"application/json": ref("Change")},
-            **CHANGING,
-        ),
-        partial_update=extend_schema(
-            operation_id="partial_update",
-            summary="Change device_name, id or both",
-            request={kind: ref("Change") for kind in ("application/json", "application/merge-patch+json")},
-            **CHANGING,
-        ),
-        destroy=extend_schema(
-            operation_id="destroy",
-            summary="Remove an element",
-            parameters=[IF_MATCH],
-            responses={204: OpenApiResponse(description="Removed")} | problems(400, 404, 412),
-        ),
-    )(view)
-    return described
-
-
-def finish(result: Schema, **_: Any) -> Schema:
-    """The components, and the links from an answer to what can be done next."""
-    result.setdefault("components", {})["schemas"] = COMPONENTS
+def close_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """Declare that elements have no other properties and bodies are required, which drf-spectacular cannot know."""
+    for name in ("Element", "NewElement", "Change"):
+        result["components"]["schemas"][name]["additionalProperties"] = False
+    result["components"]["schemas"]["Change"]["minProperties"] = 1
     for operations in result["paths"].values():
         for operation in operations.values():
-            operation["tags"] = ["elements"]
-    elements_path, element_path = result["paths"]["/api/elements/"], result["paths"]["/api/elements/{id}/"]
-    elements_path["get"]["responses"]["200"]["content"]["application/json"]["schema"] = ref("Page")
-    for described in elements_path["get"]["parameters"]:
-        if described["name"] in ("device_name", "id__startswith"):
-            described["schema"]["pattern"] = r"^[^\u0000]*$"
-    for operation in (elements_path["post"], element_path["put"], element_path["patch"]):
-        operation["requestBody"]["required"] = True
-    for operation in element_path.values():
-        for described in operation["parameters"]:
-            if described["name"] == "id":
-                described["schema"] = ID
-    created = {"id": "$response.body#/id"}
-    elements_path["post"]["responses"]["201"]["links"] = {
-        operation: {"operationId": operation, "parameters": created}
-        for operation in ("retrieve", "update", "partial_update", "destroy")
-    }
-    for method in ("put", "patch"):
-        element_path[method]["responses"]["200"]["links"] = {
-            operation: {"operationId": operation, "parameters": created} for operation in ("retrieve", "destroy")
-        }
+            if "requestBody" in operation:
+                operation["requestBody"]["required"] = True
     return result
+
+
+ONE = {"id": "aabbcc1", "data": ["54 26 34", "75 87 75"], "deviceName": "RX 1"}
+TWO = {"id": "aabbcc2", "data": ["14 26 36", "78 86 78"], "deviceName": "CT SCAN"}
+NAME = f"({'|'.join(FIELDS)})"
+SELECTED = OpenApiParameter(
+    "fields",
+    {"type": "string", "pattern": f"^{NAME}(,{NAME})*$"},
+    description="Names of fields, separated by commas.",
+)
+IF_MATCH = header("If-Match", "An entity tag; 412 if the element was changed since.")
+PARTIAL = OpenApiParameter(
+    "partial", bool, description="Store the valid elements and return an outcome for each (207)."
+)
+CHANGE: dict[str, Any] = {
+    "parameters": [SELECTED, IF_MATCH],
+    "request": ChangeSerializer,
+    "examples": [
+        OpenApiExample("a new device name", {"device_name": "new_device_name"}, request_only=True),
+        OpenApiExample("a new id", {"id": "aabbcc9"}, request_only=True),
+    ],
+    "responses": {200: ElementSerializer} | problems(404, 409, 412, 413, 415),
+}
+OPERATIONS = {
+    "list": extend_schema(
+        operation_id="list",
+        summary="A page of elements; all of them as CSV or NDJSON with Accept: text/csv or application/x-ndjson",
+        # Exports are not listed as responses: generated clients decode every 200 of an operation in one way.
+        parameters=[SELECTED, OpenApiParameter("format", exclude=True)],
+        responses={(200, "application/json"): ElementSerializer(many=True)} | problems(),
+    ),
+    "create": extend_schema(
+        operation_id="create",
+        summary="Store one element, or every element of a map",
+        parameters=[SELECTED, PARTIAL],
+        request={"application/json": one_of("NewElementOrMap", NewElementSerializer, NewElements)},
+        examples=[
+            OpenApiExample("a keyed map", {"1": ONE, "2": TWO}, request_only=True),
+            OpenApiExample("one element", ONE, request_only=True),
+        ],
+        responses={201: one_of("CreatedOrElement", Created, ElementSerializer), 207: Results}
+        | problems(409, 413, 415, 422),
+    ),
+    "retrieve": extend_schema(
+        operation_id="retrieve",
+        summary="One element, with its data",
+        parameters=[SELECTED, header("If-None-Match", "An entity tag; 304 if the element is unchanged.")],
+        responses={200: ElementSerializer, 304: OpenApiResponse(description="Not Modified")} | problems(404, 412),
+    ),
+    "update": extend_schema(operation_id="update", summary="Change device_name, id or both", **CHANGE),
+    "partial_update": extend_schema(operation_id="partial_update", summary="Change device_name, id or both", **CHANGE),
+    "destroy": extend_schema(
+        operation_id="destroy",
+        summary="Delete an element",
+        parameters=[IF_MATCH],
+        responses={204: OpenApiResponse(description="Deleted")} | problems(404, 412),
+    ),
+}

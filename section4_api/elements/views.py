@@ -1,194 +1,199 @@
 """The resource /api/elements/."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import IO, Any
+from typing import Any
 
-from django.http import FileResponse, HttpRequest
-from rest_framework import status
+from django.http import FileResponse
+from django.utils.cache import get_conditional_response
+from drf_spectacular.utils import extend_schema_view
+from rest_framework import mixins, status
+from rest_framework.exceptions import NotFound
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
-from elements import queries, schema
-from elements.filters import ElementFilter, refuse_unknown
-from elements.models import Element
-from elements.paging import KeysetPagination, flag, ordering, parameter
-from elements.payloads import ID, NewElement, read_change, read_json, read_new
-from elements.problems import Fault, Problem, faulty
-from elements.renderers import CSVRenderer, Export, JSONRenderer, NDJSONRenderer
+from elements import schema, services
+from elements.exceptions import Conflict, PreconditionFailed, iterate_errors, parameter_error
+from elements.filters import ElementFilter
+from elements.models import ID_PATTERN, Element
+from elements.pagination import KeysetPagination, get_flag, get_ordering, order
+from elements.parsers import JSONParser, MergePatchParser
+from elements.renderers import CSVRenderer, NDJSONRenderer
+from elements.serializers import ChangeSerializer, ElementSerializer, NewElementSerializer, is_keyed_map
 
-JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
 
-
-@schema.describe
-class ElementViewSet(GenericViewSet):
-    """Elements: created one by one or as a map, listed by pages, exported whole, renamed, removed."""
+@extend_schema_view(**schema.OPERATIONS)
+class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericViewSet):
+    """Elements: created one by one or as a map, listed by pages, exported, renamed, deleted."""
 
     queryset = Element.objects.all()
     filterset_class = ElementFilter
-    pagination_class = KeysetPagination
-    lookup_value_regex = ID
+    lookup_value_regex = ID_PATTERN.strip("^").removesuffix(r"\Z")
 
-    def get_renderers(self) -> list[Any]:
-        """JSON everywhere; the list can be exported too."""
-        exports = [CSVRenderer(), NDJSONRenderer()] if self.action == "list" else []
-        return [JSONRenderer(), *exports]
+    def get_serializer_class(self) -> type[BaseSerializer]:
+        """Return the serializer of the action's input; the output is always an ElementSerializer's."""
+        inputs = {"create": NewElementSerializer, "update": ChangeSerializer, "partial_update": ChangeSerializer}
+        return inputs.get(self.action, ElementSerializer)
 
-    def fields(self) -> tuple[str, ...]:
-        """The fields that the query string asks for; unless it does, all, of which a list leaves the data out."""
+    def get_parsers(self) -> list[BaseParser]:
+        """Accept JSON; PATCH also accepts JSON merge patches."""
+        merge_patch = self.request is None or self.request.method == "PATCH"
+        return [JSONParser(), MergePatchParser()] if merge_patch else [JSONParser()]
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        """Return JSON (and the browsable API in development); the list can be exported, too."""
+        exports = [CSVRenderer(), NDJSONRenderer()] if getattr(self, "action", None) == "list" else []
+        return [*super().get_renderers(), *exports]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Refuse unknown and repeated parameters: a misspelt filter must not return everything."""
+        super().initial(request, *args, **kwargs)
+        if self.action is None:  # 405
+            return
+        known = {"format"} if self.action == "destroy" else {"fields", "format"}
+        if self.action == "list":
+            known |= {*self.filterset_class.base_filters, *KeysetPagination.parameters}
+        elif self.action == "create":
+            known |= {"partial"}
+        wrong = {
+            name: "is not known" if name not in known else "is repeated or empty"
+            for name, values in request.query_params.lists()
+            if name not in known or len(values) > 1 or (values == [""] and name != "format")
+        }
+        if wrong:
+            raise parameter_error(**wrong)
+
+    def get_fields(self, default: tuple[str, ...] = services.LIST_FIELDS) -> tuple[str, ...]:
+        """Return the fields that the query string selects."""
         text = self.request.query_params.get("fields")
-        if text is None:
-            return queries.WITHOUT_DATA if self.action == "list" else queries.FIELDS
-        fields = tuple(dict.fromkeys(text.split(",")))
-        if not set(fields) <= set(queries.FIELDS):
-            raise parameter("fields", f"must be names out of {', '.join(queries.FIELDS)}, separated by commas")
+        fields = default if text is None else tuple(dict.fromkeys(text.split(",")))
+        if not set(fields) <= set(services.FIELDS):
+            raise parameter_error(fields=f"must be names of {', '.join(services.FIELDS)}, separated by commas")
         return fields
 
-    def list(self, request: Request) -> Response | FileResponse:
-        """A page of elements, or all of them as CSV or NDJSON."""
-        found = self.filter_queryset(self.get_queryset())
-        if not isinstance(request.accepted_renderer, Export):
-            return self.get_paginated_response(self.paginate_queryset(found))
-        if paged := request.query_params.keys() & {"page_size", "cursor", "count"}:
-            raise parameter(min(paged), "has no meaning in an export, which holds every row")
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response | FileResponse:  # noqa: ARG002
+        """Return a page by `.values()`, three times as fast as through a serializer, or an export."""
+        queryset = self.filter_queryset(self.get_queryset())
         kind = request.accepted_renderer.format
-        file = queries.export(found, self.fields(), ordering(request), kind)
-        return sent_file(file, f"elements.{kind}", f"{request.accepted_renderer.media_type}; charset=utf-8")
+        if kind not in ("csv", "ndjson"):
+            return self.get_paginated_response(self.paginate_queryset(queryset))
+        if paged := request.query_params.keys() & {"page_size", "cursor", "count"}:
+            raise parameter_error(**dict.fromkeys(paged, "does not apply to an export, which holds every row"))
+        file = services.export_elements(order(queryset, get_ordering(request)), self.get_fields(), kind)
+        return send_file(file, f"elements.{kind}", f"{request.accepted_renderer.media_type}; charset=utf-8")
 
-    def create(self, request: Request) -> Response:
-        """Store one element, or every element of a map: all or, unless `partial=true`, none."""
-        refuse_unknown(request, {"partial", "fields", "format"})
-        partial = flag(request, "partial")
-        fields = self.fields()
-        sent = read_new(read_json(request._request, JSON))
-        good = [element for element in sent.values() if isinstance(element, NewElement)]
-        if len(good) < len(sent) and not partial:
-            faults = (faults for faults in sent.values() if isinstance(faults, list))
-            raise faulty([fault for found in faults for fault in found], "nothing was stored")
-        stored = queries.insert(good, all_or_nothing=not partial) if good else {}
-        if None not in sent and "fields" not in request.query_params:
-            fields = queries.WITHOUT_DATA
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
+        """Store an element, or a keyed map: all or nothing, unless `partial=true`."""
+        many = is_keyed_map(request.data)
+        fields = self.get_fields(services.LIST_FIELDS if many else services.FIELDS)
+        partial = get_flag(request, "partial") and many
+        context = self.get_serializer_context() | {"partial": partial}
+        serializer = NewElementSerializer(data=request.data, many=many, context=context)
+        serializer.is_valid(raise_exception=True)
+        created = serializer.save()
         if partial:
-            return Response(results(sent, stored, fields), status.HTTP_207_MULTI_STATUS)
-        if good[0].key is None:
-            return answer_with(shown(good[0], stored[good[0].id]), fields, status.HTTP_201_CREATED)
-        told = [chosen(shown(element, stored[element.id]), fields) for element in good]
-        return Response({"created": len(good), "results": told}, status.HTTP_201_CREATED)
+            return Response(build_results(request.data, serializer, fields), status.HTTP_207_MULTI_STATUS)
+        if many:
+            results = [{name: element[name] for name in fields} for element in created]
+            return Response({"created": len(created), "results": results}, status.HTTP_201_CREATED)
+        headers = {"Location": locate(created["id"])}
+        return self.respond(created, fields, status.HTTP_201_CREATED, headers)
 
     def retrieve(self, request: Request, pk: str) -> Response:
-        """One element, with its data."""
-        refuse_unknown(request, {"fields", "format"})
-        answer = self.whole(pk, self.fields())
-        if tag_listed(request.headers.get("If-None-Match"), answer["ETag"], weakly=True):
-            answer.data, answer.status_code = None, status.HTTP_304_NOT_MODIFIED
-        return answer
+        """Return an element; 304 for If-None-Match."""
+        fields = self.get_fields(services.FIELDS)
+        element = Element.objects.filter(pk=pk).values(*{*fields, "updated_at"}).first()
+        if element is None:
+            raise NotFound(f"there is no element {pk}")
+        response = self.respond(element, fields)
+        conditional = get_conditional_response(request._request, response["ETag"], response=response)
+        if conditional.status_code == status.HTTP_412_PRECONDITION_FAILED:
+            raise PreconditionFailed
+        if conditional.status_code == status.HTTP_304_NOT_MODIFIED:
+            return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": response["ETag"]})
+        return response
 
     def update(self, request: Request, pk: str) -> Response:
-        """Change device_name, id or both."""
-        return self.changed(request, pk, JSON)
+        """Change device_name, id or both; PUT and PATCH name only what changes."""
+        fields = self.get_fields(services.FIELDS)
+        serializer = ChangeSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+
+        def check(element: Element) -> None:
+            check_preconditions(request, element)
+            serializer.check_expected(element)
+
+        element = services.change_element(pk, serializer.validated_data, check)
+        headers = {"Location": locate(element.id)} if element.id != pk else {}
+        return self.respond({name: getattr(element, name) for name in services.FIELDS}, fields, headers=headers)
 
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Change device_name, id or both."""
-        return self.changed(request, pk, JSON, MERGE_PATCH)
+        """Do the same."""
+        return self.update(request, pk)
 
     def destroy(self, request: Request, pk: str) -> Response:
-        """Remove an element."""
-        refuse_unknown(request, {"format"})
-        queries.delete(pk, if_match(request._request))
+        """Delete an element."""
+        services.delete_element(pk, lambda element: check_preconditions(request, element))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def options(self, request: Request, **_: Any) -> Response:  # noqa: ARG002
-        """What can be done here, in the header Allow."""
-        return Response(status=status.HTTP_204_NO_CONTENT)
-
-    def changed(self, request: Request, pk: str, *media_types: str) -> Response:
-        """What PUT and PATCH do; both name only what is to be otherwise."""
-        refuse_unknown(request, {"fields", "format"})
-        fields = self.fields()
-        asked = read_change(read_json(request._request, *media_types))
-        id_ = queries.change(pk, asked, if_match(request._request))
-        answer = self.whole(id_, fields)
-        if id_ != pk:
-            answer["Location"] = place(id_)
-        return answer
-
-    def whole(self, id_: str, fields: tuple[str, ...], code: int = status.HTTP_200_OK) -> Response:
-        """An answer with one element as it is stored."""
-        found = queries.one(id_, tuple(dict.fromkeys((*fields, "id", "updated_at"))))
-        if found is None:
-            raise Problem(404, f"there is no element {id_}")
-        return answer_with(found, fields, code)
+    def respond(
+        self,
+        element: dict[str, Any],
+        fields: tuple[str, ...],
+        code: int = status.HTTP_200_OK,
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        """Return a response with one element and its entity tag."""
+        headers = {"ETag": build_etag(element["updated_at"]), "Cache-Control": "no-cache"} | (headers or {})
+        return Response({name: element[name] for name in fields}, code, headers=headers)
 
 
-def answer_with(element: dict[str, Any], fields: tuple[str, ...], code: int) -> Response:
-    """An answer with one element and its entity tag."""
-    headers = {"ETag": entity_tag(element["updated_at"]), "Cache-Control": "no-cache"}
-    if code == status.HTTP_201_CREATED:
-        headers["Location"] = place(element["id"])
-    return Response(chosen(element, fields), code, headers=headers)
+def locate(id_: str) -> str:
+    """Return the path of an element."""
+    path: str = reverse("element-detail", args=[id_])
+    return path
 
 
-def place(id_: str) -> str:
-    """The address of an element."""
-    return f"/api/elements/{id_}/"
-
-
-def entity_tag(updated_at: datetime) -> str:
-    """The entity tag of an element: when it was changed last, which no two of its versions share."""
+def build_etag(updated_at: Any) -> str:
+    """Return the entity tag: the time of the last change, which no two versions share."""
     return f'"{round(updated_at.timestamp() * 1_000_000):x}"'
 
 
-def tag_listed(header: str | None, tag: str, *, weakly: bool = False) -> bool:
-    """Whether If-Match or If-None-Match names a tag (RFC 9110, 13.1)."""
-    listed = [part.strip() for part in (header or "").split(",")]
-    return "*" in listed or tag in listed or (weakly and f"W/{tag}" in listed)
+def check_preconditions(request: Request, element: Element) -> None:
+    """Raise PreconditionFailed where If-Match names another version (RFC 9110, section 13.1)."""
+    etag = build_etag(element.updated_at)
+    if get_conditional_response(request._request, etag) is not None:
+        error = PreconditionFailed()
+        error.headers = {"ETag": etag}
+        raise error
 
 
-def if_match(request: HttpRequest) -> Callable[[datetime], None]:
-    """The precondition of a request: 412 where somebody was faster."""
-
-    def check(updated_at: datetime) -> None:
-        header = request.headers.get("If-Match")
-        tag = entity_tag(updated_at)
-        if header is not None and not tag_listed(header, tag):
-            raise Problem(412, "the element was changed since you read it; read it again", headers={"ETag": tag})
-
-    return check
-
-
-def sent_file(file: IO[bytes], name: str, content_type: str) -> FileResponse:
-    """A download of a whole file, from its start."""
+def send_file(file: Any, name: str, content_type: str) -> FileResponse:
+    """Return a download of a file from its start, with its length: a download that was cut short is noticed."""
     size = file.tell()
     file.seek(0)
-    answer = FileResponse(file, as_attachment=True, filename=name, content_type=content_type)
-    answer["Content-Length"] = str(size)
-    answer.block_size = 1 << 20
-    return answer
+    response = FileResponse(file, as_attachment=True, filename=name, content_type=content_type)
+    response["Content-Length"] = str(size)
+    response.block_size = 1 << 20
+    return response
 
 
-def shown(element: NewElement, created_at: datetime) -> dict[str, Any]:
-    """A new element as it is stored."""
-    values = (element.id, element.device_name, *element.measured, element.rows, created_at, created_at)
-    return dict(zip(queries.FIELDS, values, strict=True))
-
-
-def chosen(element: dict[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    """These fields of an element."""
-    return {field: element[field] for field in fields}
-
-
-def results(
-    sent: dict[str | None, NewElement | list[Fault]], stored: dict[str, datetime], fields: Sequence[str]
-) -> dict[str, Any]:
-    """What became of each element of a body of which some may have failed, in the body's order."""
-    told: list[dict[str, Any]] = []
-    for key, element in sent.items():
-        if isinstance(element, list):
-            problem = faulty(element)
-            told.append({"key": key, "status": problem.status, "errors": problem.errors})
-        elif element.id not in stored:
-            told.append({"key": key, "status": 409, "errors": [queries.taken(element)]})
+def build_results(sent: dict[str, Any], serializer: Any, fields: tuple[str, ...]) -> dict[str, Any]:
+    """Return the outcome of each element of a map, in its order."""
+    results: list[dict[str, Any]] = []
+    for key in sent:
+        if key in serializer.failures:
+            errors = list(iterate_errors(serializer.failures[key], (key,)))
+            code = 422 if all(error["code"] == "unprocessable" for error in errors) else 400
+            results.append({"key": key, "status": code, "errors": errors})
+        elif key in serializer.conflicts:
+            errors = list(iterate_errors(Conflict(serializer.conflicts[key]).detail, (key,)))
+            results.append({"key": key, "status": 409, "errors": errors})
         else:
-            told.append({"key": key, "status": 201, "element": chosen(shown(element, stored[element.id]), fields)})
-    return {"created": len(stored), "failed": len(told) - len(stored), "results": told}
+            element = serializer.stored[serializer.elements[key]["id"]]
+            results.append({"key": key, "status": 201, "element": {name: element[name] for name in fields}})
+    created = len(serializer.stored)
+    return {"created": created, "failed": len(results) - created, "results": results}

@@ -70,10 +70,10 @@ def database(name: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def service(log: Path, *options: str, **environment: str) -> Iterator[Service]:
+def service(log: Path, *options: str, section: Path = SECTION, **environment: str) -> Iterator[Service]:
     """main.py on a free port, until the end of the block."""
     process = subprocess.Popen(
-        [sys.executable, str(SECTION / "main.py"), "--port", "0", *options],
+        [sys.executable, str(section / "main.py"), "--port", "0", *options],
         env=os.environ | {"LOG_FILE": str(log)} | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

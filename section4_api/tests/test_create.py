@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from elements import payloads
+from elements import parsers
 from support import ELEMENTS, element, keyed, path, pointers, post, problem, store, stored_ids
 
 
@@ -104,44 +104,49 @@ def test_a_missing_field_is_400_at_its_place(api: Client, missing: str) -> None:
 @pytest.mark.parametrize(
     ("rows", "at", "detail"),
     [
-        (["54 26", "75 -87"], "#/data/1", "'-87', place 2 of the row, is negative"),
-        (["1_000"], "#/data/0", "'1_000', place 1 of the row, is no number"),
-        (["nan"], "#/data/0", "'nan', place 1 of the row, is no number"),
-        (["1e400"], "#/data/0", "'1e400', place 1 of the row, is too large"),
-        (["٣"], "#/data/0", "'\\u0663', place 1 of the row, is no number"),
-        (["1,5"], "#/data/0", "'1,5', place 1 of the row, is no number"),
-        (["1\n2"], "#/data/0", "'1\\n2', place 1 of the row, is no number"),
-        (["1\u00a02"], "#/data/0", "'1\\xa02', place 1 of the row, is no number"),
+        (["54 26", "75 -87"], "#/data/1", "'-87' at position 2 of the row is negative"),
+        (["1_000"], "#/data/0", "'1_000' at position 1 of the row is not a number"),
+        (["nan"], "#/data/0", "'nan' at position 1 of the row is not a number"),
+        (["1e400"], "#/data/0", "'1e400' at position 1 of the row is too large"),
+        (["٣"], "#/data/0", "'\\u0663' at position 1 of the row is not a number"),
+        (["1,5"], "#/data/0", "'1,5' at position 1 of the row is not a number"),
+        (["1\n2"], "#/data/0", "'1\\n2' at position 1 of the row is not a number"),
+        (["1\u00a02"], "#/data/0", "'1\\xa02' at position 1 of the row is not a number"),
         ([], "#/data", "holds no numbers"),
         ([""], "#/data", "holds no numbers"),
         ([" \t"], "#/data", "holds no numbers"),
     ],
 )
 def test_numbers_that_break_the_rule_are_422_at_their_row(api: Client, rows: list[str], at: str, detail: str) -> None:
-    assert problem(post(api, element("a") | {"data": rows}), 422)["errors"] == [{"pointer": at, "detail": detail}]
+    assert problem(post(api, element("a") | {"data": rows}), 422)["errors"] == [
+        {"pointer": at, "code": "unprocessable", "detail": detail}
+    ]
 
 
 def test_every_fault_of_a_map_is_told(api: Client) -> None:
     sent = keyed(element("a", "x"), element("b"), {"id": "c", "colour": 1}, 5)
-    assert pointers(post(api, sent), 400) == ["#/1/data/0", "#/3/deviceName", "#/3/colour", "#/3/data", "#/4"]
+    assert pointers(post(api, sent), 400) == ["#/1/data/0", "#/3/colour", "#/3/deviceName", "#/3/data", "#/4"]
 
 
 def test_thousands_of_faults_are_counted_and_not_all_told(api: Client) -> None:
     told = problem(post(api, keyed(*(element(f"e{number}", "x") for number in range(5000)))), 422)
     assert len(told["errors"]) == 100
-    assert told["errors_left_out"] == 4900
+    assert told["errors_omitted"] == 4900
 
 
 def test_a_taken_id_is_409_with_the_ids_and_nothing_is_stored(api: Client) -> None:
     store(api, "a", "b")
     told = problem(post(api, keyed(element("c"), element("b"), element("a"))), 409)
-    assert [(error["pointer"], error["id"]) for error in told["errors"]] == [("#/2/id", "b"), ("#/3/id", "a")]
+    assert [(error["pointer"], error["detail"]) for error in told["errors"]] == [
+        ("#/2/id", "b is already stored"),
+        ("#/3/id", "a is already stored"),
+    ]
     assert stored_ids(api) == ["a", "b"]
 
 
 def test_a_single_element_that_is_there_is_409(api: Client) -> None:
     store(api, "a")
-    assert problem(post(api, element("a")), 409)["errors"][0]["id"] == "a"
+    assert pointers(post(api, element("a")), 409) == ["#/id"]
 
 
 def test_an_id_twice_in_a_map_is_400_at_the_second(api: Client) -> None:
@@ -164,6 +169,20 @@ def test_partial_results_come_in_the_order_of_the_map(api: Client) -> None:
     assert [result["key"] for result in post(api, sent, "?partial=true").json()["results"]] == ["1", "2", "3", "4"]
 
 
+def test_the_file_of_the_test_is_stored_as_it_is(api: Client) -> None:
+    body = {str(n): element(f"aabbcc{n}", "54 26 34", "75 87 75", deviceName=f"RX {n % 4}") for n in range(1, 51)}
+    assert post(api, body).json()["created"] == 50
+
+
+def test_raw_data_is_sent_as_data(api: Client) -> None:
+    told = problem(post(api, element("a") | {"raw_data": ["1"]}), 400)
+    assert told["errors"] == [{"pointer": "#/raw_data", "code": "invalid", "detail": "send the rows as data"}]
+
+
+def test_a_body_of_too_many_values_is_413(api: Client) -> None:
+    problem(post(api, b'{"id": "a", "deviceName": "RX", "data": [' + b'"",' * 2_000_001 + b'""]}'), 413)
+
+
 def test_ten_thousand_elements_are_taken(api: Client) -> None:
     assert post(api, keyed(*(element(f"e{number}", "1") for number in range(10_000)))).status_code == 201
 
@@ -178,7 +197,7 @@ def test_a_million_numbers_are_taken_and_one_more_is_422(api: Client) -> None:
 
 
 def test_a_body_over_the_limit_is_413(api: Client) -> None:
-    problem(post(api, b" " * (payloads.MAX_BODY + 1)), 413)
+    problem(post(api, b" " * (parsers.MAX_BODY + 1)), 413)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from elements.payloads import MAX_DEPTH
+from elements.parsers import MAX_DEPTH
 from support import ELEMENTS, element, path, post, problem, send, store, stored_ids
 
 GOOD = json.dumps(element("a")).encode()

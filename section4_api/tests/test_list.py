@@ -11,8 +11,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from elements import paging
-from elements.queries import WITHOUT_DATA
+from elements import pagination
+from elements.services import LIST_FIELDS
 from support import ELEMENTS, element, keyed, path, post, problem, send, store, stored_ids
 
 
@@ -51,11 +51,11 @@ def test_an_empty_list(api: Client) -> None:
 
 
 def test_a_list_has_every_field_but_the_data(api: Client, some: list[str]) -> None:
-    assert tuple(api.get(ELEMENTS).json()["results"][0]) == WITHOUT_DATA
+    assert tuple(api.get(ELEMENTS).json()["results"][0]) == LIST_FIELDS
     assert stored_ids(api) == some
 
 
-@pytest.mark.parametrize("ordering", paging.ORDERINGS)
+@pytest.mark.parametrize("ordering", pagination.ORDERINGS)
 def test_pages_in_any_order_hold_every_row_once(api: Client, some: list[str], ordering: str) -> None:
     field, down = ordering.removeprefix("-"), ordering.startswith("-")
     rows = [row for page in pages(api, f"?page_size=7&ordering={ordering}&fields=id,{field}") for row in page]
@@ -176,6 +176,8 @@ def test_filters(api: Client, query: str, expected: set[str]) -> None:
         "ordering=data_size&cursor=WyJpZCIsImUiLCJlIl0",
         "format=csv&page_size=5",
         "device_name=a&device_name=b",
+        "page_size=1&page_size=3",
+        "format=csv&created_at__gte=0001-01-01T00:00:00%2B23:59",
     ],
 )
 def test_a_query_that_is_not_understood_is_400(api: Client, query: str) -> None:
@@ -183,16 +185,16 @@ def test_a_query_that_is_not_understood_is_400(api: Client, query: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, [1], {"a": 1}, True, "x", 1e400, "2020-13-45"])
-@pytest.mark.parametrize("field", WITHOUT_DATA)
+@pytest.mark.parametrize("field", LIST_FIELDS)
 def test_a_cursor_of_somebody_s_own_making_is_no_fault_of_the_server(api: Client, field: str, value: Any) -> None:
-    forged = paging.encode(field, value, "a")
+    forged = pagination.encode_cursor(field, value, "a")
     assert api.get(f"{ELEMENTS}?ordering={field}&cursor={forged}").status_code in (200, 400)
 
 
 def test_fields_choose_and_order_what_is_shown(api: Client) -> None:
     store(api, "a")
     assert api.get(f"{ELEMENTS}?fields=raw_data,id").content == (
-        b'{"next":null,"results":[{"raw_data":["54 26 34", "75 87 75"],"id":"a"}]}'
+        b'{"next":null,"results":[{"raw_data":["54 26 34","75 87 75"],"id":"a"}]}'
     )
 
 
@@ -203,7 +205,7 @@ def test_csv_holds_every_row(api: Client, some: list[str], how: str) -> None:
     assert answer["Content-Disposition"] == 'attachment; filename="elements.csv"'
     rows = list(csv.DictReader(io.StringIO(text(answer))))
     assert [row["id"] for row in rows] == some
-    assert tuple(rows[0]) == WITHOUT_DATA
+    assert tuple(rows[0]) == LIST_FIELDS
     assert rows[1]["device_name"] == 'CT "2", new'
 
 
@@ -228,10 +230,30 @@ def test_an_export_can_be_filtered_and_ordered(api: Client, some: list[str]) -> 
     assert content.splitlines() == ["id", *sorted(some[::3], reverse=True)]
 
 
+def test_an_export_shows_times_as_the_list_does(api: Client) -> None:
+    store(api, "a")
+    (listed,) = api.get(f"{ELEMENTS}?fields=created_at,updated_at").json()["results"]
+    assert listed["created_at"].endswith("Z")
+    assert next(csv.DictReader(io.StringIO(text(api.get(f"{ELEMENTS}?format=csv"))))).items() >= listed.items()
+    assert listed == json.loads(text(api.get(f"{ELEMENTS}?format=ndjson&fields=created_at,updated_at")))
+
+
+def test_a_time_of_the_server_is_a_filter(api: Client) -> None:
+    store(api, "a")
+    (created_at,) = [row["created_at"] for row in api.get(ELEMENTS).json()["results"]]
+    assert ids(api.get(f"{ELEMENTS}?created_at__lte={created_at}")) == ["a"]
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x"])
+def test_csv_holds_no_formula_for_a_spreadsheet(api: Client, name: str) -> None:
+    store(api, "a", deviceName=name)
+    assert text(api.get(f"{ELEMENTS}?format=csv&fields=device_name")).splitlines()[1] == f"'{name}"
+
+
 def test_an_unknown_format_is_406(api: Client) -> None:
     problem(api.get(f"{ELEMENTS}?format=xml"), 406)
     problem(api.get(f"{ELEMENTS}?format="), 406)
-    problem(api.get(ELEMENTS, headers={"Accept": "text/html"}), 406)
+    problem(api.get(ELEMENTS, headers={"Accept": "image/png"}), 406)
 
 
 def test_a_rename_is_seen_in_the_list(api: Client) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from elements.request_log import JsonFormatter
+from config.json_log import JsonFormatter
 from support import ELEMENTS, element, path, post, problem
 
 Lines = Callable[[], list[logging.LogRecord]]
@@ -27,7 +27,7 @@ def test_a_request_is_one_line(api: Client, lines: Lines) -> None:
     assert len(lines()) == 1
     told = last(lines)
     assert told.pop("milliseconds") > 0
-    assert told.pop("time").endswith("+00:00")
+    assert told.pop("time").endswith("Z")
     assert told == {
         "level": "INFO",
         "logger": "section4.requests",
@@ -38,7 +38,7 @@ def test_a_request_is_one_line(api: Client, lines: Lines) -> None:
         "status": 201,
         "bytes": len(answer.content),
         "client": "127.0.0.1",
-        "token": None,
+        "user": None,
     }
 
 
@@ -62,10 +62,16 @@ def test_an_error_is_a_line_with_the_id_that_the_client_sees(
     assert (told["request_id"], told["status"]) == (document["request_id"], status)
 
 
+def test_the_line_of_a_400_has_the_reason_and_no_value(api: Client, lines: Lines) -> None:
+    problem(post(api, element("secret/id")), 400)
+    assert last(lines)["reason"] == "#/id invalid"
+
+
 def test_a_fault_of_ours_is_500_and_a_line_with_its_traceback(
     api: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("elements.queries.one", lambda *_: 1 // 0)
+    post(api, element("a"))
+    monkeypatch.setattr("elements.views.build_etag", lambda _: 1 // 0)
     api.raise_request_exception = False
     document = problem(api.get(path("a")), 500)
     (record,) = [record for record in caplog.records if record.name == "django.request"]

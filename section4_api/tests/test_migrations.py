@@ -20,7 +20,7 @@ def test_the_models_need_no_other_migration() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_forward_back_and_forward_again() -> None:
     def tables() -> set[str]:
-        return set(connection.introspection.table_names()) & {"elements_element", "elements_token"}
+        return set(connection.introspection.table_names()) & {"elements_element", "elements_cache"}
 
     assert len(tables()) == 2
     indexes = sorted(index_names())

@@ -108,13 +108,20 @@ def call(service: Service, token: str | None, method: str, where: str, body: Any
 
 def test_a_call_without_a_token_is_401(production: tuple[Service, dict[str, str]]) -> None:
     service, _ = production
-    for method, where in (("GET", ELEMENTS), ("POST", ELEMENTS), ("DELETE", path("a")), ("GET", "/metrics")):
+    for method, where in (
+        ("GET", ELEMENTS),
+        ("POST", ELEMENTS),
+        ("DELETE", path("a")),
+        ("GET", "/metrics"),
+        ("GET", "/api/schema/"),
+        ("GET", "/api/docs/"),
+    ):
         answer = call(service, None, method, where, element("a") if method == "POST" else None)
-        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Bearer realm="api"')
+        assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-@pytest.mark.parametrize("header", ["Bearer x", "Bearer", "Basic eDp5", "Bearer \u00e9", "x" * 5000])
+@pytest.mark.parametrize("header", ["Bearer x", "Bearer", "Bearer a b", "Basic eDp5", "Bearer \u00e9", "x" * 5000])
 def test_a_token_that_is_none_is_401(production: tuple[Service, dict[str, str]], header: str) -> None:
     assert call(production[0], None, "GET", ELEMENTS, Authorization=header).status == 401
 
@@ -148,19 +155,19 @@ def test_only_a_hash_of_a_token_is_stored_and_none_is_logged(production: tuple[S
     service, tokens = production
     call(service, tokens["write"], "GET", f"{ELEMENTS}?token={tokens['write']}")
     with contextlib.closing(psycopg2.connect(tokens["url"])) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT string_agg(t::text, ' ') FROM elements_token t")
+        cursor.execute("SELECT string_agg(t::text, ' ') FROM knox_authtoken t")
         stored = cursor.fetchone()[0]
     log = service.log.read_text(encoding="utf-8")
     for scope in ("read", "write"):
         assert tokens[scope] not in stored
         assert tokens[scope] not in log
-    assert '"token":"the writeer"' in log
+    assert '"user":"the writeer"' in log
 
 
 def test_a_token_s_name_is_taken_once(production: tuple[Service, dict[str, str]]) -> None:
     again = manage("token", "create", "the reader", DATABASE_URL=production[1]["url"])
     assert again.returncode == 1
-    assert "CommandError: there is a token 'the reader' already" in again.stderr
+    assert "CommandError: there is already a user 'the reader'" in again.stderr
     assert manage("token", "revoke", "nobody", DATABASE_URL=production[1]["url"]).returncode == 1
 
 
@@ -195,5 +202,5 @@ def test_who_asks_too_often_is_429_with_when_to_come_again(production: tuple[Ser
         answers = [ask(connection, "GET", ELEMENTS, **headers) for _ in range(120)]
     assert [answer.status for answer in answers[:100]] == [200] * 100
     assert answers[-1].status == 429
-    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 2
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
     assert call(service, tokens["read"], "GET", "/metrics").status == 200

@@ -75,7 +75,7 @@ def test_a_new_id_really_renames(api: Client, method: str) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_a_taken_id_is_409(api: Client, method: str) -> None:
     store(api, "a", "b")
-    assert problem(send(api, method, path("a"), {"id": "b"}), 409)["errors"][0]["id"] == "b"
+    assert pointers(send(api, method, path("a"), {"id": "b"}), 409) == ["#/id"]
     assert stored_ids(api) == ["a", "b"]
 
 
@@ -111,6 +111,11 @@ def test_a_field_that_cannot_be_changed_is_400(api: Client, method: str, field: 
     store(api, "a")
     assert pointers(send(api, method, path("a"), {"device_name": "new", field: value}), 400) == [f"#/{field}"]
     assert api.get(path("a")).json()["device_name"] == "RX 1"
+
+
+def test_data_that_are_not_as_stored_are_400_at_data(api: Client) -> None:
+    store(api, "a")
+    assert pointers(send(api, "PATCH", path("a"), {"data": ["1"]}), 400) == ["#/data"]
 
 
 def test_one_number_is_not_true(api: Client) -> None:

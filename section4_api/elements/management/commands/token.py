@@ -1,48 +1,54 @@
-"""Make, list and revoke the tokens of the API."""
+"""Create, list and revoke the tokens of the API."""
 
-import secrets
 from argparse import ArgumentParser
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand, CommandError
-from django.db import IntegrityError
+from knox.models import AuthToken  # type: ignore[import-untyped]
 
-from elements.access import digest
-from elements.models import Token
+SCOPES = {"read": ["view"], "write": ["view", "add", "change", "delete"]}
 
 
 class Command(BaseCommand):
     """`manage.py token create NAME --scope write`, `manage.py token list`, `manage.py token revoke NAME`."""
 
-    help = "Make, list and revoke the tokens of the API. A token is shown once, when it is made; only its hash is kept."
+    help = "Create, list and revoke the tokens of the API. A token is shown once; the database holds only its hash."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The command line."""
+        """Declare the command line."""
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        create = commands.add_parser("create", help="make a token and print it, once")
-        create.add_argument("name", help="who or what will use it; the log shows this name")
-        create.add_argument("--scope", choices=Token.Scope.values, default="read", help="read unless named")
-        commands.add_parser("list", help="names and scopes")
-        commands.add_parser("revoke", help="end a token, at once").add_argument("name")
+        create = commands.add_parser("create", help="create a user with a token, and print it once")
+        create.add_argument("name", help="the user's name, which the log shows")
+        create.add_argument("--scope", choices=SCOPES, default="read", help="read by default")
+        commands.add_parser("list", help="list users and their permissions")
+        commands.add_parser("revoke", help="delete a user and its tokens").add_argument("name")
 
     def handle(self, **options: Any) -> None:
-        """Do it."""
+        """Run the command."""
+        users = get_user_model().objects.filter(auth_token_set__isnull=False)
         match options["command"]:
             case "create":
                 self.create(options["name"], options["scope"])
             case "revoke":
-                if not Token.objects.filter(name=options["name"]).delete()[0]:
-                    raise CommandError(f"there is no token {options['name']!r}; `token list` shows those there are")
+                if not users.filter(username=options["name"]).distinct().count():
+                    raise CommandError(f"there is no token {options['name']!r}; `token list` shows them")
+                get_user_model().objects.get(username=options["name"]).delete()
                 self.stdout.write(f"{options['name']} revoked")
             case "list":
-                for token in Token.objects.order_by("name"):
-                    self.stdout.write(f"{token.name}\t{token.scope}\tsince {token.created_at:%Y-%m-%d}")
+                for user in users.distinct().order_by("username"):
+                    scope = "write" if user.has_perm("elements.change_element") else "read"
+                    self.stdout.write(f"{user.username}\t{scope}\tsince {user.date_joined:%Y-%m-%d}")
 
     def create(self, name: str, scope: str) -> None:
-        """Make a token and print it."""
-        token = secrets.token_urlsafe(32)
-        try:
-            Token.objects.create(digest=digest(token), name=name, scope=scope)
-        except IntegrityError:
-            raise CommandError(f"there is a token {name!r} already; revoke it first, or take another name") from None
+        """Create a user without a password, with the scope's permissions and a token."""
+        user, new = get_user_model().objects.get_or_create(username=name)
+        if not new:
+            raise CommandError(f"there is already a user {name!r}; revoke it first, or choose another name")
+        user.set_unusable_password()
+        user.save()
+        names = [f"{action}_element" for action in SCOPES[scope]]
+        user.user_permissions.set(Permission.objects.filter(content_type__app_label="elements", codename__in=names))
+        _, token = AuthToken.objects.create(user)
         self.stdout.write(token)

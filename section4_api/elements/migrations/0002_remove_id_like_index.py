@@ -1,4 +1,4 @@
-"""One index less."""
+"""Remove the LIKE index of the id."""
 
 from typing import ClassVar
 
@@ -6,10 +6,10 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    """Django adds an index for LIKE to every text key, at the end of the migration that makes the table.
+    """Django adds an index for LIKE to every text key, at the end of the migration that creates the table.
 
-    The key's own index serves LIKE here, by its collation C, and every insert is cheaper for it. Without a transaction
-    around it, and concurrently: nobody who reads or writes meanwhile has to wait.
+    The primary key's index serves LIKE here because of its collation C, and every insert is cheaper without the
+    second one. Concurrently and outside a transaction, so that nobody waits.
     """
 
     atomic = False

@@ -3,16 +3,19 @@
 import atexit
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import django
-import pytest
-from django.test import Client
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "tests")]  # for a bare `pytest`, too
 
-from embedded_postgres import EmbeddedPostgres
-from live import Service, database, service
+import django  # noqa: E402
+import pytest  # noqa: E402
+from django.test import Client  # noqa: E402
+
+from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from live import Service, database, service  # noqa: E402
 
 if not os.environ.get("DATABASE_URL"):
     folder = tempfile.TemporaryDirectory(prefix="section4-tests-")
@@ -30,27 +33,27 @@ django.setup()  # pytest-django looks for settings before this file is read
 
 
 @pytest.fixture
-def api(client: Client, db: None) -> Client:
-    """A client without a server in between, each test in a transaction of its own."""
+def api(client: Client, db: None) -> Client:  # noqa: ARG001
+    """Return a client without a server in between, each test in a transaction of its own."""
     return client
 
 
 @pytest.fixture
-def real_api(client: Client, transactional_db: None) -> Client:
-    """A client whose transactions are real ones, for tests with threads."""
+def real_api(client: Client, transactional_db: None) -> Client:  # noqa: ARG001
+    """Return a client whose transactions are real ones, for tests with threads."""
     return client
 
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[], list[logging.LogRecord]]]:
-    """The records that were logged by us."""
+    """Return the records that the section has logged."""
     with caplog.at_level(logging.INFO, "section4"):
         yield lambda: [record for record in caplog.records if record.name.startswith("section4")]
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A running service with an empty database of its own."""
+    """Run the service with an empty database of its own."""
     log = tmp_path_factory.mktemp("live") / "api.log"
     with database(f"live_{os.getpid()}") as url, service(log, DATABASE_URL=url) as running:
         yield running

@@ -1,0 +1,169 @@
+"""Errors as problem documents (RFC 9457), on top of Django REST framework's own exception handler.
+
+drf-standardized-errors is not used: it joins the path of an error by a separator, and the keys of a client's map may
+contain any separator. Its other work is done by the framework's handler.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from django.db import DatabaseError, DataError, InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
+from django.urls import is_valid_path
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+CONTENT_TYPE = "application/problem+json"
+RFC_9110 = {413: "Content Too Large", 422: "Unprocessable Content"}  # older Pythons have the older names
+MAX_ERRORS = 100  # of a document; a map may hold thousands
+BUSY = ("55P03", "57014")  # lock_timeout, statement_timeout
+
+log = logging.getLogger("section4.errors")
+
+
+class Conflict(exceptions.APIException):
+    """An id is already stored."""
+
+    status_code = 409
+    default_code = "conflict"
+
+
+class PreconditionFailed(exceptions.APIException):
+    """If-Match names another version."""
+
+    status_code = 412
+    default_code = "precondition_failed"
+    default_detail = "the element was changed since you read it; read it again"
+
+
+class Unavailable(exceptions.APIException):
+    """The database does not answer, or is busy."""
+
+    status_code = 503
+    default_code = "unavailable"
+    default_detail = "the database does not answer; try again, an element that was stored is recognized by its id"
+    wait = 2
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
+    """Return the problem document of an exception; None for a bug, which becomes a 500."""
+    request: HttpRequest = context["request"]._request
+    if isinstance(error, DataError):  # a time zone of 23 hours, a year before Christ
+        error = exceptions.ParseError("a value is beyond what the database can hold")
+    elif isinstance(error, OperationalError | InterfaceError):
+        error = translate_database_error(request, error)
+    response = drf_exception_handler(error, context)
+    if response is not None:
+        detail: Any = getattr(error, "detail", response.data.get("detail"))
+        errors = [] if isinstance(detail, str) else list(iterate_errors(detail))
+        if response.status_code == 400 and errors and all(e["code"] == "unprocessable" for e in errors):
+            response.status_code = 422
+        summary = str(detail) if isinstance(detail, str) else "the request is not valid; errors says where"
+        if response.status_code == 404 and not isinstance(error, exceptions.NotFound):
+            summary = "not found"
+        response.data = build_problem(request, response.status_code, summary, errors)
+        if getattr(context["request"], "accepted_renderer", None) is None or (
+            context["request"].accepted_renderer.format != "api"
+        ):
+            response.content_type = CONTENT_TYPE
+        if hasattr(error, "headers"):
+            for name, value in error.headers.items():
+                response[name] = value
+    return response
+
+
+def translate_database_error(request: HttpRequest, error: DatabaseError | InterfaceError) -> Unavailable:
+    """Log a database error and return the 503. If a connection broke at COMMIT, the change may have been stored."""
+    busy = getattr(error.__cause__, "pgcode", None) in BUSY
+    log.error("database: %s", type(error).__name__, extra={"request_id": getattr(request, "request_id", None)})
+    return Unavailable("the database is busy; try again" if busy else None)
+
+
+def iterate_errors(detail: Any, path: tuple[Any, ...] = ()) -> Iterator[dict[str, str]]:
+    """Yield each error of a nested detail with its JSON pointer, or with its parameter of the query string."""
+    if isinstance(detail, Mapping):
+        for step, inner in detail.items():
+            yield from iterate_errors(inner, path if step == "non_field_errors" else (*path, step))
+    elif isinstance(detail, list | tuple):
+        yield from iterate_errors(detail[0], path)  # the first reason is enough
+    else:
+        where = {"parameter": path[1]} if path[:1] == (QUERY,) else {"pointer": build_pointer(path)}
+        yield where | {"code": getattr(detail, "code", None) or "invalid", "detail": str(detail)}
+
+
+QUERY = object()  # the first step of a path into the query string
+
+
+def parameter_error(**errors: str) -> exceptions.ValidationError:
+    """Return the 400 of parameters of the query string."""
+    error = exceptions.ValidationError()
+    error.detail = {QUERY: exceptions.ValidationError(errors).detail}
+    return error
+
+
+def build_pointer(path: tuple[Any, ...]) -> str:
+    """Return a JSON pointer as URI fragment (RFC 6901, section 6)."""
+    steps = [str(step).replace("~", "~0").replace("/", "~1") for step in path]
+    return "#" + "".join(f"/{quote(step, safe='!$&()*+,;=:@~')}" for step in steps)
+
+
+def build_problem(
+    request: HttpRequest, status: int, detail: str, errors: list[dict[str, str]] | None = None
+) -> dict[str, Any]:
+    """Return a problem document, and note the reason for the request's line in the log: codes, never values."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": RFC_9110.get(status, HTTPStatus(status).phrase),
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        "request_id": getattr(request, "request_id", ""),
+    }
+    request.reason = (
+        getattr(detail, "code", detail)
+        if not errors
+        else ", ".join(f"{error.get('pointer', error.get('parameter'))} {error['code']}" for error in errors[:3])
+    )
+    if errors:
+        document["errors"] = errors[:MAX_ERRORS]
+        if len(errors) > MAX_ERRORS:
+            document["errors_omitted"] = len(errors) - MAX_ERRORS
+    return document
+
+
+def problem_response(request: HttpRequest, status: int, detail: str, **headers: str) -> HttpResponse:
+    """Return a problem document for an error outside of the API's views."""
+    body = orjson.dumps(build_problem(request, status, detail))
+    return HttpResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler400: an unknown host, a form that is too large, and the like."""
+    return problem_response(request, 400, f"the request is not valid ({type(exception).__name__})")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Django's handler403."""
+    return problem_response(request, 403, "permission denied")
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
+    """Django's handler404; a missing slash at the end redirects, preserving method and body (308)."""
+    if is_valid_path(f"{request.path_info}/"):
+        return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True), preserve_request=True)
+    return problem_response(request, 404, "not found; /api/docs/ describes the API")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500; the database may fail outside of the API's views, too."""
+    error = sys.exc_info()[1]
+    if isinstance(error, OperationalError | InterfaceError):
+        unavailable = translate_database_error(request, error)
+        return problem_response(request, 503, str(unavailable.detail), **{"Retry-After": str(unavailable.wait)})
+    return problem_response(request, 500, "an error of the server; its log has the cause under this request id")
