@@ -121,7 +121,7 @@ def test_a_deadlock_that_postgresql_breaks_is_tried_again(client: Client) -> Non
             cursor.execute(f"INSERT INTO elements_element {COLUMNS} VALUES ('b', 'other', 1, 1, 1, '[]')")
             inserted_b.set()
             go_on.wait(20)
-            cursor.execute("SET LOCAL deadlock_timeout = '1h'")  # so that the rename is who loses
+            cursor.execute("SET LOCAL deadlock_timeout = '1h'; SET LOCAL lock_timeout = 0")  # the rename must give way
             cursor.execute("UPDATE elements_element SET device_name = 'other' WHERE id = 'a'")
             cursor.execute("ROLLBACK")
         connections.close_all()
