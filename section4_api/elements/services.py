@@ -50,8 +50,8 @@ def retry_once(work: Callable[[], Result]) -> Result:
 def insert_elements(elements: Sequence[dict[str, Any]], *, all_or_nothing: bool) -> dict[str, dict[str, Any]]:
     """Store validated elements; returns the new ones by id, fewer than sent where ids are already stored.
 
-    One statement, which PostgreSQL parses faster than lists of values: bulk_create cannot tell which rows were new. Sorted by id,
-    so that two clients with the same ids in another order do not deadlock.
+    One statement with one JSON parameter: bulk_create cannot tell which rows were new. Sorted by id, so that two
+    clients with the same ids in another order do not deadlock.
     With `all_or_nothing`, nothing is stored if an id is taken.
     """
     rows = {
