@@ -143,6 +143,7 @@ def compare(started: dict[str, Peer], times: int, work: Callable[[Peer], Callabl
     rounds: dict[str, list[float]] = {name: [] for name in started}
     for _ in range(ROUNDS):
         for name, peer in list(started.items()):
+            peer.client.close()  # some servers have closed the idle connection
             try:
                 rounds[name].append(statistics.median(seconds(work(peer)) for _ in range(times)))
             except (OSError, http.client.HTTPException, PeerError) as error:  # out of this measurement, not of the run

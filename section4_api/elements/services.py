@@ -1,4 +1,4 @@
-"""Writes and bulk reads. Three fast paths bypass the plain ORM; README, Speed, has their figures."""
+"""Writes and bulk reads. Three fast paths bypass the plain ORM; README, Speed, has figures."""
 
 import tempfile
 import threading
@@ -50,9 +50,8 @@ def retry_once(work: Callable[[], Result]) -> Result:
 def insert_elements(elements: Sequence[dict[str, Any]], *, all_or_nothing: bool) -> dict[str, dict[str, Any]]:
     """Store validated elements; returns the new ones by id, fewer than sent where ids are already stored.
 
-    One statement, which PostgreSQL parses faster than lists of values: bulk_create cannot tell which rows were new, and
-    takes twice as long for 10,000. Sorted by id,
-    so that two clients with the same ids in another order do not deadlock.
+    One statement with one JSON parameter: bulk_create cannot tell which rows were new. Sorted by id, so that two
+    clients with the same ids in another order do not deadlock.
     With `all_or_nothing`, nothing is stored if an id is taken.
     """
     rows = {
@@ -148,7 +147,7 @@ class SpreadsheetSafe(Func):
 
 
 def export_elements(queryset: QuerySet[Element], fields: Sequence[str], kind: str) -> IO[bytes]:
-    """Write every row of a queryset to a temporary file, as csv or ndjson, by COPY: a million rows a second.
+    """Write every row of a queryset to a temporary file, as csv or ndjson, by COPY.
 
     A file, so that the transaction ends with the reading, not with the slowest client, and the response has a length.
 
