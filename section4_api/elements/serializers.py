@@ -134,7 +134,8 @@ class KeyedMapSerializer(serializers.ListSerializer):
             try:
                 value = self.child.run_validation(element)
                 if (first := seen.setdefault(value["id"], key)) is not key:
-                    raise serializers.ValidationError({"id": [f"is also the id of the element {first}"]})
+                    detail = {"id": [f"is also the id of the element {first}"]}
+                    raise serializers.ValidationError(detail, code="unprocessable")
                 self.elements[key] = value
             except serializers.ValidationError as error:
                 self.failures[key] = error.detail

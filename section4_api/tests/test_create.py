@@ -149,8 +149,8 @@ def test_a_single_element_that_is_there_is_409(api: Client) -> None:
     assert pointers(post(api, element("a")), 409) == ["#/id"]
 
 
-def test_an_id_twice_in_a_map_is_400_at_the_second(api: Client) -> None:
-    assert pointers(post(api, keyed(element("a"), element("b"), element("a"))), 400) == ["#/3/id"]
+def test_repeated_id_in_a_map_is_422_at_the_second(api: Client) -> None:
+    assert pointers(post(api, keyed(element("a"), element("b"), element("a"))), 422) == ["#/3/id"]
 
 
 def test_partial_stores_what_is_good_and_tells_of_each(api: Client) -> None:

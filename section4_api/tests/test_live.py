@@ -81,7 +81,6 @@ def test_a_head_has_no_body(live: Service) -> None:
         b"GET /api/elements/ HTTP/1.1\r\nHost: localhost\r\nX-Request-ID: a\0b\r\n\r\n",
         b"POST /api/elements/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=\0\r\n\r\n",
         b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"GET /api/elements/ HTTP/1.1\r\n\r\n",
     ],
