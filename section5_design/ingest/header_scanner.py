@@ -109,13 +109,13 @@ class HeaderScanner:
         if not self._containers:
             if size < PREFIX_END:
                 return 0
-            if data[128:PREFIX_END] != b"DICM":
+            if bytes(data[128:PREFIX_END]) != b"DICM":
                 raise UnusualHeaderError
             self._containers.append(META)
             at = PREFIX_END
         while at + 8 <= size:
             container = self._containers[-1]
-            if container == META and data[at : at + 2] != b"\2\0":
+            if container == META and bytes(data[at : at + 2]) != b"\2\0":
                 self._begin_data_set(bytes(data[at : at + 6]))
             elif container in (SEQUENCE, FRAGMENTS):
                 at = self._step_over_item(data, at, container)
@@ -211,7 +211,7 @@ class HeaderScanner:
     def _keep(self, tag: int, vr: bytes, value: bytes) -> None:
         """Keep an attribute's value; an empty one is "", or missing when it is a number."""
         keyword, expected = WANTED[tag]
-        if vr != expected and not self._implicit or (self._containers[-1] == META and vr != expected):
+        if vr != expected and not self._implicit:
             raise UnusualHeaderError
         if expected == b"US":
             if len(value) not in (0, 2):

@@ -1,8 +1,10 @@
 """Negotiate presentation contexts and roles as the acceptor of an association (PS3.8, 9.3.3; PS3.7, D.3)."""
 
+import re
 import struct
 from functools import lru_cache
 
+from pydicom.config import IGNORE
 from pydicom.uid import UID
 
 from ingest.dimse.pdu import (
@@ -31,16 +33,16 @@ IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 IMPLEMENTATION_CLASS = "1.2.826.0.1.3680043.9.3811.3.0.4"
 IMPLEMENTATION_NAME = "PYNETDICOM_304"
 
-TRANSFER_SYNTAXES = frozenset(
-    "1.2.840.10008.1.2" + end
-    for end in ("", ".1", ".1.99", ".2", ".5", ".7.1", ".7.2", ".7.3", ".8.1")
-    + tuple(f".4.{n}" for n in (50, 51, 57, 70, 80, 81, *range(90, 96), *range(100, 109), *range(110, 113)))
-    + tuple(f".4.{n}.1" for n in range(100, 107))
-    + tuple(f".4.{n}" for n in range(201, 206))
-)
+_JPEG = [50, 51, 57, 70, 80, 81, *range(90, 96), *range(100, 109), 110, 111, 112, *range(201, 206)]
+_ENDS = ["", ".1", ".1.99", ".2", ".5", ".7.1", ".7.2", ".7.3", ".8.1", *(f".4.{number}" for number in _JPEG)]
+_FRAGMENTABLE = [f".4.{number}.1" for number in range(100, 107)]
+TRANSFER_SYNTAXES = frozenset("1.2.840.10008.1.2" + end for end in _ENDS + _FRAGMENTABLE)  # PS3.6, A
+
+UID_PATTERN = re.compile(r"[0-9]+(\.[0-9]+){1,31}\Z")  # leading zeros are met in real archives and do no harm
 
 # Storage of objects that belong to no patient: hanging protocols, palettes, implant templates, protocols, inventories.
-WITHOUT_PATIENT = tuple(f"1.2.840.10008.5.1.4.{part}." for part in (38, 39, 43, 44, 45, "1.1.200", "1.1.201"))
+_PARTS = ("38.1", "39.1", "43.1", "44.1", "45.1", "1.1.200.1", "1.1.200.3", "1.1.200.7", "1.1.201.1")
+WITHOUT_PATIENT = frozenset(f"1.2.840.10008.5.1.4.{part}" for part in _PARTS)
 NOT_STORAGE = ("StorageCommitment", "StorageManagement", "MediaStorageDirectory")
 
 # Results of a presentation context (PS3.8, 9.3.3.2)
@@ -50,15 +52,15 @@ ACCEPTED, USER_REJECTION, ABSTRACT_SYNTAX_NOT_SUPPORTED, TRANSFER_SYNTAXES_NOT_S
 @lru_cache(maxsize=4096)
 def is_storage_class(uid: str) -> bool:
     """Tell whether a SOP class stores instances of patients: a known one, also retired, or one that is not DICOM's."""
-    known = UID(uid)
+    known = UID(uid, validation_mode=IGNORE)
     if known.name == uid:  # not in the dictionary: private, or newer than it
-        return known.is_valid
+        return bool(UID_PATTERN.match(uid))
     keyword = known.keyword
     return (
         known.type == "SOP Class"
         and "Storage" in keyword
         and not keyword.startswith(NOT_STORAGE)
-        and not uid.startswith(WITHOUT_PATIENT)
+        and uid not in WITHOUT_PATIENT
     )
 
 
