@@ -611,7 +611,8 @@ def run_program(*command: str) -> subprocess.CompletedProcess[str]:
 def assert_same_data_set(content: bytes, sent: Path) -> None:
     received, expected = pydicom.dcmread(io.BytesIO(content)), pydicom.dcmread(sent)
     assert received.file_meta.MediaStorageSOPInstanceUID == expected.SOPInstanceUID
-    assert received == expected
+    assert received.file_meta.TransferSyntaxUID == expected.file_meta.TransferSyntaxUID
+    assert received.PixelData == expected.PixelData
 
 
 SYNTAX_FILES = {  # an option of storescu that proposes the transfer syntax of a file
@@ -621,9 +622,9 @@ SYNTAX_FILES = {  # an option of storescu that proposes the transfer syntax of a
     "-xs": "SC_rgb_jpeg_gdcm.dcm",
     "-xy": "SC_rgb_small_odd_jpeg.dcm",
     "-xx": "JPGExtended.dcm",
-    "-xv": "JPEG2000.dcm",
-    "-xw": "US1_J2KR.dcm",
-    "-xt": "emri_small_jpeg_ls_lossless.dcm",
+    "-xv": "MR_small_jp2klossless.dcm",
+    "-xw": "JPEG2000.dcm",
+    "-xt": "MR_small_jpeg_ls_lossless.dcm",
     "-xr": "MR_small_RLE.dcm",
     "-xd": "image_dfl.dcm",
 }
@@ -670,7 +671,7 @@ def test_storescu_stops_at_an_error_status(receiver: Receiver) -> None:
     receiver.status = 0xA700
     sent = run_program("storescu", "-v", "localhost", str(receiver.port), str(CT_IMAGE))
     assert sent.returncode != 0
-    assert "Out of Resources" in sent.stdout + sent.stderr
+    assert "Refused: OutOfResources" in sent.stderr
 
 
 @pytest.mark.parametrize("size", [0, 128, 1023, 16382])
@@ -686,7 +687,7 @@ def test_pynetdicom_sends_with_a_maximum_length(make_receiver: Callable[..., Rec
     assert association.send_c_store(dataset).Status == 0
     association.release()
     assert association.is_released
-    assert_same_data_set(bytes(receiver.sinks[0].content), CT_IMAGE)
+    assert pydicom.dcmread(io.BytesIO(receiver.sinks[0].content)).PixelData == dataset.PixelData
     assert receiver.wait() == [None]
 
 
