@@ -71,11 +71,11 @@ class Receiver:
         self._acceptor = threading.Thread(target=self._accept)
         self._acceptor.start()
 
-    def authorize(self, calling: str, called: str, address: str) -> Rejection | None:
+    def authorize(self, calling: str, called: str, address: str) -> Rejection | None:  # noqa: ARG002
         self.titles = calling, called
         return self.rejection
 
-    def open_sink(self, start: bytes, sop_class: str, sop_instance: str, transfer_syntax: str) -> MemorySink:
+    def open_sink(self, calling: str) -> MemorySink:  # noqa: ARG002
         self.sinks.append(MemorySink(self.status))
         return self.sinks[-1]
 

@@ -71,8 +71,8 @@ class Handlers(Protocol):
     def authorize(self, calling: str, called: str, address: str) -> Rejection | None:
         """Return why an association is rejected, None to accept it."""
 
-    def open_sink(self, start: bytes, sop_class: str, sop_instance: str, transfer_syntax: str) -> Sink:
-        """Return the sink for a C-STORE; `start` are preamble and file meta information, not written yet."""
+    def open_sink(self, calling: str) -> Sink:
+        """Return the sink for the file of a C-STORE, from its preamble to its last byte."""
 
     def commitment(self, request: ActionRequest) -> int:
         """Accept a request for storage commitment and return the status of the N-ACTION-RSP."""
@@ -196,9 +196,8 @@ class Association:
         if not command.has_data_set:
             self._finish_message()
         elif self._stores(command, abstract):
-            start = messages.encode_file_start(command.sop_class, command.sop_instance, syntax)
-            self._sink = self._handlers.open_sink(start, command.sop_class, command.sop_instance, syntax)
-            self._sink.write(start)
+            self._sink = self._handlers.open_sink(self._calling)
+            self._sink.write(messages.encode_file_start(command.sop_class, command.sop_instance, syntax))
         elif command.field == messages.N_ACTION_RQ and abstract == STORAGE_COMMITMENT:
             self._data_set = bytearray()
 
