@@ -12,13 +12,13 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, pixel_array
 
-from archive.sealing import SealBrokenError
+from archive.encryption import ObjectIntegrityError
 
-LARGEST_FRAME = 256 << 20  # bytes of a decoded frame that is shown; a larger one has its preview only
+MAX_FRAME_BYTES = 256 << 20  # bytes of a decoded frame that is shown; a larger one has its preview only
 HEADER = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "WindowCenter", "WindowWidth")
 
 
-class UnrenderableError(Exception):
+class RenderingError(Exception):
     """There is no picture of this."""
 
 
@@ -34,7 +34,7 @@ def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
     """A frame, counted from 0, as PNG; without a window through the file's first, or else its extremes.
 
     Raises:
-        UnrenderableError: there is no such frame, or it is too large, or cannot be decoded.
+        RenderingError: there is no such frame, or it is too large, or cannot be decoded.
 
     """
     try:
@@ -45,10 +45,10 @@ def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
             file.seek(0)
             values = pixel_array(file, index=frame)
             picture = values if values.ndim == 3 else grey(values, header, window)
-    except (UnrenderableError, SealBrokenError):
+    except (RenderingError, ObjectIntegrityError):
         raise
     except Exception as error:
-        raise UnrenderableError(f"cannot be decoded ({type(error).__name__})") from error
+        raise RenderingError(f"cannot be decoded ({type(error).__name__})") from error
     if picture.dtype != np.uint8:
         picture = (picture / max(1, int(picture.max())) * 255).astype(np.uint8)
     target = io.BytesIO()
@@ -59,10 +59,10 @@ def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
 def check(header: Dataset, frame: int) -> None:
     """Refuse what is not there, or claims too much."""
     if not 0 <= frame < int(header.get("NumberOfFrames") or 1):
-        raise UnrenderableError("there is no such frame")
+        raise RenderingError("there is no such frame")
     size = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("SamplesPerPixel") or 1)
-    if not 0 < size * (int(header.get("BitsAllocated") or 8) // 8 or 1) <= LARGEST_FRAME:
-        raise UnrenderableError("is too large to be shown here")
+    if not 0 < size * (int(header.get("BitsAllocated") or 8) // 8 or 1) <= MAX_FRAME_BYTES:
+        raise RenderingError("is too large to be shown here")
 
 
 def grey(values: NDArray[Any], header: Dataset, window: Window | None) -> NDArray[np.uint8]:

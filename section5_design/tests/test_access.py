@@ -76,7 +76,7 @@ class Place:
         paths |= {"instance": f"{image}/", "picture": f"{image}/picture.png", "take": f"{image}/result.dcm"}
         paths |= {"upload": f"/uploads/{self.upload}/", "tus": "/files/"}
         paths["tus-file"] = "/files/00000000-0000-0000-0000-000000000000"
-        return paths.get(name) or (f"/{name}/" if name in GETS else f"/operate/{name}")
+        return paths.get(name) or (f"/{name}/" if name in GETS else f"/operations/{name}")
 
 
 @pytest.fixture(scope="module")
@@ -181,25 +181,25 @@ def test_an_operator_tries_again_sets_aside_and_drains_and_the_log_knows_who(pla
     system.post(content)
     system.wait_for(uid, "quarantined")
     reason = system.state_of(uid)[1]
-    assert operator.post("/operate/again", {"reason": reason}, page="/operate/").status_code == 302
-    until(lambda: system.query("SELECT count(*) FROM processing_event WHERE kind = 'requeued'") == [(1,)])
+    assert operator.post("/operations/requeue", {"reason": reason}, page="/operations/").status_code == 302
+    until(lambda: system.query("SELECT count(*) FROM audit_event WHERE kind = 'requeued'") == [(1,)])
     system.wait_for(uid, "quarantined")
     system.kill("worker")
     waiting, content = instance()
     system.post(content)
     ((job,),) = system.query(
-        "SELECT j.id FROM processing_job AS j JOIN archive_instance AS i ON i.id = instance_id"
+        "SELECT j.id FROM analysis_job AS j JOIN archive_instance AS i ON i.id = instance_id"
         " WHERE sop_instance_uid = %s",
         waiting,
     )
-    operator.post("/operate/aside", {"job": str(job)}, page="/operate/")
+    operator.post("/operations/quarantine", {"job": str(job)}, page="/operations/")
     assert system.state_of(waiting) == ("quarantined", "set aside by user:operator")
     system.start("worker")
     named = f"%:{system.parts['worker'].pid}"
-    until(lambda: system.query("SELECT name FROM processing_worker WHERE name LIKE %s", named))
-    ((worker,),) = system.query("SELECT name FROM processing_worker WHERE name LIKE %s", named)
-    operator.post("/operate/drain", {"worker": worker}, page="/operate/")
+    until(lambda: system.query("SELECT name FROM jobs_worker WHERE name LIKE %s", named))
+    ((worker,),) = system.query("SELECT name FROM jobs_worker WHERE name LIKE %s", named)
+    operator.post("/operations/drain", {"worker": worker}, page="/operations/")
     assert system.parts["worker"].wait(30) == 0
     system.start("worker")
-    kinds = system.query("SELECT kind FROM processing_event WHERE actor = 'user:operator' ORDER BY id")
+    kinds = system.query("SELECT kind FROM audit_event WHERE actor = 'user:operator' ORDER BY id")
     assert [kind for (kind,) in kinds if kind in DONE] == ["requeued", "quarantined", "drain"]

@@ -47,7 +47,7 @@ def test_a_folder_that_is_none_is_one_line() -> None:
     assert (done.returncode, done.stderr) == (1, "ERROR: /nowhere: is no folder; check the path\n")
 
 
-@pytest.mark.parametrize("part", ["receiver", "worker", "sweeper"])
+@pytest.mark.parametrize("part", ["receiver", "worker", "maintenance"])
 def test_a_database_without_tables_is_one_line(part: str) -> None:
     name = f"empty_{os.getpid()}"
     administer(f'CREATE DATABASE "{name}"')
@@ -65,7 +65,7 @@ def test_a_database_without_tables_is_one_line(part: str) -> None:
 
 def test_a_broker_that_is_none_is_one_line() -> None:
     environment = os.environ | {"BROKER_URL": "nonsense"}
-    command = [sys.executable, str(SECTION / "main.py"), "sweeper"]
+    command = [sys.executable, str(SECTION / "main.py"), "maintenance"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     told = "ERROR: BROKER_URL must name a RabbitMQ: amqp://user:password@host:5672//\n"
     assert (done.returncode, done.stderr) == (1, told)

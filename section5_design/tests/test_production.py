@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import requests
 
-import certificates
 from config.production import faults
-from embedded_postgres import EmbeddedPostgres
+from local import certificates
+from local.embedded_postgres import EmbeddedPostgres
 from system import SECTION, free_port, instance, listens, needs, until
 from test_outages import RABBITMQ, rabbitmq
 
@@ -81,7 +81,7 @@ def test_a_key_that_others_may_read_is_named(good: dict[str, str], tmp_path: Pat
     assert list(faults(good | {"TLS_KEY": str(path)})) == [f"TLS_KEY: others may read {path} (chmod 640)"]
 
 
-@pytest.mark.parametrize("part", [[], ["web"], ["worker"], ["sweeper"]])
+@pytest.mark.parametrize("part", [[], ["web"], ["worker"], ["maintenance"]])
 def test_no_part_starts_and_all_that_is_wrong_is_one_line(part: list[str]) -> None:
     environment = {"PATH": os.environ["PATH"], "PROFILE": "production"}
     command = [sys.executable, str(SECTION / "main.py"), *part]
@@ -145,8 +145,8 @@ def test_everything_runs_with_tls_everywhere_and_tells_json(
         ).stdout.strip()
 
     manage("migrate", "-v0")
-    token = manage("sender", "create", "pacs")
-    manage("peer", "add", "CT1", "127.0.0.1")
+    token = manage("token", "create", "pacs")
+    manage("ae", "add", "CT1", "127.0.0.1")
     log = tmp_path / "log"
     with (
         log.open("wb") as out,

@@ -37,7 +37,7 @@ def ana(system: System) -> Person:
 def items(system: System) -> dict[str, tuple[str, str]]:
     """State and reason of every file sent so far, by its name."""
     return {
-        name: (state, reason) for name, state, reason in system.query("SELECT name, state, reason FROM portal_item")
+        name: (state, reason) for name, state, reason in system.query("SELECT name, state, reason FROM uploads_uploadfile")
     }
 
 
@@ -71,7 +71,7 @@ def test_the_form_takes_files_without_a_script(system: System, ana: Person) -> N
     answer = ana.send(content, b"no image")
     page = ana.get(answer.headers["Location"]).text
     assert "taken" in page
-    assert "is no DICOM file" in page
+    assert "not a DICOM file" in page
     assert system.wait_for(uid) == ("done", "")
 
 
@@ -198,7 +198,7 @@ def test_a_zip_is_opened_and_each_file_has_its_reason(system: System, ana: Perso
     found = items(system)
     assert found["study.zip"][0] == "opened"
     assert found["study.zip/CT/one"] == ("new", "")
-    assert found["study.zip/notes"] == ("refused", "is no DICOM file: the prefix DICM is missing at byte 128")
+    assert found["study.zip/notes"] == ("refused", "not a DICOM file: the prefix DICM is missing at byte 128")
     assert system.wait_for(uid) == ("done", "")
 
 
@@ -242,7 +242,7 @@ def test_a_name_is_only_shown(system: System, ana: Person) -> None:
     uid, content = instance()
     tus(ana, content, "<img src=x onerror=alert(1)>.dcm")
     system.wait_for(uid)
-    ((upload,),) = system.query("SELECT max(upload_id) FROM portal_item")
+    ((upload,),) = system.query("SELECT max(upload_id) FROM uploads_uploadfile")
     page = ana.get(f"/uploads/{upload}/").text
     assert "<img src=x" not in page
     assert re.search(r"&lt;img src=x", page)
