@@ -190,9 +190,7 @@ def run_production(programs: dict[str, list[str]], http: int, dicom: int, *, onc
             log.error("not ready after a minute: %s; see the log above", ", ".join(late))
             return FAILED
         print(f"Every program is ready: the portal on port {http}, DICOM on port {dicom}.")
-        print(
-            "The first account: manage.py createsuperuser. Senders: manage.py ae add, manage.py token create."
-        )
+        print("The first account: manage.py createsuperuser. Senders: manage.py ae add, manage.py token create.")
         if not once:
             print("Ctrl-C stops every program.", flush=True)
             supervisor.wait()
@@ -282,7 +280,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Build the command line."""
     top = argparse.ArgumentParser(
         prog="main.py",
-        description="A distributed system for DICOM files. Without a command: every program on this machine, with a demo."
+        description="A distributed system for DICOM files. Without a command: run every program here, with a demo."
         " config/settings.py lists the environment variables: DATABASE_URL, BROKER_URL, STORAGE_URL, ...",
     )
     top.add_argument("--once", action="store_true", help="stop when the demo is complete")
@@ -294,11 +292,11 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("--port", type=_port, default=port, help=f"default: {port}")
         command.set_defaults(run=run)
         health_options(command)
-        command.add_argument("--processes", type=_count, default=2, metavar="N", help="processes that share the port; default: 2")
+        command.add_argument(
+            "--processes", type=_count, default=2, metavar="N", help="processes that share the port; default: 2"
+        )
     command = commands.add_parser("worker", help=str(worker.__doc__))
-    command.add_argument(
-        "--queues", type=_queues, default="small,large", help="small, large, or both, comma-separated"
-    )
+    command.add_argument("--queues", type=_queues, default="small,large", help="small, large, or both, comma-separated")
     command.add_argument(
         "--processes", type=_count, default=min(os.cpu_count() or 1, 64), metavar="N", help="default: one per core"
     )

@@ -38,7 +38,9 @@ class Submission(models.Model):
 
     instance = models.ForeignKey(Instance, models.CASCADE, related_name="submissions")
     source = models.CharField(max_length=100)  # dicom:AE, http:TOKEN, user:NAME, folder:PATH
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True)  # the person who sent it, if it was one
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True
+    )  # the person who sent it, if it was one
     group = models.ForeignKey(Group, models.SET_NULL, null=True)  # the team that it was sent for
     submitted_at = models.DateTimeField(db_default=Now())
 

@@ -162,7 +162,9 @@ class EncryptedFile(io.RawIOBase):
             self._source.seek(HEADER.size + number * (CHUNK + TAG))
             encrypted = self._source.read(CHUNK + TAG)
             try:
-                decrypted = self._cipher.decrypt(chunk_nonce(number, last=number == self._chunks - 1), encrypted, self._header)
+                decrypted = self._cipher.decrypt(
+                    chunk_nonce(number, last=number == self._chunks - 1), encrypted, self._header
+                )
             except InvalidTag:
                 raise ObjectIntegrityError(f"was altered near byte {number * CHUNK}") from None
             self._held = (number, decrypted)

@@ -1,4 +1,4 @@
-"""Erasure (GDPR, article 17) and retention: a study goes with everything derived from it; the audit log records that."""
+"""Erasure (GDPR, article 17) and retention: delete studies with everything derived; the audit log records it."""
 
 from datetime import timedelta
 

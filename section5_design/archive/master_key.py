@@ -1,4 +1,4 @@
-"""The master key: from the environment or a file, never from the database. A KMS would replace `wrap_key`, `unwrap_key`.
+"""The master key: from the environment or a file, never from the database. A KMS would do the wrapping.
 
 Several keys may be given, one per line in the file or separated by commas: the first one wraps, all unwrap. So the
 master key is rotated without downtime: put the new one first, `manage.py keys rotate`, remove the old one.
@@ -40,7 +40,9 @@ def unwrap_key(wrapped: bytes) -> bytes:
             try:
                 return AESGCM(master).decrypt(nonce, ciphertext, None)
             except InvalidTag:
-                raise ImproperlyConfigured("a key-encryption key in the database was altered; restore a backup") from None
+                raise ImproperlyConfigured(
+                    "a key-encryption key in the database was altered; restore a backup"
+                ) from None
     raise ImproperlyConfigured(
         f"the objects are encrypted under master key {mark.hex()}, which is missing; add it to MASTER_KEY_FILE"
     )

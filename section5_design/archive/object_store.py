@@ -62,7 +62,9 @@ class FileStore:
         except OSError:
             if not file.exists():
                 raise
-            copy = target_path.with_name(f"{target_path.name}.{os.getpid()}.part")  # the spool is on another file system
+            copy = target_path.with_name(
+                f"{target_path.name}.{os.getpid()}.part"
+            )  # the spool is on another file system
             with file.open("rb") as source, copy.open("wb") as target:
                 shutil.copyfileobj(source, target, CHUNK)
                 target.flush()

@@ -86,14 +86,14 @@ def verify_chain() -> Iterator[str]:
                     yield f"the signature of link {number} was not made with this system's key"
             seq, before = number, bytes(hash_)
     if last_signature != seq:
-        yield f"the last link {seq} is not signed: the chain was truncated after link {last_signature}, or links were forged"
+        yield f"the last link {seq} is not signed: links after {last_signature} were removed or forged"
     ((loose,),) = _ask(
         "SELECT count(*) FROM audit_event AS event WHERE at < now() - interval '1 minute'"
         " AND NOT EXISTS (SELECT FROM audit_link WHERE event_id = event.id)",
         (),
     )
     if loose:
-        yield f"{loose} events older than a minute are not linked: is `main.py maintenance` running? `audit chain` links them"
+        yield f"{loose} events older than a minute are not linked; start `main.py maintenance`"
 
 
 def head() -> tuple[int, bytes]:

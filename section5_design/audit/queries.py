@@ -20,6 +20,7 @@ BY_UID = """
     AND id IN (SELECT id FROM audit_event WHERE study_uid = %(uid)s AND study_uid <> ''
         UNION ALL SELECT id FROM audit_event WHERE sop_instance_uid = %(uid)s AND sop_instance_uid <> '')
 """
+BY_INSTANCE = f"SELECT {COLUMNS} FROM audit_event WHERE instance_id = %(instance)s ORDER BY id"  # noqa: S608
 NEWEST, OLDEST = " ORDER BY event.id DESC LIMIT %(limit)s", " ORDER BY event.id LIMIT %(limit)s"
 
 
@@ -39,7 +40,7 @@ def iter_events(since: datetime | None) -> Iterator[dict[str, Any]]:
 
 def find_instance_events(instance_id: int) -> list[dict[str, Any]]:
     """Return the events about an instance, the oldest first."""
-    return _read(f"SELECT {COLUMNS} FROM audit_event WHERE instance_id = %(instance)s ORDER BY id", instance=instance_id)  # noqa: S608
+    return _read(BY_INSTANCE, instance=instance_id)
 
 
 def _read(statement: str, **values: Any) -> list[dict[str, Any]]:

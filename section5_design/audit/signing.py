@@ -26,9 +26,7 @@ def _keys() -> list[Ed25519PrivateKey]:
         keys = []
     found = [key for key in keys if isinstance(key, Ed25519PrivateKey)]
     if not found or len(found) != len(keys):
-        raise ImproperlyConfigured(
-            f"{path}: no readable Ed25519 key: openssl genpkey -algorithm ed25519 -out {path}"
-        )
+        raise ImproperlyConfigured(f"{path}: no readable Ed25519 key: openssl genpkey -algorithm ed25519 -out {path}")
     return found
 
 

@@ -41,6 +41,11 @@ filesystem.Transport.Channel = AtomicFiles
 app = Celery("section5", broker=settings.BROKER_URL)
 
 
+def broker_queue(name: str) -> str:
+    """Return the broker's name of a queue of jobs."""
+    return f"jobs-{name}"
+
+
 def declare_queue(name: str) -> Queue:
     """Return a queue; on RabbitMQ a short durable quorum queue that drops the oldest wake-up when it is full."""
     if ON_FILES:
@@ -63,8 +68,8 @@ if ON_FILES:
     (folder / "control").mkdir(exist_ok=True)
 
 app.conf.update(
-    task_queues=[declare_queue(name) for name in QUEUES],
-    task_default_queue="small",
+    task_queues=[declare_queue(broker_queue(name)) for name in QUEUES],
+    task_default_queue=broker_queue("small"),
     task_acks_late=True,
     task_reject_on_worker_lost=False,  # the lease recovers the jobs; a message that kills its worker must not return
     task_ignore_result=True,

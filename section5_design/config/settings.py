@@ -69,7 +69,9 @@ TASK_SECONDS = number("TASK_SECONDS", 120)
 LEASE_SECONDS = number("LEASE_SECONDS", 180)
 TASK_MEMORY_LIMIT_MB = number("TASK_MEMORY_LIMIT_MB", 3000)
 try:
-    TRUSTED_PROXIES = [ip_network(network) for network in os.environ.get("TRUSTED_PROXIES", "").replace(",", " ").split()]
+    TRUSTED_PROXIES = [
+        ip_network(network) for network in os.environ.get("TRUSTED_PROXIES", "").replace(",", " ").split()
+    ]
 except ValueError as error:
     raise ImproperlyConfigured(f"TRUSTED_PROXIES: {error}") from None
 UPLOAD_QUOTA_GB = number("UPLOAD_QUOTA_GB", 500)
@@ -80,9 +82,7 @@ if DEIDENTIFY and not UID_SECRET:
 MAX_CPU = number("MAX_CPU", 400)
 MAX_MEMORY = number("MAX_MEMORY", 90)
 if LEASE_SECONDS <= TASK_SECONDS:
-    raise ImproperlyConfigured(
-        "LEASE_SECONDS must be more than TASK_SECONDS: a running task must keep its lease"
-    )
+    raise ImproperlyConfigured("LEASE_SECONDS must be more than TASK_SECONDS: a running task must keep its lease")
 
 TLS_CERTIFICATE, TLS_KEY = os.environ.get("TLS_CERTIFICATE", ""), os.environ.get("TLS_KEY", "")
 TLS_CLIENT_CA, BROKER_CA = os.environ.get("TLS_CLIENT_CA", ""), os.environ.get("BROKER_CA", "")

@@ -18,6 +18,8 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import psutil
 
+from core.processes import end_with_parent
+
 log = logging.getLogger("section5.health")
 
 MAX_HEARTBEAT_AGE = 15.0  # seconds
@@ -45,17 +47,15 @@ def beat(name: str = "main") -> None:
 
 
 def serve(host: str, port: int, *, has_heartbeat: bool, collectors: Callable[[], Iterable[Any]] = tuple) -> None:
-    """Answer from a process of its own, which ends with this one; `has_heartbeat`: this part has a pulse."""
+    """Serve the endpoints from a separate process, which ends with this one."""
     parent = os.getpid()
     if os.fork():
         return
-    from local.supervisor import end_with_parent
-
-    end_with_parent()
-    if os.getppid() != parent:
-        os._exit(1)
+    end_with_parent(parent)
     try:
-        with make_server(host, port, application(has_heartbeat=has_heartbeat, collectors=collectors), Server, Handler) as server:
+        with make_server(
+            host, port, build_application(has_heartbeat=has_heartbeat, collectors=collectors), Server, Handler
+        ) as server:
             server.serve_forever()
     except OSError as error:
         log.error("%s:%d: cannot serve health checks there (%s)", host, port, error.strerror)  # noqa: TRY400
@@ -79,7 +79,9 @@ class Handler(WSGIRequestHandler):
         """Log nothing."""
 
 
-def application(*, has_heartbeat: bool, collectors: Callable[[], Iterable[Any]]) -> Callable[..., Iterator[bytes]]:
+def build_application(
+    *, has_heartbeat: bool, collectors: Callable[[], Iterable[Any]]
+) -> Callable[..., Iterator[bytes]]:
     """Build the WSGI application."""
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest

@@ -20,7 +20,9 @@ class Commitment(models.Model):
     class Meta:
         """A transaction is requested once; a repeated request is reported again."""
 
-        constraints: ClassVar = [models.UniqueConstraint(fields=["application_entity", "transaction_uid"], name="one_transaction")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["application_entity", "transaction_uid"], name="one_transaction")
+        ]
         indexes: ClassVar = [
             models.Index(fields=["next_at"], condition=models.Q(reported_at=None), name="commitment_due"),
         ]

@@ -39,7 +39,9 @@ def stow(request: HttpRequest, study_uid: str | None = None) -> HttpResponse:
         status = 400 if request.content_type == "multipart/related" else 415
         return plain(status, f"{error}; nothing of the last part was stored")
     except UnknownTokenError:
-        return plain(401, "a token is required: Authorization: Bearer ...", {"WWW-Authenticate": 'Bearer realm="dicom"'})
+        return plain(
+            401, "a token is required: Authorization: Bearer ...", {"WWW-Authenticate": 'Bearer realm="dicom"'}
+        )
     except (OperationalError, InterfaceError):
         return plain(503, "the database does not respond; try again", {"Retry-After": "5"})
     return build_response(request, outcomes)

@@ -23,6 +23,7 @@ OLDEST = """
 WORKERS = "SELECT CASE WHEN heartbeat_at < now() - interval '15 seconds' THEN 'silent' ELSE state END, count(*) "
 WORKERS += "FROM jobs_worker WHERE state <> 'gone' GROUP BY 1"
 
+
 class SystemCollector:
     """Collects the state of the system."""
 
@@ -51,7 +52,9 @@ class SystemCollector:
         for queue, state, count in _ask(JOBS):
             jobs.add_metric([queue, state], count)
         yield jobs
-        oldest = GaugeMetricFamily("dicom_queue_delay_seconds", "How long the longest due job has been due", labels=["queue"])
+        oldest = GaugeMetricFamily(
+            "dicom_queue_delay_seconds", "How long the longest due job has been due", labels=["queue"]
+        )
         waited = dict(_ask(OLDEST))
         for queue in QUEUES:
             oldest.add_metric([queue], float(waited.get(queue, 0)))

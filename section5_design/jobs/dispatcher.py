@@ -3,7 +3,7 @@
 import logging
 import time
 
-from config.celery import app
+from config.celery import app, broker_queue
 from jobs.queue import find_due_queues
 
 log = logging.getLogger("section5.dispatcher")
@@ -25,7 +25,7 @@ def wake(queue: str) -> None:
 def send_wake_up(queue: str) -> None:
     """Send a wake-up message. Nothing depends on it: the dispatcher repeats it while the queue has due jobs."""
     try:
-        app.send_task("jobs.run", queue=queue, retry=False, ignore_result=True)
+        app.send_task("jobs.run", (queue,), queue=broker_queue(queue), retry=False, ignore_result=True)
     except Exception as error:  # noqa: BLE001  # whatever a broker's client raises
         _next_wake[queue] = time.monotonic() + PAUSE_AFTER_ERROR
         log.warning("the broker does not respond (%s); workers of %s are woken later", type(error).__name__, queue)

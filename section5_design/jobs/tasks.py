@@ -37,14 +37,9 @@ def limit_memory(**_: object) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-@app.task(name="jobs.run", bind=True, ignore_result=True)
-def run(self: Any) -> None:
-    """Run due jobs of the queue that this message woke, for about a second; then wake the next process."""
-    run_queue(self.request.delivery_info["routing_key"])
-
-
+@app.task(name="jobs.run", ignore_result=True)
 def run_queue(queue: str) -> None:
-    """Run due jobs of a queue for about a second. Safe to call at any time, also twice at once."""
+    """Run due jobs of a queue for about a second, then wake the next process. Safe at any time, also twice at once."""
     close_old_connections()
     if heartbeat := os.environ.get("WORKER_HEARTBEAT"):
         Path(heartbeat).touch()  # the worker sees that messages arrive
@@ -72,7 +67,7 @@ def run_batch(queue: str, until: float) -> int:
 
     Jobs that are not started in time are released.
     """
-    global _claim_size  # noqa: PLW0603
+    global _claim_size
     started = time.monotonic()
     leases = claim(queue, min(_claim_size, MAX_JOBS[queue]), os.environ.get("WORKER_NAME", "worker"))
     results = []

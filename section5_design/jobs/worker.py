@@ -17,6 +17,7 @@ import psutil
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
+from config.celery import broker_queue
 from core.health import beat
 from core.processes import child_setup
 from jobs.admission import overloaded
@@ -90,7 +91,7 @@ class Worker:
                     "--quiet",
                     "worker",
                     "--queues",
-                    self._queues,
+                    ",".join(broker_queue(name) for name in self._queues.split(",")),
                 ),
                 *("--concurrency", str(self._processes), "--hostname", f"{os.getpid()}@%h", "--loglevel", "ERROR"),
                 *("--without-gossip", "--without-mingle", "--without-heartbeat", "--optimization", "fair"),

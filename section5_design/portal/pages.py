@@ -48,16 +48,16 @@ FIGURES = (
 HEADERS = {"Cache-Control": "private, no-store"}
 
 
-def counts_of(instances: QuerySet[Instance], by: str) -> dict[int, dict[str, int]]:
-    """How many instances are in which state, by study or series."""
+def count_states(instances: QuerySet[Instance], by: str) -> dict[int, dict[str, int]]:
+    """Count instances by state, per study or series."""
     found: dict[int, dict[str, int]] = {}
     for key, state, count in instances.order_by().values_list(by, "job__state").annotate(count=Count("pk")):
         found.setdefault(key, {})[state] = count
     return found
 
 
-def after_of(request: HttpRequest, name: str) -> int | None:
-    """Where a page begins."""
+def parse_cursor(request: HttpRequest, name: str) -> int | None:
+    """Parse the number at which a page begins."""
     text = request.GET.get(name, "")
     if text and not (text.isascii() and text.isdecimal() and len(text) < 19):
         raise BadRequest(f"{name} must be a whole number")
@@ -67,7 +67,7 @@ def after_of(request: HttpRequest, name: str) -> int | None:
 @require_GET
 @login_required
 def studies(request: HttpRequest) -> HttpResponse:
-    """The studies that this person may see, the newest first; what is looked for stands in the address."""
+    """List the visible studies, the newest first; the filters are in the address."""
     wanted = {name: request.GET.get(name, "").replace("\0", "").strip() for name in FIND}
     visible = visible_instances(request.user)
     found = visible_studies(request.user).order_by("-id")
@@ -76,12 +76,12 @@ def studies(request: HttpRequest) -> HttpResponse:
             found = FIND[name](found, visible, text)
     if any(wanted.values()):  # what was looked for may be a name, so only its kind is kept
         record_access_once(request, "queried", "by " + ", ".join(name for name, text in wanted.items() if text))
-    before = after_of(request, "before")
+    before = parse_cursor(request, "before")
     if before is not None:
         found = found.filter(id__lt=before)
     rows = list(found[: PAGE + 1])
     more, rows = len(rows) > PAGE, rows[:PAGE]
-    counts = counts_of(visible.filter(series__study__in=rows), "series__study")
+    counts = count_states(visible.filter(series__study__in=rows), "series__study")
     modalities: dict[int, set[str]] = {}
     for study_id, modality in Series.objects.filter(study__in=rows).values_list("study_id", "modality"):
         modalities.setdefault(study_id, set()).add(modality or "?")
@@ -113,13 +113,13 @@ FIND: dict[str, Any] = {
 }
 
 
-def study_of(request: HttpRequest, study_id: int) -> Study:
-    """A study that this person may see; for anybody else there is none."""
+def get_study(request: HttpRequest, study_id: int) -> Study:
+    """Return a visible study, or answer 404."""
     return get_object_or_404(visible_studies(request.user), pk=min(study_id, 2**62))
 
 
-def instance_of(request: HttpRequest, instance_id: int) -> Instance:
-    """An instance that this person may see; for anybody else there is none."""
+def get_instance(request: HttpRequest, instance_id: int) -> Instance:
+    """Return a visible instance, or answer 404."""
     visible = visible_instances(request.user, per_row=True).select_related("series__study", "job")
     return get_object_or_404(visible, pk=min(instance_id, 2**62))
 
@@ -127,18 +127,18 @@ def instance_of(request: HttpRequest, instance_id: int) -> Instance:
 @require_GET
 @login_required
 def study(request: HttpRequest, study_id: int) -> HttpResponse:
-    """A study: its series, and its instances with what became of each."""
-    one = study_of(request, study_id)
+    """Show a study: its series, and its instances with their states."""
+    one = get_study(request, study_id)
     record_access_once(request, "viewed", subject=about_study(one))
     visible = visible_instances(request.user).filter(series__study=one)
-    by_series = counts_of(visible, "series")
+    by_series = count_states(visible, "series")
     shown = visible_instances(request.user, per_row=True).filter(series__in=list(by_series))
     shown = shown.select_related("job", "series").order_by("id")
-    if series := after_of(request, "series"):
+    if series := parse_cursor(request, "series"):
         shown = shown.filter(series=series)
     if (state := request.GET.get("state", "")) in AnalysisJob.State.values:
         shown = shown.filter(job__state=state)
-    if after := after_of(request, "after"):
+    if after := parse_cursor(request, "after"):
         shown = shown.filter(id__gt=after)
     rows = list(shown[: PAGE + 1])
     more, rows = len(rows) > PAGE, rows[:PAGE]
@@ -169,15 +169,15 @@ def study(request: HttpRequest, study_id: int) -> HttpResponse:
 @require_GET
 @login_required
 def instance(request: HttpRequest, instance_id: int) -> HttpResponse:
-    """An image: its picture through a window, its figures, its histogram, and the log of what was done to it."""
-    one = instance_of(request, instance_id)
+    """Show an image: the picture through a window, results, histogram and history."""
+    one = get_instance(request, instance_id)
     record_access_once(request, "viewed", subject=about_instance(one))
-    view = view_of(request, one)
-    return render(request, "portal/instance.html", view | {"view_self": view, "siblings": siblings(request, one)})
+    view = build_view(request, one)
+    return render(request, "portal/instance.html", view | {"view_self": view, "siblings": find_siblings(request, one)})
 
 
-def siblings(request: HttpRequest, one: Instance) -> dict[str, Instance | None]:
-    """The images before and behind, in the order of their arrival."""
+def find_siblings(request: HttpRequest, one: Instance) -> dict[str, Instance | None]:
+    """Return the previous and the next image of the series."""
     series = visible_instances(request.user, per_row=True).filter(series=one.series)
     return {
         "before": series.filter(pk__lt=one.pk).order_by("-pk").first(),
@@ -185,8 +185,8 @@ def siblings(request: HttpRequest, one: Instance) -> dict[str, Instance | None]:
     }
 
 
-def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
-    """What the page shows of an image."""
+def build_view(request: HttpRequest, one: Instance) -> dict[str, Any]:
+    """Build the context of an image."""
     result = Result.objects.filter(instance=one).first()
     found = result.figures if result else {}
     histogram, frames = found.get("histogram"), found.get("frames", [])
@@ -213,13 +213,13 @@ def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
             window, low, high = rendering.scale(file, figures["minimum"], figures["maximum"])
         presets = [(_("As in the file"), window.center, window.width), *PRESETS.get(one.series.modality, [])]
         shown |= {"window": window, "low": low, "high": high, "span": max(window.width, high - low), "presets": presets}
-        chosen = window_from(request) or window
-        shown |= {"chosen": chosen, "frame": after_of(request, "frame") or 0}
+        chosen = parse_window(request) or window
+        shown |= {"chosen": chosen, "frame": parse_cursor(request, "frame") or 0}
     return shown
 
 
-def window_from(request: HttpRequest) -> rendering.Window | None:
-    """The window that the address names."""
+def parse_window(request: HttpRequest) -> rendering.Window | None:
+    """Parse the window in the address."""
     try:
         found = rendering.Window(float(request.GET["center"]), float(request.GET["width"]))
     except (KeyError, ValueError):
@@ -232,14 +232,14 @@ def window_from(request: HttpRequest) -> rendering.Window | None:
 @require_GET
 @login_required
 def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
-    """A frame as PNG, through the window of the address."""
-    one = instance_of(request, instance_id)
+    """Render a frame as PNG, through the window in the address."""
+    one = get_instance(request, instance_id)
     record_access_once(request, "viewed", subject=about_instance(one))
     if one.job.state != AnalysisJob.State.DONE:
         raise Http404("there is no picture yet")
     try:
         with open_object(object_key(one.sha256)) as file:
-            content = rendering.render(file, after_of(request, "frame") or 0, window_from(request))
+            content = rendering.render(file, parse_cursor(request, "frame") or 0, parse_window(request))
     except rendering.RenderingError as error:
         raise Http404(str(error)) from None
     return HttpResponse(content, content_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
@@ -248,20 +248,20 @@ def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
 @require_GET
 @login_required
 def compare(request: HttpRequest) -> HttpResponse:
-    """Two images side by side."""
-    numbers = [after_of(request, name) for name in ("a", "b")]
-    found = [instance_of(request, number) if number else None for number in numbers]
+    """Show two images side by side."""
+    numbers = [parse_cursor(request, name) for name in ("a", "b")]
+    found = [get_instance(request, number) if number else None for number in numbers]
     for one in filter(None, found):
         record_access_once(request, "viewed", subject=about_instance(one))
-    pair = [view_of(request, one) if one else None for one in found]
+    pair = [build_view(request, one) if one else None for one in found]
     return render(request, "portal/compare.html", {"pair": pair, "a": numbers[0], "b": numbers[1]})
 
 
 @require_GET
 @login_required
 def download_instance(request: HttpRequest, instance_id: str, kind: str) -> HttpResponseBase:
-    """An image's result as JSON, CSV or PNG, or the DICOM file itself."""
-    one = instance_of(request, int(instance_id))
+    """Download an image's result as JSON, CSV or PNG, or the DICOM file itself."""
+    one = get_instance(request, int(instance_id))
     record_access(request, "exported", kind, subject=about_instance(one))
     if kind == "dcm":
         name = f"{one.sop_instance_uid}.dcm"
@@ -275,11 +275,11 @@ def download_instance(request: HttpRequest, instance_id: str, kind: str) -> Http
     row = {"sop_instance_uid": one.sop_instance_uid, **result.figures}
     if kind == "json":
         return HttpResponse(orjson.dumps(row), content_type="application/json", headers=HEADERS)
-    return HttpResponse(table_of([row]), content_type="text/csv; charset=utf-8", headers=HEADERS)
+    return HttpResponse(format_csv([row]), content_type="text/csv; charset=utf-8", headers=HEADERS)
 
 
-def table_of(rows: list[dict[str, Any]]) -> str:
-    """Figures as CSV, without histogram and frames."""
+def format_csv(rows: list[dict[str, Any]]) -> str:
+    """Format figures as CSV, without histogram and frames."""
     flat = [{name: value for name, value in row.items() if not isinstance(value, list | dict)} for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in flat for name in row)))
@@ -291,8 +291,8 @@ def table_of(rows: list[dict[str, Any]]) -> str:
 @require_GET
 @login_required
 def download_study(request: HttpRequest, study_id: str, kind: str) -> HttpResponseBase:
-    """The results of a study as JSON or CSV, or everything as a zip that streams."""
-    one = study_of(request, int(study_id))
+    """Download the results of a study as JSON or CSV, or everything as a streamed ZIP file."""
+    one = get_study(request, int(study_id))
     record_access(request, "exported", kind, subject=about_study(one))
     visible = visible_instances(request.user).filter(series__study=one).order_by("pk")
     if kind == "zip":
@@ -302,12 +302,12 @@ def download_study(request: HttpRequest, study_id: str, kind: str) -> HttpRespon
     rows = [{"sop_instance_uid": result.instance.sop_instance_uid, **result.figures} for result in results.iterator()]
     if kind == "json":
         return HttpResponse(orjson.dumps(rows), content_type="application/json", headers=HEADERS)
-    return HttpResponse(table_of(rows), content_type="text/csv; charset=utf-8", headers=HEADERS)
+    return HttpResponse(format_csv(rows), content_type="text/csv; charset=utf-8", headers=HEADERS)
 
 
 @login_required
 def uploads(request: HttpRequest) -> HttpResponse:
-    """What was sent by hand, and a form that sends more, also without a script."""
+    """List uploads, with a form that works without a script."""
     if request.method == "POST":
         return send(request)
     rows = list(visible_uploads(request.user).select_related("user", "group").order_by("-id")[:PAGE])
@@ -322,7 +322,7 @@ def uploads(request: HttpRequest) -> HttpResponse:
 
 @permission_required(SUBMIT, raise_exception=True)
 def send(request: HttpRequest) -> HttpResponse:
-    """The form: some files, or, asked for by a script, an upload that files will follow."""
+    """Handle the form: store its files, or create an empty upload for a script."""
     team = request.POST.get("group", "")
     group = get_object_or_404(get_teams(request.user), pk=int(team)) if team.isdecimal() else None
     files = request.FILES.getlist("files")
@@ -343,12 +343,12 @@ def send(request: HttpRequest) -> HttpResponse:
 @require_GET
 @login_required
 def upload(request: HttpRequest, upload_id: int) -> HttpResponse:
-    """An upload: each file with what became of it."""
+    """Show an upload: each file with its state."""
     one = get_object_or_404(visible_uploads(request.user), pk=min(upload_id, 2**62))
     items = one.files.select_related("instance__job", "instance__series").order_by("created_at", "pk")
     if (state := request.GET.get("state", "")) in UploadFile.State.values:
         items = items.filter(state=state)
-    start = after_of(request, "start") or 0
+    start = parse_cursor(request, "start") or 0
     rows = list(items[start : start + PAGE + 1])
     more, rows = len(rows) > PAGE, rows[:PAGE]
     by_state = dict(one.files.order_by().values_list("state").annotate(Count("pk")))
@@ -370,8 +370,8 @@ def upload(request: HttpRequest, upload_id: int) -> HttpResponse:
 @login_required
 @permission_required(OPERATE, raise_exception=True)
 def share(request: HttpRequest, study_id: int) -> HttpResponse:
-    """Show a study to a group, or no longer."""
-    one = study_of(request, study_id)
+    """Share a study with a team, or stop sharing it."""
+    one = get_study(request, study_id)
     number = request.POST.get("group", "")
     group = get_object_or_404(Group.objects.exclude(name__in=ROLES), pk=int(number) if number.isdecimal() else 0)
     change = unshare_study if request.POST.get("end") else share_study

@@ -1,4 +1,4 @@
-"""A study as a zip that is made while it is sent, so that it takes no disk and hardly any memory."""
+"""Build a ZIP file of a study while it is sent, without temporary files and in little memory."""
 
 import zipfile
 from collections.abc import Iterator
@@ -15,27 +15,27 @@ CHUNK = 1 << 18
 
 
 class Pipe:
-    """What is written comes out again."""
+    """Collect written bytes."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
     def write(self, part: Any) -> int:
-        """Take bytes."""
+        """Append bytes."""
         self._parts.append(bytes(part))
         return len(part)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: nothing is buffered."""
 
     def out(self) -> bytes:
-        """What was written since."""
+        """Return the bytes written since the last call."""
         taken, self._parts = b"".join(self._parts), []
         return taken
 
 
 def zip_stream(instances: QuerySet[Instance]) -> Iterator[bytes]:
-    """The files, each with its result and its picture, as a zip."""
+    """Generate a ZIP file of the instances, each with its result and preview."""
     pipe = Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # it cannot seek
         for one in instances.iterator():

@@ -205,7 +205,9 @@ class System:
         """What a sealed file holds, by the words of its format and not by the code under test."""
         header, key_id, wrapped = sealed[:84], sealed[8:24], sealed[36:84]
         master = bytes.fromhex((self.folder / "keys" / "master").read_text())
-        ((sealing,),) = self.query("SELECT wrapped FROM archive_keyencryptionkey WHERE id = %s", str(uuid.UUID(bytes=key_id)))
+        ((sealing,),) = self.query(
+            "SELECT wrapped FROM archive_keyencryptionkey WHERE id = %s", str(uuid.UUID(bytes=key_id))
+        )
         sealing_key = AESGCM(master).decrypt(bytes(sealing[8:20]), bytes(sealing[20:]), None)
         data_key = AESGCM(AESGCM(sealing_key).decrypt(sealed[24:36], wrapped, sealed[:24]))
         chunks = [sealed[place : place + 65552] for place in range(84, len(sealed), 65552)]

@@ -41,9 +41,7 @@ def sent(system: System, person: Person) -> tuple[str, int, bytes]:
 
 def linked(system: System) -> None:
     """Wait until the chain has every line."""
-    until(
-        lambda: system.query("SELECT count(*) FROM audit_event") == system.query("SELECT count(*) FROM audit_link")
-    )
+    until(lambda: system.query("SELECT count(*) FROM audit_event") == system.query("SELECT count(*) FROM audit_link"))
 
 
 def receipt(person: Person, id_: int) -> str:
@@ -93,9 +91,7 @@ def test_the_log_knows_who_saw_took_and_looked_for_what_and_from_where(system: S
         ("seen", "user:owner", ""),
         ("exported", "user:owner", "dcm"),
     ]
-    assert system.query("SELECT detail, address FROM audit_event WHERE kind = 'queried'") == [
-        ("by name", "127.0.0.1")
-    ]
+    assert system.query("SELECT detail, address FROM audit_event WHERE kind = 'queried'") == [("by name", "127.0.0.1")]
     failed = system.query("SELECT actor FROM audit_event WHERE kind = 'login failed' ORDER BY id")
     assert failed == [("user:owner",), ("user:unknown",)]
     assert system.query("SELECT count(*) FROM audit_event WHERE kind = 'login' AND actor = 'user:owner'") != [(0,)]
@@ -141,9 +137,7 @@ def test_the_chain_holds_and_what_is_altered_removed_or_cut_off_is_named(system:
         with_rights = (
             "BEGIN; ALTER TABLE audit_event DISABLE TRIGGER USER; ALTER TABLE audit_link DISABLE TRIGGER USER;"
         )
-        copies = (
-            "CREATE TABLE IF NOT EXISTS e AS TABLE audit_event; CREATE TABLE IF NOT EXISTS l AS TABLE audit_link;"
-        )
+        copies = "CREATE TABLE IF NOT EXISTS e AS TABLE audit_event; CREATE TABLE IF NOT EXISTS l AS TABLE audit_link;"
         system.query(f"{copies} {with_rights} {statement}; COMMIT", *values)
         told = manage(system, "audit", "verify", "--receipt", str(held))
         assert told.returncode == 1

@@ -199,7 +199,7 @@ def test_only_peers_may_send_once_there_is_one(system: System, tmp_path: Path) -
         assert system.wait_for(uid) == ("done", "")
         for title in ("CT2", "ELSEWHERE"):
             assert send(system, tmp_path, "-aet", title)[1] != 0
-        found = system.query("SELECT actor, address FROM audit_event WHERE kind = 'refused' ORDER BY id")
+        found = system.query("SELECT actor, address FROM audit_event WHERE kind = 'rejected' ORDER BY id")
         assert found == [("dicom:CT2", "127.0.0.1"), ("dicom:ELSEWHERE", "127.0.0.1")]
 
 
@@ -280,7 +280,7 @@ def test_a_modality_that_is_away_is_told_when_it_is_back(system: System, tmp_pat
     with peers(system, ("CT1", "127.0.0.1", "--port", str(port))):
         uid, _ = send(system, tmp_path, "-aet", "CT1")
         ask_commitment(system, "CT1", (CT, uid))
-        until(lambda: system.query("SELECT max(tries) FROM ingest_commitment WHERE reported_at IS NULL")[0][0])
+        until(lambda: system.query("SELECT max(attempts) FROM ingest_commitment WHERE reported_at IS NULL")[0][0])
         with modality("CT1") as (again, told):
             manage(system, "ae", "add", "CT1", "127.0.0.1", "--port", str(again))
             until(lambda: told)

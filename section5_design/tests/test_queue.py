@@ -128,7 +128,7 @@ def test_a_job_is_finished_once_with_attempt_and_event(job: int) -> None:
     assert claim("small", 1, "w") == []
     assert one("SELECT outcome FROM jobs_attempt WHERE job_id = %s", job) == "done"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT kind FROM audit_event WHERE sop_instance_uid = '1.2.3.0' ORDER BY id")
+        cursor.execute("SELECT kind FROM audit_event WHERE instance_id = %s ORDER BY id", (lease.subject,))
         assert cursor.fetchall() == [("received",), ("done",)]
 
 
@@ -235,9 +235,7 @@ def test_a_late_result_is_discarded(handler: StubHandler, job: int) -> None:
     assert (handler.saved, len(handler.discarded)) == ([], 1)
 
 
-def test_jobs_that_a_batch_has_no_time_for_are_released(
-    handler: StubHandler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_jobs_that_a_batch_has_no_time_for_are_released(handler: StubHandler, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         add_job(number)
     monkeypatch.setattr("jobs.tasks._claim_size", 16)
@@ -246,9 +244,7 @@ def test_jobs_that_a_batch_has_no_time_for_are_released(
     assert one("SELECT count(*) FROM jobs_job WHERE state = 'queued' AND attempts = 0") == 2
 
 
-def test_an_overloaded_worker_claims_nothing(
-    handler: StubHandler, job: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_overloaded_worker_claims_nothing(handler: StubHandler, job: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.tasks.OVERLOAD_PAUSE", 0.0)
     monkeypatch.setattr("jobs.tasks.overloaded", lambda: True)
     tasks.run_queue("small")

@@ -37,7 +37,8 @@ def ana(system: System) -> Person:
 def items(system: System) -> dict[str, tuple[str, str]]:
     """State and reason of every file sent so far, by its name."""
     return {
-        name: (state, reason) for name, state, reason in system.query("SELECT name, state, reason FROM uploads_uploadfile")
+        name: (state, reason)
+        for name, state, reason in system.query("SELECT name, state, reason FROM uploads_uploadfile")
     }
 
 
@@ -196,7 +197,7 @@ def test_a_zip_is_opened_and_each_file_has_its_reason(system: System, ana: Perso
     uid, content = instance()
     tus(ana, archive(CT__one=content, notes=b"hello"), "study.zip", 1 << 20)
     found = items(system)
-    assert found["study.zip"][0] == "opened"
+    assert found["study.zip"][0] == "extracted"
     assert found["study.zip/CT/one"] == ("new", "")
     assert found["study.zip/notes"] == ("refused", "not a DICOM file: the prefix DICM is missing at byte 128")
     assert system.wait_for(uid) == ("done", "")
@@ -231,7 +232,7 @@ def test_a_zip_that_lies_or_is_broken_is_refused(system: System, ana: Person) ->
     broken = bytearray(whole)
     broken[200:400] = b"x" * 200
     tus(ana, bytes(broken), "broken.zip", 1 << 20)
-    assert items(system)["broken.zip/one"] == ("refused", "is broken inside of its zip")
+    assert items(system)["broken.zip/one"] == ("refused", "is corrupt inside its ZIP file")
     claims = bytearray(whole)
     struct.pack_into("<H", claims, claims.index(b"PK\1\2") + 10, 99)  # a method that nobody has
     tus(ana, bytes(claims), "method.zip", 1 << 20)

@@ -8,58 +8,78 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('archive', '0001_initial'),
-        ('auth', '0012_alter_user_first_name_max_length'),
+        ("archive", "0001_initial"),
+        ("auth", "0012_alter_user_first_name_max_length"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ApiToken',
+            name="ApiToken",
             fields=[
-                ('digest', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100, unique=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("digest", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=100, unique=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
         migrations.CreateModel(
-            name='ApplicationEntity',
+            name="ApplicationEntity",
             fields=[
-                ('title', models.CharField(max_length=16, primary_key=True, serialize=False)),
-                ('network', models.CharField(max_length=50)),
-                ('port', models.IntegerField(null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("title", models.CharField(max_length=16, primary_key=True, serialize=False)),
+                ("network", models.CharField(max_length=50)),
+                ("port", models.IntegerField(null=True)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
         migrations.CreateModel(
-            name='Share',
+            name="Share",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('group', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to='auth.group')),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='archive.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("group", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="auth.group")),
+                ("study", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="archive.study")),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('study', 'group'), name='one_share')],
+                "constraints": [models.UniqueConstraint(fields=("study", "group"), name="one_share")],
             },
         ),
         migrations.CreateModel(
-            name='Submission',
+            name="Submission",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('source', models.CharField(max_length=100)),
-                ('submitted_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('group', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to='auth.group')),
-                ('instance', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='submissions', to='archive.instance')),
-                ('user', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("source", models.CharField(max_length=100)),
+                ("submitted_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("group", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to="auth.group")),
+                (
+                    "instance",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="submissions", to="archive.instance"
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.PROTECT, to=settings.AUTH_USER_MODEL
+                    ),
+                ),
             ],
             options={
-                'permissions': [('submit', 'Can send images'), ('operate', 'Can see everything, requeue, quarantine, share and drain'), ('audit', 'Can read the audit log')],
-                'indexes': [models.Index(fields=['source', 'instance'], name='submissions_of_source')],
-                'constraints': [models.UniqueConstraint(models.F('instance'), models.F('source'), django.db.models.functions.comparison.Coalesce('group', 0), name='one_submission')],
+                "permissions": [
+                    ("submit", "Can send images"),
+                    ("operate", "Can see everything, requeue, quarantine, share and drain"),
+                    ("audit", "Can read the audit log"),
+                ],
+                "indexes": [models.Index(fields=["source", "instance"], name="submissions_of_source")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        models.F("instance"),
+                        models.F("source"),
+                        django.db.models.functions.comparison.Coalesce("group", 0),
+                        name="one_submission",
+                    )
+                ],
             },
         ),
     ]

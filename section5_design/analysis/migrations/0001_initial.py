@@ -5,43 +5,46 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='AnalysisJob',
+            name="AnalysisJob",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('queue', models.CharField(max_length=5)),
-                ('state', models.CharField(max_length=11)),
-                ('attempts', models.IntegerField()),
-                ('fencing_token', models.IntegerField()),
-                ('next_run_at', models.DateTimeField()),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('worker', models.CharField(max_length=100)),
-                ('reason', models.CharField(max_length=500)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("queue", models.CharField(max_length=5)),
+                ("state", models.CharField(max_length=11)),
+                ("attempts", models.IntegerField()),
+                ("fencing_token", models.IntegerField()),
+                ("next_run_at", models.DateTimeField()),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("worker", models.CharField(max_length=100)),
+                ("reason", models.CharField(max_length=500)),
             ],
             options={
-                'db_table': 'analysis_job',
-                'managed': False,
+                "db_table": "analysis_job",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Result',
+            name="Result",
             fields=[
-                ('pk', models.CompositePrimaryKey('instance_id', 'at', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('fencing_token', models.IntegerField()),
-                ('figures', models.JSONField()),
-                ('preview', models.CharField(default='', max_length=100)),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "instance_id", "at", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("fencing_token", models.IntegerField()),
+                ("figures", models.JSONField()),
+                ("preview", models.CharField(default="", max_length=100)),
             ],
             options={
-                'db_table': 'analysis_result',
-                'managed': False,
+                "db_table": "analysis_result",
+                "managed": False,
             },
         ),
     ]

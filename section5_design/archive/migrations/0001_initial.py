@@ -6,66 +6,70 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='KeyEncryptionKey',
+            name="KeyEncryptionKey",
             fields=[
-                ('id', models.UUIDField(primary_key=True, serialize=False)),
-                ('wrapped', models.BinaryField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.UUIDField(primary_key=True, serialize=False)),
+                ("wrapped", models.BinaryField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
         migrations.CreateModel(
-            name='Study',
+            name="Study",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(db_collation='C', max_length=64, unique=True)),
-                ('patient_id', models.CharField(db_index=True, max_length=64)),
-                ('patient_name', models.CharField(max_length=324)),
-                ('study_date', models.CharField(max_length=8)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), db_index=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uid", models.CharField(db_collation="C", max_length=64, unique=True)),
+                ("patient_id", models.CharField(db_index=True, max_length=64)),
+                ("patient_name", models.CharField(max_length=324)),
+                ("study_date", models.CharField(max_length=8)),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), db_index=True),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Series',
+            name="Series",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('uid', models.CharField(db_collation='C', max_length=64)),
-                ('modality', models.CharField(max_length=16)),
-                ('study', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='archive.study')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("uid", models.CharField(db_collation="C", max_length=64)),
+                ("modality", models.CharField(max_length=16)),
+                ("study", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="archive.study")),
             ],
             options={
-                'verbose_name_plural': 'series',
+                "verbose_name_plural": "series",
             },
         ),
         migrations.CreateModel(
-            name='Instance',
+            name="Instance",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sop_instance_uid', models.CharField(db_collation='C', max_length=64)),
-                ('sha256', models.CharField(db_collation='C', db_index=True, max_length=64)),
-                ('sop_class_uid', models.CharField(max_length=64)),
-                ('transfer_syntax_uid', models.CharField(max_length=64)),
-                ('size', models.BigIntegerField()),
-                ('decoded_size', models.BigIntegerField()),
-                ('source', models.CharField(max_length=100)),
-                ('conflict', models.BooleanField(default=False)),
-                ('correlation_id', models.CharField(db_default='', default='', max_length=32)),
-                ('received_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), db_index=True)),
-                ('series', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to='archive.series')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("sop_instance_uid", models.CharField(db_collation="C", max_length=64)),
+                ("sha256", models.CharField(db_collation="C", db_index=True, max_length=64)),
+                ("sop_class_uid", models.CharField(max_length=64)),
+                ("transfer_syntax_uid", models.CharField(max_length=64)),
+                ("size", models.BigIntegerField()),
+                ("decoded_size", models.BigIntegerField()),
+                ("source", models.CharField(max_length=100)),
+                ("conflict", models.BooleanField(default=False)),
+                ("correlation_id", models.CharField(db_default="", default="", max_length=32)),
+                (
+                    "received_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), db_index=True),
+                ),
+                ("series", models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, to="archive.series")),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('sop_instance_uid', 'sha256'), name='one_instance')],
+                "constraints": [models.UniqueConstraint(fields=("sop_instance_uid", "sha256"), name="one_instance")],
             },
         ),
         migrations.AddConstraint(
-            model_name='series',
-            constraint=models.UniqueConstraint(fields=('study', 'uid'), name='series_of_study'),
+            model_name="series",
+            constraint=models.UniqueConstraint(fields=("study", "uid"), name="series_of_study"),
         ),
     ]

@@ -4,22 +4,20 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='LoopLease',
+            name="LoopLease",
             fields=[
-                ('name', models.CharField(max_length=50, primary_key=True, serialize=False)),
-                ('holder', models.CharField(max_length=100)),
-                ('expires_at', models.DateTimeField()),
+                ("name", models.CharField(max_length=50, primary_key=True, serialize=False)),
+                ("holder", models.CharField(max_length=100)),
+                ("expires_at", models.DateTimeField()),
             ],
             options={
-                'db_table': 'core_loop_lease',
+                "db_table": "core_loop_lease",
             },
         ),
     ]

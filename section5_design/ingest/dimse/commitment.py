@@ -44,7 +44,8 @@ def handle_request(event: evt.Event) -> tuple[int, Dataset | None]:
     try:
         information = event.action_information
         requested = [
-            (str(one.ReferencedSOPClassUID), str(one.ReferencedSOPInstanceUID)) for one in information.ReferencedSOPSequence
+            (str(one.ReferencedSOPClassUID), str(one.ReferencedSOPInstanceUID))
+            for one in information.ReferencedSOPSequence
         ]
         transaction_uid = str(information.TransactionUID)
     except Exception:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed data
@@ -53,9 +54,7 @@ def handle_request(event: evt.Event) -> tuple[int, Dataset | None]:
         return NO_SUCH_ARGUMENT, None
     try:
         with transaction.atomic():
-            Commitment.objects.create(
-                transaction_uid=transaction_uid, application_entity=title, requested=requested
-            )
+            Commitment.objects.create(transaction_uid=transaction_uid, application_entity=title, requested=requested)
     except IntegrityError:  # a repeated request is reported again
         Commitment.objects.filter(application_entity=title, transaction_uid=transaction_uid).update(
             requested=requested, reported_at=None, attempts=0, next_at=Now()
@@ -130,7 +129,9 @@ def report(one: Commitment) -> bool:
     if failed:
         report_data.FailedSOPSequence = Sequence(failed)
     if not send_report(entity, report_data, SOME_NOT if failed else ALL_SAFE):
-        log.info("%s did not accept the report of %s; it is repeated later", one.application_entity, one.transaction_uid)
+        log.info(
+            "%s did not accept the report of %s; it is repeated later", one.application_entity, one.transaction_uid
+        )
         return False
     detail = f"{one.transaction_uid}: {len(safe)} stored, {len(failed)} failed"
     record_event("committed", f"dicom:{one.application_entity}", detail)

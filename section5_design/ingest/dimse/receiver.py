@@ -239,7 +239,11 @@ def make_server(host: str, port: int) -> Server:
     entity.add_supported_context(StorageCommitmentPushModel)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(str(context.abstract_syntax), ALL_TRANSFER_SYNTAXES)
-    handlers = [(evt.EVT_C_STORE, handle_store), (evt.EVT_REQUESTED, handle_requested), (evt.EVT_N_ACTION, handle_request)]
+    handlers = [
+        (evt.EVT_C_STORE, handle_store),
+        (evt.EVT_REQUESTED, handle_requested),
+        (evt.EVT_N_ACTION, handle_request),
+    ]
     context = server_context()
     server: Server = entity.make_server((host, port), evt_handlers=handlers, server_class=Server, ssl_context=context)
     server.request_queue_size = 128

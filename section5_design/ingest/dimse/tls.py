@@ -6,7 +6,7 @@ from django.conf import settings
 
 
 def server_context() -> ssl.SSLContext | None:
-    """Return the TLS context for incoming connections, or None; with a client CA, clients must present a certificate."""
+    """Return the TLS context for incoming connections, or None; with a client CA, it requires certificates."""
     if not settings.TLS_CERTIFICATE:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -5,28 +5,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Commitment',
+            name="Commitment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('transaction_uid', models.CharField(max_length=64)),
-                ('application_entity', models.CharField(max_length=16)),
-                ('requested', models.JSONField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('attempts', models.IntegerField(default=0)),
-                ('next_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('reported_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("transaction_uid", models.CharField(max_length=64)),
+                ("application_entity", models.CharField(max_length=16)),
+                ("requested", models.JSONField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("attempts", models.IntegerField(default=0)),
+                ("next_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("reported_at", models.DateTimeField(null=True)),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('reported_at', None)), fields=['next_at'], name='commitment_due')],
-                'constraints': [models.UniqueConstraint(fields=('application_entity', 'transaction_uid'), name='one_transaction')],
+                "indexes": [
+                    models.Index(condition=models.Q(("reported_at", None)), fields=["next_at"], name="commitment_due")
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("application_entity", "transaction_uid"), name="one_transaction")
+                ],
             },
         ),
     ]

@@ -5,64 +5,87 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('pk', models.CompositePrimaryKey('job_id', 'fencing_token', 'at', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('fencing_token', models.IntegerField()),
-                ('at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('started_at', models.DateTimeField()),
-                ('worker', models.CharField(max_length=100)),
-                ('outcome', models.CharField(max_length=11)),
-                ('reason', models.CharField(default='', max_length=500)),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "job_id", "fencing_token", "at", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("fencing_token", models.IntegerField()),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("started_at", models.DateTimeField()),
+                ("worker", models.CharField(max_length=100)),
+                ("outcome", models.CharField(max_length=11)),
+                ("reason", models.CharField(default="", max_length=500)),
             ],
             options={
-                'db_table': 'jobs_attempt',
-                'managed': False,
+                "db_table": "jobs_attempt",
+                "managed": False,
             },
         ),
         migrations.CreateModel(
-            name='Worker',
+            name="Worker",
             fields=[
-                ('name', models.CharField(max_length=100, primary_key=True, serialize=False)),
-                ('queues', models.CharField(max_length=50)),
-                ('started_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('heartbeat_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('cpu_percent', models.FloatField(default=0)),
-                ('memory_percent', models.FloatField(default=0)),
-                ('current_jobs', models.JSONField(default=list)),
-                ('state', models.CharField(default='working', max_length=10)),
-                ('drain', models.BooleanField(default=False)),
+                ("name", models.CharField(max_length=100, primary_key=True, serialize=False)),
+                ("queues", models.CharField(max_length=50)),
+                ("started_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("heartbeat_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("cpu_percent", models.FloatField(default=0)),
+                ("memory_percent", models.FloatField(default=0)),
+                ("current_jobs", models.JSONField(default=list)),
+                ("state", models.CharField(default="working", max_length=10)),
+                ("drain", models.BooleanField(default=False)),
             ],
         ),
         migrations.CreateModel(
-            name='Job',
+            name="Job",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(max_length=30)),
-                ('subject', models.BigIntegerField()),
-                ('audit_subject', models.JSONField(default=dict)),
-                ('correlation_id', models.CharField(default='', max_length=32)),
-                ('queue', models.CharField(choices=[('small', 'Small'), ('large', 'Large')], max_length=5)),
-                ('priority', models.SmallIntegerField(default=0)),
-                ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('quarantined', 'Quarantined')], default='queued', max_length=11)),
-                ('attempts', models.IntegerField(default=0)),
-                ('fencing_token', models.IntegerField(default=0)),
-                ('next_run_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('lease_until', models.DateTimeField(null=True)),
-                ('worker', models.CharField(default='', max_length=100)),
-                ('reason', models.CharField(default='', max_length=500)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("kind", models.CharField(max_length=30)),
+                ("subject", models.BigIntegerField()),
+                ("audit_subject", models.JSONField(default=dict)),
+                ("correlation_id", models.CharField(default="", max_length=32)),
+                ("queue", models.CharField(choices=[("small", "Small"), ("large", "Large")], max_length=5)),
+                ("priority", models.SmallIntegerField(default=0)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("queued", "Queued"),
+                            ("running", "Running"),
+                            ("done", "Done"),
+                            ("quarantined", "Quarantined"),
+                        ],
+                        default="queued",
+                        max_length=11,
+                    ),
+                ),
+                ("attempts", models.IntegerField(default=0)),
+                ("fencing_token", models.IntegerField(default=0)),
+                ("next_run_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("worker", models.CharField(default="", max_length=100)),
+                ("reason", models.CharField(default="", max_length=500)),
             ],
             options={
-                'indexes': [models.Index(condition=models.Q(('state', 'queued')), fields=['queue', '-priority', 'next_run_at'], name='jobs_due'), models.Index(condition=models.Q(('state', 'running')), fields=['lease_until'], name='jobs_leased'), models.Index(condition=models.Q(('state', 'quarantined')), fields=['id'], name='jobs_quarantined')],
-                'constraints': [models.UniqueConstraint(fields=('subject', 'kind'), name='one_job')],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "queued")),
+                        fields=["queue", "-priority", "next_run_at"],
+                        name="jobs_due",
+                    ),
+                    models.Index(condition=models.Q(("state", "running")), fields=["lease_until"], name="jobs_leased"),
+                    models.Index(condition=models.Q(("state", "quarantined")), fields=["id"], name="jobs_quarantined"),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("subject", "kind"), name="one_job")],
             },
         ),
     ]

@@ -16,7 +16,7 @@ class Command(BaseCommand):
     """`manage.py keys list`, `manage.py keys rotate`."""
 
     help = (
-        "The keys that encrypt objects. To change the master key: put the new one before the old one in MASTER_KEY_FILE,"
+        "The keys that encrypt objects. To change the master key: put the new one first in MASTER_KEY_FILE,"
         " run `keys rotate`, restart every program, remove the old one. No object is written again."
     )
 

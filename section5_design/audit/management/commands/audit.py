@@ -23,7 +23,9 @@ class Command(BaseCommand):
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
         commands.add_parser("verify", help="verify the complete chain; exit status 0 if it is intact")
         export = commands.add_parser("export", help="print each event as an audit message, one per line")
-        export.add_argument("--since", type=datetime.fromisoformat, metavar="TIME", help="ISO 8601; UTC unless it has an offset")
+        export.add_argument(
+            "--since", type=datetime.fromisoformat, metavar="TIME", help="ISO 8601; UTC unless it has an offset"
+        )
         commands.add_parser("chain", help="link events that are not linked yet, late ones too")
 
     def handle(self, **options: Any) -> None:
