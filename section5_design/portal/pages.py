@@ -211,7 +211,7 @@ def build_view(request: HttpRequest, one: Instance) -> dict[str, Any]:
     if result and figures.get("pixel_data"):
         with open_object(object_key(one.sha256)) as file:
             window, low, high = rendering.scale(file, figures["minimum"], figures["maximum"])
-        presets = [(_("As in the file"), window.center, window.width), *PRESETS.get(one.series.modality, [])]
+        presets = [(_("Default window"), window.center, window.width), *PRESETS.get(one.series.modality, [])]
         shown |= {"window": window, "low": low, "high": high, "span": max(window.width, high - low), "presets": presets}
         chosen = parse_window(request) or window
         shown |= {"chosen": chosen, "frame": parse_cursor(request, "frame") or 0}

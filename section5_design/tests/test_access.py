@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.urls import URLPattern, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver
 
 from people import Person, make_people
 from system import System, database, instance, until
@@ -30,20 +30,20 @@ GETS = {
     "password": EVERYBODY,
     "compare": EVERYBODY,
     "study": SEES,
-    "study-taken": SEES,
+    "download-study": SEES,
     "instance": SEES,
     "picture": SEES,
-    "take": SEES,
+    "download-instance": SEES,
     "upload": SEES,
-    "operate": OPERATES,
+    "operations": OPERATES,
     "audit": (403, 403, 403, 403, 403, 200, 200, 302),
     "tus": (405, 403, 405, 403, 403, 403, 405, 302),
     "tus-file": (412, 403, 412, 403, 403, 403, 412, 302),
 }
 POSTS = {
     "share": (403, 403, 403, 403, 404, 403, 404, 403),
-    "again": (403, 403, 403, 403, 302, 403, 302, 403),
-    "aside": (403, 403, 403, 403, 302, 403, 302, 403),
+    "requeue": (403, 403, 403, 403, 302, 403, 302, 403),
+    "quarantine": (403, 403, 403, 403, 302, 403, 302, 403),
     "drain": (403, 403, 403, 403, 404, 403, 404, 403),
 }
 DONE = ("requeued", "quarantined", "drain")
@@ -72,8 +72,17 @@ class Place:
 
     def path(self, name: str) -> str:
         study, image = f"/studies/{self.study}", f"/images/{self.image}"
-        paths = {"studies": "/", "study": f"{study}/", "share": f"{study}/share", "study-taken": f"{study}/results.csv"}
-        paths |= {"instance": f"{image}/", "picture": f"{image}/picture.png", "take": f"{image}/result.dcm"}
+        paths = {
+            "studies": "/",
+            "study": f"{study}/",
+            "share": f"{study}/share",
+            "download-study": f"{study}/results.csv",
+        }
+        paths |= {
+            "instance": f"{image}/",
+            "picture": f"{image}/picture.png",
+            "download-instance": f"{image}/result.dcm",
+        }
         paths |= {"upload": f"/uploads/{self.upload}/", "tus": "/files/"}
         paths["tus-file"] = "/files/00000000-0000-0000-0000-000000000000"
         return paths.get(name) or (f"/{name}/" if name in GETS else f"/operations/{name}")
@@ -85,11 +94,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(system)
 
 
+def walk_urls(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Addresses with their names, without Django's admin."""
+    for pattern in resolver.url_patterns:
+        address = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLPattern):
+            yield address, pattern.name
+        elif pattern.app_name != "admin":
+            yield from walk_urls(pattern, address)
+
+
 def test_every_address_is_in_the_tables() -> None:
-    patterns = [pattern for pattern in get_resolver().url_patterns if isinstance(pattern, URLPattern)]
-    named = {pattern.name for pattern in patterns if pattern.name}
-    assert named == {*GETS, *POSTS, *OTHERS}
-    assert {str(pattern.pattern) for pattern in patterns if not pattern.name} == OPEN | BY_SESSION_OR_TOKEN
+    patterns = dict(walk_urls(get_resolver()))
+    assert {name for name in patterns.values() if name} == {*GETS, *POSTS, *OTHERS}
+    assert {address for address, name in patterns.items() if not name} == OPEN | BY_SESSION_OR_TOKEN
 
 
 @pytest.mark.parametrize("name", GETS)
@@ -185,6 +203,7 @@ def test_an_operator_tries_again_sets_aside_and_drains_and_the_log_knows_who(pla
     until(lambda: system.query("SELECT count(*) FROM audit_event WHERE kind = 'requeued'") == [(1,)])
     system.wait_for(uid, "quarantined")
     system.kill("worker")
+    ((killed_at,),) = system.query("SELECT now()")
     waiting, content = instance()
     system.post(content)
     ((job,),) = system.query(
@@ -193,11 +212,11 @@ def test_an_operator_tries_again_sets_aside_and_drains_and_the_log_knows_who(pla
         waiting,
     )
     operator.post("/operations/quarantine", {"job": str(job)}, page="/operations/")
-    assert system.state_of(waiting) == ("quarantined", "set aside by user:operator")
+    assert system.state_of(waiting) == ("quarantined", "quarantined by user:operator")
     system.start("worker")
-    named = f"%:{system.parts['worker'].pid}"
-    until(lambda: system.query("SELECT name FROM jobs_worker WHERE name LIKE %s", named))
-    ((worker,),) = system.query("SELECT name FROM jobs_worker WHERE name LIKE %s", named)
+    newest = "SELECT name FROM jobs_worker WHERE started_at > %s"
+    until(lambda: system.query(newest, killed_at))
+    ((worker,),) = system.query(newest, killed_at)
     operator.post("/operations/drain", {"worker": worker}, page="/operations/")
     assert system.parts["worker"].wait(30) == 0
     system.start("worker")

@@ -167,7 +167,7 @@ def test_files_of_all_kinds_are_de_identified(name: str) -> None:
 
 @pytest.mark.usefixtures("secret")
 def test_text_that_is_burned_in_is_refused() -> None:
-    with pytest.raises(UnprocessableError, match="burned into its pixels"):
+    with pytest.raises(UnprocessableError, match="has burned-in text"):
         clean(instance(BurnedInAnnotation="YES")[1])
 
 
@@ -203,7 +203,7 @@ def test_a_patient_is_erased_and_the_log_keeps_that(system: System) -> None:
     gone, gone_hash = stored(system, ana, PatientID="Erase me", StudyInstanceUID=study)
     before = system.query("SELECT count(*) FROM audit_event")
     counted = manage(system, "erase", "--patient-id", "Erase me")
-    assert counted.stdout == "1 studies with 1 images would be erased; --yes erases them\n"
+    assert counted.stdout == "1 studies with 1 images would be erased; run it again with --yes\n"
     assert system.results_of(gone) == 1
     done = manage(system, "erase", "--patient-id", "Erase me", "--yes")
     assert (done.stdout, done.returncode) == ("1 studies with 1 images erased\n", 0)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import requests
 
-from config.production import faults
+from config.production import find_faults
 from local import certificates
 from local.embedded_postgres import EmbeddedPostgres
 from system import SECTION, free_port, instance, listens, needs, until
@@ -53,7 +53,7 @@ def good(pki: Path) -> dict[str, str]:
 
 
 def test_what_is_as_it_should_be_starts(good: dict[str, str]) -> None:
-    assert list(faults(good)) == []
+    assert list(find_faults(good)) == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_is_as_it_should_be_starts(good: dict[str, str]) -> None:
     ],
 )
 def test_whatever_is_missing_default_or_unencrypted_is_named(good: dict[str, str], name: str, value: str) -> None:
-    found = list(faults(good | {name: value}))
+    found = list(find_faults(good | {name: value}))
     assert len(found) == 1
     assert name in found[0]
 
@@ -78,7 +78,7 @@ def test_a_key_that_others_may_read_is_named(good: dict[str, str], tmp_path: Pat
     path = tmp_path / "key"
     path.write_text("x")
     path.chmod(0o644)
-    assert list(faults(good | {"TLS_KEY": str(path)})) == [f"TLS_KEY: others may read {path} (chmod 640)"]
+    assert list(find_faults(good | {"TLS_KEY": str(path)})) == [f"TLS_KEY: others may read {path} (chmod 640)"]
 
 
 @pytest.mark.parametrize("part", [[], ["web"], ["worker"], ["maintenance"]])

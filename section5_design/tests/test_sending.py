@@ -151,7 +151,7 @@ def test_an_upload_that_is_cancelled_leaves_nothing(system: System, ana: Person)
     patch(ana, address, b"1" * 50, 0)
     assert requests.delete(address, headers=ana.headers() | VERSION, timeout=60).status_code == 204
     assert head(ana, address).status_code == 404
-    assert not (system.folder / "arriving" / address.rpartition("/")[2].replace("-", "")).exists()
+    assert not (system.folder / "uploads" / address.rpartition("/")[2].replace("-", "")).exists()
 
 
 def test_nobody_else_goes_on_with_an_upload(system: System, ana: Person) -> None:
