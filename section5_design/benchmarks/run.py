@@ -28,7 +28,7 @@ import psutil  # noqa: E402
 import pydicom  # noqa: E402
 from pydicom.data import get_testdata_file  # noqa: E402
 
-from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from system import System, database, family, free_port, instance, listens, until  # noqa: E402
 
 ROUNDS = 5
@@ -138,7 +138,7 @@ def main() -> None:
             storescp(folder / "storescp") as (_, storescp_port),
         ):
             ours.kill("worker")
-            ours.kill("sweeper")
+            ours.kill("maintenance")
             for kind, count in COUNTS.items():
                 for associations in ASSOCIATIONS:
                     compare(

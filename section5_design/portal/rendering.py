@@ -1,4 +1,4 @@
-"""A frame as a picture, through the window that a reader chooses (PS3.3, C.11.2.1.2)."""
+"""Render a frame through the window that a reader chooses (PS3.3, C.11.2.1.2)."""
 
 import io
 import warnings
@@ -12,14 +12,14 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, pixel_array
 
-from archive.sealing import SealBrokenError
+from archive.encryption import ObjectIntegrityError
 
-LARGEST_FRAME = 256 << 20  # bytes of a decoded frame that is shown; a larger one has its preview only
+MAX_FRAME_BYTES = 256 << 20  # bytes of a decoded frame that is shown; a larger one has its preview only
 HEADER = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "WindowCenter", "WindowWidth")
 
 
-class UnrenderableError(Exception):
-    """There is no picture of this."""
+class RenderingError(Exception):
+    """The frame cannot be rendered."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Window:
 
 
 def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
-    """A frame, counted from 0, as PNG; without a window through the file's first, or else its extremes.
+    """Render a frame, counted from 0, as PNG; the default is the file's first window, else the extremes.
 
     Raises:
-        UnrenderableError: there is no such frame, or it is too large, or cannot be decoded.
+        RenderingError: there is no such frame, or it is too large, or cannot be decoded.
 
     """
     try:
@@ -44,11 +44,11 @@ def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
             check(header, frame)
             file.seek(0)
             values = pixel_array(file, index=frame)
-            picture = values if values.ndim == 3 else grey(values, header, window)
-    except (UnrenderableError, SealBrokenError):
+            picture = values if values.ndim == 3 else apply_window(values, header, window)
+    except (RenderingError, ObjectIntegrityError):
         raise
     except Exception as error:
-        raise UnrenderableError(f"cannot be decoded ({type(error).__name__})") from error
+        raise RenderingError(f"cannot be decoded ({type(error).__name__})") from error
     if picture.dtype != np.uint8:
         picture = (picture / max(1, int(picture.max())) * 255).astype(np.uint8)
     target = io.BytesIO()
@@ -57,26 +57,26 @@ def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
 
 
 def check(header: Dataset, frame: int) -> None:
-    """Refuse what is not there, or claims too much."""
+    """Reject missing and too large frames."""
     if not 0 <= frame < int(header.get("NumberOfFrames") or 1):
-        raise UnrenderableError("there is no such frame")
+        raise RenderingError("there is no such frame")
     size = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("SamplesPerPixel") or 1)
-    if not 0 < size * (int(header.get("BitsAllocated") or 8) // 8 or 1) <= LARGEST_FRAME:
-        raise UnrenderableError("is too large to be shown here")
+    if not 0 < size * (int(header.get("BitsAllocated") or 8) // 8 or 1) <= MAX_FRAME_BYTES:
+        raise RenderingError("is too large to be shown here")
 
 
-def grey(values: NDArray[Any], header: Dataset, window: Window | None) -> NDArray[np.uint8]:
-    """Grey values from 0 to 255."""
+def apply_window(values: NDArray[Any], header: Dataset, window: Window | None) -> NDArray[np.uint8]:
+    """Map values to grey levels 0 to 255."""
     rescaled = np.asarray(apply_modality_lut(values, header), np.float64)
-    window = window or window_of(header) or extremes(rescaled)
+    window = window or find_window(header) or full_window(rescaled)
     width = max(window.width, 1.0)
     scaled = (rescaled - (window.center - 0.5)) / max(width - 1, 1e-6) + 0.5
     shown = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
     return 255 - shown if header.get("PhotometricInterpretation") == "MONOCHROME1" else shown
 
 
-def window_of(header: Dataset) -> Window | None:
-    """The file's first window."""
+def find_window(header: Dataset) -> Window | None:
+    """Return the file's first window."""
     center, width = (header.get(keyword) for keyword in ("WindowCenter", "WindowWidth"))
     if center is None or width is None:
         return None
@@ -89,17 +89,17 @@ def window_of(header: Dataset) -> Window | None:
     return Window(*first)
 
 
-def extremes(values: NDArray[np.float64]) -> Window:
-    """A window that shows everything."""
+def full_window(values: NDArray[np.float64]) -> Window:
+    """Return a window over the complete range."""
     low, high = float(values.min()), float(values.max())
     return Window((low + high) / 2 + 0.5, high - low + 1)
 
 
 def scale(file: BinaryIO, minimum: float, maximum: float) -> tuple[Window, float, float]:
-    """The window to begin with, and the range of rescaled values, of an image with these stored extremes."""
+    """Return the initial window and the range of rescaled values, by the stored extremes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         header = pydicom.dcmread(file, force=True, defer_size=1024)
         values = apply_modality_lut(np.array([[minimum, maximum]]).astype(np.int64), header)
     low, high = sorted((float(values.min()), float(values.max())))
-    return window_of(header) or Window((low + high) / 2 + 0.5, high - low + 1), low, high
+    return find_window(header) or Window((low + high) / 2 + 0.5, high - low + 1), low, high

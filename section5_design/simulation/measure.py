@@ -25,7 +25,7 @@ os.environ["TCP_NODELAY"] = "1"
 
 import psutil  # noqa: E402
 
-from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from simulation.model import Job, Model, Site, percentile  # noqa: E402
 from system import System, database, instance  # noqa: E402
 from test_outages import rabbitmq  # noqa: E402
@@ -43,7 +43,7 @@ def analyse(file):
 """
 TIMES = """
     SELECT extract(epoch FROM i.received_at), extract(epoch FROM a.started_at), extract(epoch FROM a.at)
-    FROM processing_attempt AS a JOIN processing_job AS j ON j.id = job_id
+    FROM jobs_attempt AS a JOIN analysis_job AS j ON j.id = job_id
     JOIN archive_instance AS i ON i.id = instance_id
     WHERE a.outcome = 'done' ORDER BY i.received_at
 """
@@ -180,7 +180,7 @@ def at_once(what, count, threads=4):
 LIMITS = {
     # Rows of an instance, its job, its line of the log: one transaction each, on four connections.
     "database, instances recorded": """
-from ingest.accept import Header, make_series, record
+from ingest.store import Header, make_series, record
 from pydicom.uid import generate_uid
 def one(_):
     uid = generate_uid()
@@ -190,9 +190,9 @@ print(at_once(one, 2000))
 """,
     # A claim and an end with result, attempt and line: two transactions, on four connections.
     "database, jobs claimed and ended": """
-from processing.claiming import claim, finish
-from processing.models import Job
-from ingest.accept import Header, record
+from jobs.queue import claim, finish
+from jobs.models import Job
+from ingest.store import Header, record
 from pydicom.uid import generate_uid
 def job(_):
     header = Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1)
@@ -210,7 +210,7 @@ from archive.object_store import store, object_key
 content = os.urandom(1 << 19)
 def one(_):
     with spooled() as file:
-        file.write(content); file.make_safe(); store().put(file.path, object_key(os.urandom(32).hex()))
+        file.write(content); file.commit(); store().put(file.path, object_key(os.urandom(32).hex()))
 one(0)
 print(at_once(one, 300))
 """,
@@ -232,7 +232,7 @@ with app.connection_for_write() as c:
     # Lines of the log linked, by the one that links.
     "log, lines linked": """
 from audit.chain import extend
-from audit.log import note
+from audit.events import note
 for n in range(3000): note("seen", "user:limit", instance_id=n)
 start = time.perf_counter(); count = 0
 while done := extend(everything=True): count += done

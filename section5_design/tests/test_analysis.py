@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from processing.analysis import UnprocessableError, analyse
+from analysis.default import UnprocessableError, analyse
 from system import instance
 
 NAMES = [

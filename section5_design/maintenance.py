@@ -1,0 +1,35 @@
+"""The background loops of `main.py maintenance`, put together from the apps that they belong to."""
+
+import time
+
+from archive.garbage import PREFIXES, collect_files, collect_orphans
+from audit.chain import extend_chain
+from core.loops import Loop
+from core.partitions import make_partitions
+from ingest.dimse.commitment import CommitmentReporter
+from jobs.dispatcher import dispatch
+from jobs.queue import mark_silent_workers, requeue_expired
+from portal.live import ChangeNotifier
+
+JANITOR_SECONDS = 60.0
+
+
+def build_loops() -> list[Loop]:
+    """Return the loops. Each has its own thread and its own lease."""
+    return [
+        Loop("reaper", 1.0, requeue_expired),
+        Loop("dispatcher", 0.2, dispatch),
+        Loop("janitor", JANITOR_SECONDS, clean_up),
+        Loop("commitment-reporter", 1.0, CommitmentReporter().run_once),
+        Loop("audit-chainer", 1.0, lambda: extend_chain() > 0),
+        Loop("change-notifier", 1.0, ChangeNotifier().run_once),
+    ]
+
+
+def clean_up() -> None:
+    """Create partitions, forget silent workers, remove abandoned files, and orphaned objects under one prefix."""
+    make_partitions()
+    mark_silent_workers()
+    collect_files()
+    prefix = int(time.time() / JANITOR_SECONDS) % PREFIXES
+    collect_orphans([prefix])
