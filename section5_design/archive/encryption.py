@@ -75,7 +75,7 @@ class EncryptingWriter:
         self._finished = False
         target.write(self._header)
 
-    def write(self, part: bytes) -> None:
+    def write(self, part: bytes | memoryview) -> None:
         """Encrypt the next bytes."""
         self._pending += part
         if len(self._pending) > CHUNK:  # the last chunk is known only at the end, so one is held back

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from archive.encryption import ObjectIntegrityError, decrypting_reader
+from archive.spool import SpoolFile
 
 CHUNK = 1 << 20
 
@@ -25,7 +26,16 @@ class ObjectStore(Protocol):
     """The interface of a store. Keys are relative paths of plain characters."""
 
     def put(self, file: Path, key: str) -> None:
-        """Move a file into the store; it is durable when this returns."""
+        """Move a synced file into the store; it is durable when this returns."""
+
+    def publish(self, file: SpoolFile, key: str) -> None:
+        """Move a finished file into the store; it is durable when `sync` returned.
+
+        An object that exists stays complete and durable all the time, also if the system crashes in between.
+        """
+
+    def sync(self, file: SpoolFile, key: str) -> None:
+        """Make a published file durable."""
 
     def open(self, key: str) -> BinaryIO:
         """Open an object for reading.
@@ -51,12 +61,24 @@ class FileStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
+    def publish(self, file: SpoolFile, key: str) -> None:
+        """Link a finished file into the store."""
+        target_path = self._prepare_folder(key)
+        try:
+            os.link(file.path, target_path)  # unlike a rename, it never replaces a durable object by one that is not
+            file.path.unlink()
+        except OSError:  # the object exists, perhaps torn by a crash; or the file system has no links, or is another
+            file.sync()
+            self.put(file.path, key)
+
+    def sync(self, file: SpoolFile, key: str) -> None:
+        """Sync a published file and its folder."""
+        file.sync()
+        sync_folder((self.folder / key).parent)
+
     def put(self, file: Path, key: str) -> None:
         """Move a synced file into the store."""
-        target_path = self.folder / key
-        if not target_path.parent.is_dir():
-            target_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            sync_folder(target_path.parent.parent)
+        target_path = self._prepare_folder(key)
         try:
             file.rename(target_path)
         except OSError:
@@ -72,6 +94,14 @@ class FileStore:
             copy.rename(target_path)
             file.unlink()
         sync_folder(target_path.parent)
+
+    def _prepare_folder(self, key: str) -> Path:
+        """Return the path of an object, in a folder that exists."""
+        path = self.folder / key
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            sync_folder(path.parent.parent)
+        return path
 
     def open(self, key: str) -> BinaryIO:
         """Open an object for reading."""
@@ -139,6 +169,13 @@ class RemoteStore:
 
         obstore.put(self._store, key, file)
         file.unlink()
+
+    def publish(self, file: SpoolFile, key: str) -> None:
+        """Upload a finished file."""
+        self.put(file.path, key)
+
+    def sync(self, file: SpoolFile, key: str) -> None:
+        """Do nothing: an upload is durable when the store acknowledged it."""
 
     def open(self, key: str) -> BinaryIO:
         """Open an object for reading in parts."""

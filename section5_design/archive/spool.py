@@ -15,6 +15,8 @@ from django.conf import settings
 
 from archive.encryption import EncryptingWriter, decrypting_reader
 
+BUFFER = 1 << 17  # bytes; a small file is written at once
+
 
 class StorageFullError(Exception):
     """The disk is full; nothing was stored. HTTP answers 507, DICOM A700."""
@@ -39,25 +41,38 @@ class SpoolFile:
     def __init__(self) -> None:
         self.path = spool_folder() / uuid.uuid4().hex
         self.size = 0
-        self._file: IO[bytes] = self.path.open("xb")
-        self._encryption = EncryptingWriter(self._file)
+        self._file: IO[bytes] = self.path.open("xb", BUFFER)
         self._hash = hashlib.sha256()
+        try:
+            self._encryption = EncryptingWriter(self._file)
+        except BaseException:
+            self.discard()
+            raise
 
-    def write(self, part: bytes) -> None:
+    def write(self, part: bytes | memoryview) -> None:
         """Append bytes."""
         self._encryption.write(part)
         self._hash.update(part)
         self.size += len(part)
 
-    def commit(self) -> str:
-        """Sync the file to disk and return the SHA-256 of its content."""
+    def finish(self) -> str:
+        """Complete the file without syncing it, and return the SHA-256 of its content."""
         self._encryption.finish()
         self._file.flush()
-        os.fsync(self._file.fileno())
         return self._hash.hexdigest()
 
+    def sync(self) -> None:
+        """Sync the finished file to disk, also after it was moved."""
+        os.fdatasync(self._file.fileno())
+
+    def commit(self) -> str:
+        """Complete the file, sync it to disk and return the SHA-256 of its content."""
+        sha256 = self.finish()
+        self.sync()
+        return sha256
+
     def open(self) -> BinaryIO:
-        """Open the committed content for reading."""
+        """Open the finished content for reading."""
         return decrypting_reader(self.path.open("rb"))
 
     def discard(self) -> None:

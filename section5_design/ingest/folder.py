@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from archive.spool import spool_file
 from ingest.header import RefusedError
+from ingest.incoming import incoming_file
 from ingest.store import Sender, store_instance
 
 log = logging.getLogger("section5.ingest")
@@ -31,7 +31,7 @@ def ingest_folder(folder: Path) -> Counter[str]:
     counts: Counter[str] = Counter()
     for path in tqdm(walk_files(folder), unit=" files", delay=1, disable=None):
         try:
-            with path.open("rb") as source, spool_file() as file:
+            with path.open("rb") as source, incoming_file() as file:
                 while part := source.read(CHUNK):
                     file.write(part)
                 counts[store_instance(file, Sender(f"folder:{folder}")).outcome] += 1

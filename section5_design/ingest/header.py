@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import pydicom
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
@@ -93,8 +93,8 @@ def check_start(file: BinaryIO, size: int) -> None:
     file.seek(0)
 
 
-def build_header(dataset: FileDataset) -> Header:
-    """Build the header from a data set.
+def build_header(dataset: Any) -> Header:
+    """Build the header from a data set, or from scanned attributes with `get` and `in`.
 
     Raises:
         RefusedError: an identifier is missing or invalid.
@@ -116,7 +116,7 @@ def build_header(dataset: FileDataset) -> Header:
     )
 
 
-def require_uid(dataset: Dataset, keyword: str) -> str:
+def require_uid(dataset: Any, keyword: str) -> str:
     """Return a required UID."""
     found = clean_text(dataset.get(keyword), MAX_UID_LENGTH + 1)
     if not found:
@@ -131,7 +131,7 @@ def clean_text(value: Any, longest: int) -> str:
     return "" if value is None else str(value).replace("\0", "").encode("utf-8", "replace").decode()[:longest].strip()
 
 
-def compute_decoded_size(dataset: Dataset) -> int:
+def compute_decoded_size(dataset: Any) -> int:
     """Return the size of the decoded pixels in bytes, by the header; 0 without pixels."""
     if not any(keyword in dataset for keyword in PIXELS):
         return 0
@@ -168,5 +168,16 @@ def check_bounds(dataset: FileDataset, size: int) -> None:
     )
     if length is None or position is None or deflated:
         return
-    if length != UNDEFINED and position + length > size:
-        raise RefusedError(f"is truncated: {position + length - size} bytes are missing at its end")
+    if length != UNDEFINED:
+        refuse_truncated(position + length - size)
+
+
+def refuse_truncated(missing: int) -> None:
+    """Refuse a file that lacks bytes at its end.
+
+    Raises:
+        RefusedError: the file is truncated.
+
+    """
+    if missing > 0:
+        raise RefusedError(f"is truncated: {missing} bytes are missing at its end")

@@ -1,24 +1,26 @@
 """Store an instance: the one way into the archive, for every interface; success means that it is durable.
 
-Spool, hash and encrypt while streaming -> sync -> check the structure -> rename to the content's name -> sync the
-folder -> one transaction (instance, job, submission, audit event) -> success -> wake a worker.
+Spool, hash, encrypt and scan the header while streaming -> check -> move to the content's name -> send one statement
+(instance, job, submission, audit event) -> sync file and folder meanwhile -> commit -> success -> wake a worker.
 """
 
 import errno
 import logging
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection
 
 from analysis.handler import KIND, choose_queue
-from archive.garbage import lock_hash
+from archive.garbage import LOCK_SHARED
 from archive.object_store import object_key, store
-from archive.spool import SpoolFile
+from archive.overlap import overlap
 from core import metrics
 from core.correlation import correlation_id
-from ingest.header import Header, RefusedError, read_header
+from ingest.header import Header, RefusedError
+from ingest.incoming import IncomingFile
 from jobs.dispatcher import wake
 
 log = logging.getLogger("section5.ingest")
@@ -48,7 +50,7 @@ class Stored:
     sha256: str
 
 
-def store_instance(file: SpoolFile, sender: Sender, study_uid: str | None = None) -> Stored:
+def store_instance(file: IncomingFile, sender: Sender, study_uid: str | None = None) -> Stored:
     """Store a spooled file.
 
     Args:
@@ -75,37 +77,67 @@ def store_instance(file: SpoolFile, sender: Sender, study_uid: str | None = None
     return stored
 
 
-def _store(file: SpoolFile, sender: Sender, study_uid: str | None) -> Stored:
-    sha256 = file.commit()
-    with file.open() as content:
-        header = read_header(content, file.size)
+def _store(file: IncomingFile, sender: Sender, study_uid: str | None) -> Stored:
+    sha256 = file.finish()
+    header = file.read_header()
     if study_uid and header.study_uid != study_uid:
         raise RefusedError("belongs to another study than the request names")
     try:
-        stored = move_and_record(file, header, sha256, sender)
+        stored = publish_and_record(file, header, sha256, sender)
     except (OperationalError, InterfaceError):  # the server restarted while this connection was idle
-        connection.close()
-        stored = move_and_record(file, header, sha256, sender)
+        stored = publish_and_record(file, header, sha256, sender)
     if stored.outcome != "duplicate":
         wake(choose_queue(header.decoded_size))
     return stored
 
 
-def move_and_record(file: SpoolFile, header: Header, sha256: str, sender: Sender) -> Stored:
-    """Move the file into the store and record it, under the lock that keeps the object from being deleted."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        lock_hash(cursor, sha256)
-        if file.path.exists():
-            store().put(file.path, object_key(sha256))
-        elif not store().contains(object_key(sha256)):  # moved by an earlier try, and deleted since
-            raise OSError(errno.ENOENT, "the object is gone")
-        return record(header, sha256, file.size, sender, cursor=cursor)
+def publish_and_record(file: IncomingFile, header: Header, sha256: str, sender: Sender) -> Stored:
+    """Move the file into the store and record it.
+
+    The rows are committed only when the object is durable and, under the lock that keeps it from being deleted, there.
+
+    Raises:
+        OSError: the object could not be made durable, or was deleted meanwhile; nothing was recorded.
+        OperationalError, InterfaceError: the database does not respond.
+
+    """
+    objects, key = store(), object_key(sha256)
+    try:
+        if file.path.exists():  # otherwise moved by an earlier try
+            objects.publish(file, key)
+        with connection.cursor() as cursor:
+            prepare_record(cursor)
+            with overlap(lambda: objects.sync(file, key)):
+                stored = record(header, sha256, file.size, sender, cursor=cursor)
+            if not objects.contains(key):
+                raise OSError(errno.ENOENT, "the object is gone")
+            cursor.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return stored
 
 
-# One statement, so that a C-STORE waits for the database once. The lock admits one content of a UID at a time: of two
-# that arrive together, the second statement's snapshot sees the first. No row: the series is new.
+# The parameters of RECORD with their types, in the order of the prepared statement.
+PARAMETERS = {
+    "sop_instance_uid": "text",
+    "sha256": "text",
+    "sop_class_uid": "text",
+    "syntax": "text",
+    "size": "bigint",
+    "decoded": "bigint",
+    "source": "text",
+    "user": "integer",
+    "group": "integer",
+    "study_uid": "text",
+    "series": "text",
+    "kind": "text",
+    "queue": "text",
+    "correlation_id": "text",
+}
+# One statement, so that a C-STORE waits for the database once before it commits, and prepared, so that it is planned
+# once. No row: the series is new.
 RECORD = """
-    SELECT pg_advisory_xact_lock(hashtextextended(%(sop_instance_uid)s, 5));
     WITH known AS (
         SELECT id, sha256 FROM archive_instance WHERE sop_instance_uid = %(sop_instance_uid)s
     ), instance AS (
@@ -144,8 +176,32 @@ RECORD = """
 """
 
 
+# The first lock keeps the object from being deleted, the second admits one content of a UID at a time: of two that
+# arrive together, the second statement's snapshot sees the first.
+EXECUTE = f"""
+    {LOCK_SHARED % "%(sha256)s"};
+    SELECT pg_advisory_xact_lock(hashtextextended(%(sop_instance_uid)s, 5));
+    EXECUTE record_instance({", ".join(f"%({name})s" for name in PARAMETERS)})
+"""
+
+
+class _Session(threading.local):
+    prepared_for: Any = None  # psycopg2's connection in which the statement is prepared
+
+
+_session = _Session()
+
+
+def prepare_record(cursor: Any) -> None:
+    """Prepare RECORD, once in a connection."""
+    if _session.prepared_for is not connection.connection:
+        numbered = RECORD % {name: f"${number}" for number, name in enumerate(PARAMETERS, 1)}
+        cursor.execute(f"PREPARE record_instance ({', '.join(PARAMETERS.values())}) AS {numbered}")
+        _session.prepared_for = connection.connection
+
+
 def record(header: Header, sha256: str, size: int, sender: Sender, *, cursor: Any) -> Stored:
-    """Write an instance's rows, in the caller's transaction: instance, job, submission, audit event."""
+    """Write an instance's rows, in a transaction for the caller to commit: instance, job, submission, audit event."""
     values = {
         "sop_instance_uid": header.sop_instance_uid,
         "sha256": sha256,
@@ -162,11 +218,11 @@ def record(header: Header, sha256: str, size: int, sender: Sender, *, cursor: An
         "queue": choose_queue(header.decoded_size),
         "correlation_id": correlation_id.get(),
     }
-    cursor.execute(RECORD, values)
+    cursor.execute(f"BEGIN; {EXECUTE}", values)
     row = cursor.fetchone()
     if row is None:
         create_series(cursor, header)
-        cursor.execute(RECORD, values)
+        cursor.execute(EXECUTE, values)
         row = cursor.fetchone()
     instance_id, outcome = row
     return Stored(outcome, instance_id, header, sha256)

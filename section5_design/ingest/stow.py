@@ -10,8 +10,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 
 from accounts.api_tokens import UnknownTokenError, authenticate_sender
-from archive.spool import SpoolFile, StorageFullError, spool_file
+from archive.spool import StorageFullError
 from ingest.header import RefusedError
+from ingest.incoming import IncomingFile, incoming_file
 from ingest.multipart import MultipartError, PartEnd, PartStart, iter_parts, parse_boundary
 from ingest.store import Sender, Stored, store_instance
 
@@ -50,7 +51,7 @@ def stow(request: HttpRequest, study_uid: str | None = None) -> HttpResponse:
 def store_single(body: IO[bytes], sender: Sender, study_uid: str | None) -> Outcome:
     """Store a body that is one instance."""
     try:
-        with spool_file() as file:
+        with incoming_file() as file:
             while part := body.read(CHUNK):
                 file.write(part)
             return store_part(file, sender, study_uid)
@@ -66,7 +67,7 @@ def store_parts(body: IO[bytes], boundary: bytes, sender: Sender, study_uid: str
             continue
         outcome: Outcome = (PROCESSING_FAILURE, "the part is incomplete")
         try:
-            with spool_file() as file:
+            with incoming_file() as file:
                 for part in parts:
                     if isinstance(part, PartEnd):
                         outcome = store_part(file, sender, study_uid)
@@ -78,7 +79,7 @@ def store_parts(body: IO[bytes], boundary: bytes, sender: Sender, study_uid: str
         yield outcome
 
 
-def store_part(file: SpoolFile, sender: Sender, study_uid: str | None) -> Outcome:
+def store_part(file: IncomingFile, sender: Sender, study_uid: str | None) -> Outcome:
     """Store a spooled file and return the outcome."""
     try:
         stored = store_instance(file, sender, study_uid)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ingest.header import Header, RefusedError, build_header, read_header
 from ingest.header_scanner import MAX_ELEMENTS, MAX_NESTED, HeaderBoundsError, HeaderScanner
-from ingest.validation import Header, RefusedError, header_of, read_header
 
 FOLDERS = [Path(pydicom.__file__).parent / "data", Path(str(importlib.resources.files("data_store")))]  # pydicom-data
 FILES = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.is_file() and path.suffix != ".py")
@@ -32,7 +32,7 @@ def scan(content: bytes, part: int = 1 << 16) -> Header | str | None:
         return None
     values, missing = found
     if missing:
-        return f"is cut short: {missing} bytes are missing at its end"
+        return f"is truncated: {missing} bytes are missing at its end"
     return interpret(values)
 
 
@@ -41,7 +41,7 @@ def interpret(values: dict[str, str | int]) -> Header | str:
         file_meta = values
 
     try:
-        return header_of(Found(values))  # type: ignore[arg-type]
+        return build_header(Found(values))
     except RefusedError as error:
         return str(error)
 

@@ -5,8 +5,9 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from archive.spool import SpoolFile, StorageFullError, spool_file
+from archive.spool import StorageFullError
 from ingest.header import RefusedError
+from ingest.incoming import IncomingFile, incoming_file
 from ingest.store import Sender, store_instance
 from uploads.models import UploadFile
 
@@ -29,14 +30,14 @@ def ingest_upload(item: UploadFile) -> None:
         extract(item)
         item.path.unlink(missing_ok=True)
         return
-    with item.path.open("rb") as source, spool_file() as file:
+    with item.path.open("rb") as source, incoming_file() as file:
         while part := source.read(CHUNK):
             file.write(part)
         store_file(item, file)
     item.path.unlink(missing_ok=True)
 
 
-def store_file(item: UploadFile, file: SpoolFile) -> None:
+def store_file(item: UploadFile, file: IncomingFile) -> None:
     """Store a spooled file and record the outcome."""
     try:
         upload = item.upload
@@ -84,7 +85,7 @@ def extract_member(item: UploadFile, archive: zipfile.ZipFile, member: zipfile.Z
     name = f"{item.name}/{member.filename}"[-300:].replace("\0", "")
     own = UploadFile(upload=item.upload, name=name, size=member.file_size)
     try:
-        with spool_file() as file:
+        with incoming_file() as file:
             for part in read_member(archive, member):
                 file.write(part)
             store_file(own, file)

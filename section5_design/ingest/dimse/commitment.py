@@ -4,6 +4,7 @@ The request (N-ACTION) becomes a row; the commitment reporter hashes each object
 (N-EVENT-REPORT) on a new association, with reattempts for a day.
 """
 
+import io
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,15 +14,17 @@ from typing import Any
 from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pynetdicom import AE, build_role, evt
-from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
 from accounts.models import ApplicationEntity
 from archive.models import Instance
 from archive.object_store import verify_object
 from audit.events import record_event
+from ingest.dimse.association import ActionRequest
+from ingest.dimse.messages import encode_file_start
+from ingest.dimse.negotiation import STORAGE_COMMITMENT
 from ingest.dimse.tls import client_context
 from ingest.models import Commitment
 
@@ -35,23 +38,23 @@ LEASE = timedelta(minutes=30)  # of a report; a reporter that died is replaced a
 THREADS = 8
 
 
-def handle_request(event: evt.Event) -> tuple[int, Dataset | None]:
-    """Handle an N-ACTION: save the request; the report follows later."""
-    title = str(event.assoc.requestor.ae_title).strip()
+def handle_request(request: ActionRequest) -> int:
+    """Handle an N-ACTION: save the request and return the status; the report follows later."""
+    title = request.calling
     if not ApplicationEntity.objects.filter(pk=title, port__isnull=False).exists():
         log.warning("%s requests a commitment, but its port is unknown: manage.py ae add", title)
-        return PROCESSING_FAILURE, None
+        return PROCESSING_FAILURE
     try:
-        information = event.action_information
+        information = decode_data_set(request.data_set, request.transfer_syntax)
         requested = [
             (str(one.ReferencedSOPClassUID), str(one.ReferencedSOPInstanceUID))
             for one in information.ReferencedSOPSequence
         ]
         transaction_uid = str(information.TransactionUID)
     except Exception:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed data
-        return NO_SUCH_ARGUMENT, None
+        return NO_SUCH_ARGUMENT
     if not requested or len(requested) > MAX_INSTANCES or len(transaction_uid) > 64:
-        return NO_SUCH_ARGUMENT, None
+        return NO_SUCH_ARGUMENT
     try:
         with transaction.atomic():
             Commitment.objects.create(transaction_uid=transaction_uid, application_entity=title, requested=requested)
@@ -59,7 +62,13 @@ def handle_request(event: evt.Event) -> tuple[int, Dataset | None]:
         Commitment.objects.filter(application_entity=title, transaction_uid=transaction_uid).update(
             requested=requested, reported_at=None, attempts=0, next_at=Now()
         )
-    return SUCCESS, None
+    return SUCCESS
+
+
+def decode_data_set(data_set: bytes, transfer_syntax: str) -> Dataset:
+    """Decode a data set that came without file meta information."""
+    start = encode_file_start(STORAGE_COMMITMENT, "", transfer_syntax)
+    return dcmread(io.BytesIO(start + data_set))
 
 
 class CommitmentReporter:
@@ -150,6 +159,9 @@ def find_failure_reason(class_uid: str, instance_uid: str) -> int:
 
 def send_report(entity: ApplicationEntity, report_data: Dataset, event_type: int) -> bool:
     """Send the report; return whether it was accepted."""
+    from pynetdicom import AE, build_role  # the receiver does without
+    from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
+
     ae = AE(ae_title="SECTION5")
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = 10
     ae.add_requested_context(StorageCommitmentPushModel)
