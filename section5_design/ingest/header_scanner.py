@@ -28,6 +28,7 @@ WANTED = {
 }
 PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 PIXEL_DATA = 0x7FE00010
+ATTRIBUTES = WANTED.keys() | PIXELS.keys()
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = re.compile(r"1\.2\.840\.10008\.1\.2\.(?!2\Z|1\.99\Z)[0-9.]+\Z")  # neither big endian nor deflated
@@ -61,6 +62,15 @@ class UnusualHeaderError(Exception):
     """The scanner does not interpret the file; pydicom may."""
 
 
+class ScannedAttributes(dict[str, str | int]):
+    """Attributes by keyword, with the part of a pydicom data set's interface that building a header takes."""
+
+    @property
+    def file_meta(self) -> "ScannedAttributes":
+        """Return the file meta information, which is among the attributes."""
+        return self
+
+
 class HeaderScanner:
     """Scans one file, which `feed` takes from its first byte to its last."""
 
@@ -71,7 +81,7 @@ class HeaderScanner:
         self._implicit = False
         self._last_tag = 0
         self._elements = self._nested = 0
-        self._values: dict[str, str | int] = {}
+        self._values = ScannedAttributes()
         self._gave_up = False
 
     def feed(self, part: bytes | memoryview) -> None:
@@ -95,7 +105,7 @@ class HeaderScanner:
         self._skip = max(0, end - len(data))
         self._pending = bytes(data[end:])
 
-    def finish(self) -> tuple[dict[str, str | int], int] | None:
+    def finish(self) -> tuple[ScannedAttributes, int] | None:
         """Return the attributes by keyword, and how many bytes are missing at the end; None to use pydicom instead.
 
         `TransferSyntaxUID` is among the attributes, and the keyword of the pixel data where there is one.
@@ -114,16 +124,18 @@ class HeaderScanner:
             self._containers.append(META)
             at = PREFIX_END
         while at + 8 <= size:
-            container = self._containers[-1]
+            container, start = self._containers[-1], at
             if container == META and bytes(data[at : at + 2]) != b"\2\0":
                 self._begin_data_set(bytes(data[at : at + 6]))
-            elif container in (SEQUENCE, FRAGMENTS):
+                continue
+            if container in (SEQUENCE, FRAGMENTS):
                 at = self._step_over_item(data, at, container)
+            elif container == NESTED_DATA_SET:
+                at = self._step_over_nested(data, at)
             else:
-                end = self._take_element(data, at, container)
-                if end == at:
-                    break
-                at = end
+                at = self._take_elements(data, at, container)
+            if at == start:
+                break
         return at
 
     def _begin_data_set(self, start: bytes) -> None:
@@ -135,44 +147,71 @@ class HeaderScanner:
         self._containers[-1] = DATA_SET
         self._elements = 0
 
-    def _take_element(self, data: memoryview, at: int, container: int) -> int:
-        """Return where the element's value ends, `at` when more bytes are needed (PS3.5, 7.1)."""
-        if self._implicit:
-            group, element, length = IMPLICIT.unpack_from(data, at)
-            vr, value_at = b"", at + 8
-        else:
-            group, element, vr, length = EXPLICIT.unpack_from(data, at)
-            value_at = at + 8
+    def _take_elements(self, data: memoryview, at: int, container: int) -> int:
+        """Take elements until more bytes are needed or the container changes; return the end of the last one."""
+        size, last_tag, count = len(data), self._last_tag, self._elements
+        implicit, unpack_implicit, unpack_explicit = self._implicit, IMPLICIT.unpack_from, EXPLICIT.unpack_from
+        vr = b""
+        while at + 8 <= size:
+            if implicit:  # PS3.5, 7.1.3
+                group, element, length = unpack_implicit(data, at)
+                value_at = at + 8
+            else:  # PS3.5, 7.1.2
+                group, element, vr, length = unpack_explicit(data, at)
+                value_at = at + 8
+                if container == META and group != 2:
+                    break
+                if vr not in SHORT_VRS:
+                    if at + 12 > size:
+                        break
+                    (length,) = LONG.unpack_from(data, value_at)
+                    value_at = at + 12
+                    if vr not in LONG_VRS and group != 0xFFFE:
+                        raise UnusualHeaderError
+            tag = group << 16 | element
+            if tag <= last_tag or group == 0xFFFE:
+                raise UnusualHeaderError  # not in ascending order, or an item without a sequence
+            end = value_at + length
+            if tag in ATTRIBUTES:
+                if tag in PIXELS:
+                    self._values[PIXELS[tag]] = ""
+                elif length > MAX_VALUE:
+                    raise UnusualHeaderError
+                elif end > size:
+                    break
+                else:
+                    self._keep(tag, vr, bytes(data[value_at:end]))
+            last_tag = tag
+            count += 1
+            if length == UNDEFINED:
+                at = self._enter(container, tag, vr, value_at)
+                break
+            at = end
+        self._last_tag, self._elements = last_tag, count
+        if count > MAX_ELEMENTS:
+            raise HeaderBoundsError(f"has more than {MAX_ELEMENTS:,} elements")
+        return at
+
+    def _step_over_nested(self, data: memoryview, at: int) -> int:
+        """Step over an element in an item of undefined length; return `at` when more bytes are needed."""
+        self._count_nested()
+        group, element, length = IMPLICIT.unpack_from(data, at)
+        tag, vr, value_at = group << 16 | element, b"", at + 8
+        if tag == ITEM_END:
+            self._containers.pop()
+            return at + 8
+        if not self._implicit:
+            _, _, vr, length = EXPLICIT.unpack_from(data, at)
             if vr in LONG_VRS:
                 if at + 12 > len(data):
                     return at
-                (length,) = LONG.unpack_from(data, at + 8)
+                (length,) = LONG.unpack_from(data, value_at)
                 value_at = at + 12
-        tag = group << 16 | element
-        if container == NESTED_DATA_SET:
-            self._count_nested()
-            if tag == ITEM_END:
-                self._containers.pop()
-                return at + 8
-        elif tag <= self._last_tag:
-            raise UnusualHeaderError  # not in ascending order
         if group == 0xFFFE or not (self._implicit or vr in VRS):
             raise UnusualHeaderError
-        if container == NESTED_DATA_SET:
-            return self._enter(container, tag, vr, value_at) if length == UNDEFINED else value_at + length
-        if tag in WANTED:
-            if length > MAX_VALUE:
-                raise UnusualHeaderError
-            if value_at + length > len(data):
-                return at
-            self._keep(tag, vr, bytes(data[value_at : value_at + length]))
-        elif tag in PIXELS:
-            self._values[PIXELS[tag]] = ""
-        self._last_tag = tag
-        self._elements += 1
-        if self._elements > MAX_ELEMENTS:
-            raise HeaderBoundsError(f"has more than {MAX_ELEMENTS:,} elements")
-        return self._enter(container, tag, vr, value_at) if length == UNDEFINED else value_at + length
+        if length == UNDEFINED:
+            return self._enter(NESTED_DATA_SET, tag, vr, value_at)
+        return value_at + int(length)
 
     def _enter(self, container: int, tag: int, vr: bytes, value_at: int) -> int:
         """Enter a sequence or pixel data of undefined length (PS3.5, 7.5 and A.4)."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from archive.spool import SpoolFile, map_disk_full
 from ingest.header import Header, RefusedError, build_header, read_header, refuse_truncated
@@ -40,16 +39,7 @@ class IncomingFile(SpoolFile):
                 return read_header(content, self.size)
         attributes, missing = found
         refuse_truncated(missing)
-        return build_header(ScannedAttributes(attributes))
-
-
-class ScannedAttributes(dict[str, Any]):
-    """Scanned attributes with the part of a pydicom data set's interface that `build_header` uses."""
-
-    @property
-    def file_meta(self) -> "ScannedAttributes":
-        """Return the file meta information, which is among the attributes."""
-        return self
+        return build_header(attributes)
 
 
 @contextmanager

@@ -30,18 +30,11 @@ def scan(content: bytes, part: int = 1 << 16) -> Header | str | None:
     found = scanner.finish()
     if found is None:
         return None
-    values, missing = found
+    attributes, missing = found
     if missing:
         return f"is truncated: {missing} bytes are missing at its end"
-    return interpret(values)
-
-
-def interpret(values: dict[str, str | int]) -> Header | str:
-    class Found(dict[str, str | int]):
-        file_meta = values
-
     try:
-        return build_header(Found(values))
+        return build_header(attributes)
     except RefusedError as error:
         return str(error)
 
