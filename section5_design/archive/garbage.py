@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def remove_if_older(path: Path, limit: float) -> bool:
     return False
 
 
-def collect_orphans(prefixes: Iterator[int] | range = range(PREFIXES), min_age: float = MIN_AGE) -> int:
+def collect_orphans(prefixes: Iterable[int] = range(PREFIXES), min_age: float = MIN_AGE) -> int:
     """Delete objects without an instance under the given prefixes (0 to 255); return how many.
 
     A crash between storing an object and committing its row leaves an orphan. The janitor looks at one prefix a round,

@@ -17,7 +17,7 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from analysis.default import UnprocessableError
+from analysis.contract import UnprocessableError
 from analysis.deidentification import deidentify
 from people import Person, make_people
 from system import SECTION, System, database, free_port, instance, needs, until
