@@ -51,7 +51,8 @@ def collect_files(min_age: float = MIN_AGE) -> int:
     """Remove spool files and interrupted uploads of this machine that are older than any transfer; return how many."""
     removed = 0
     oldest = time.time() - min_age
-    for folder, limit in ((settings.SPOOL_FOLDER, oldest), (settings.UPLOAD_FOLDER, oldest - RESUMABLE)):
+    folders = ((settings.SPOOL_FOLDER, oldest), (settings.FORM_FOLDER, oldest))
+    for folder, limit in (*folders, (settings.UPLOAD_FOLDER, oldest - RESUMABLE)):
         removed += sum(remove_if_older(path, limit) for path in (folder.iterdir() if folder.is_dir() else ()))
     return removed
 

@@ -32,7 +32,7 @@ class StubHandler:
     def save(self, results: Sequence[tuple[Lease, object]]) -> None:
         self.saved += [result for _, result in results]
 
-    def discard(self, lease: Lease, result: object) -> None:
+    def discard(self, lease: Lease, result: object) -> None:  # noqa: ARG002
         self.discarded.append(result)
 
 
