@@ -42,14 +42,11 @@ def web(arguments: argparse.Namespace) -> int:
     if arguments.client_ca and not Path(arguments.client_ca).is_file():
         log.error("%s: not a file; name the CA of the clients' certificates", arguments.client_ca)
         return FAILED
-    import django
-
-    django.setup()
+    if not start_program("web", arguments):
+        return FAILED
     from django.conf import settings
 
-    if schema_missing():
-        return FAILED
-    serve_health("web", arguments)
+    settings.FORM_FOLDER.mkdir(parents=True, exist_ok=True, mode=0o700)
     program = Path(sys.executable).with_name("granian")
     command = [str(program), "--interface", "wsgi", "--host", arguments.host, "--port", str(arguments.port)]
     command += ["--workers", str(arguments.processes), "--blocking-threads", "32", "--no-ws", "--log-level", "error"]
@@ -67,12 +64,8 @@ def receiver(arguments: argparse.Namespace) -> int:
     """Receive DICOM: C-STORE, C-ECHO, storage commitment."""
     if not is_free(arguments.host, arguments.port):
         return port_in_use(arguments)
-    import django
-
-    django.setup()
-    if schema_missing():
+    if not start_program("receiver", arguments):
         return FAILED
-    serve_health("receiver", arguments)
     from ingest.dimse.receiver import run
 
     return run(arguments.host, arguments.port, arguments.processes)
@@ -80,12 +73,8 @@ def receiver(arguments: argparse.Namespace) -> int:
 
 def worker(arguments: argparse.Namespace) -> int:
     """Run queued jobs."""
-    import django
-
-    django.setup()
-    if schema_missing():
+    if not start_program("worker", arguments):
         return FAILED
-    serve_health("worker", arguments)
     from jobs.worker import Worker
 
     return Worker(arguments.queues, arguments.processes).run()
@@ -93,12 +82,8 @@ def worker(arguments: argparse.Namespace) -> int:
 
 def maintenance(arguments: argparse.Namespace) -> int:
     """Run the background loops: reaper, dispatcher, janitor, commitment reporter, audit chainer, change notifier."""
-    import django
-
-    django.setup()
-    if schema_missing():
+    if not start_program("maintenance", arguments):
         return FAILED
-    serve_health("maintenance", arguments)
     from core.loops import run_loops
     from maintenance import build_loops
 
@@ -197,20 +182,28 @@ def run_production(programs: dict[str, list[str]], http: int, dicom: int, *, onc
     return OK
 
 
-def serve_health(part: str, arguments: argparse.Namespace) -> None:
-    """Serve /live, /ready and /metrics if a port is given."""
-    if not arguments.health_port:
-        return
+def start_program(name: str, arguments: argparse.Namespace) -> bool:
+    """Set up Django, check the schema, and serve the health endpoints; False if the schema is missing."""
     from core import health
 
-    health.share_counters(part)
+    if arguments.health_port:
+        health.share_counters(name)  # before Django's apps import the metrics
+    import django
+
+    django.setup()
+    if schema_missing():
+        return False
 
     def collectors() -> list[object]:
         from jobs.collectors import SystemCollector
 
-        return [SystemCollector()] if part == "maintenance" else []
+        return [SystemCollector()] if name == "maintenance" else []
 
-    health.serve(arguments.health_host, arguments.health_port, has_heartbeat=part != "web", collectors=collectors)
+    if arguments.health_port:
+        has_heartbeat = name != "web"
+        host, port = arguments.health_host, arguments.health_port
+        health.serve(host, port, has_heartbeat=has_heartbeat, collectors=collectors)
+    return True
 
 
 def first_account() -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,8 @@ def collect_files(min_age: float = MIN_AGE) -> int:
     """Remove spool files and interrupted uploads of this machine that are older than any transfer; return how many."""
     removed = 0
     oldest = time.time() - min_age
-    for folder, limit in ((settings.SPOOL_FOLDER, oldest), (settings.UPLOAD_FOLDER, oldest - RESUMABLE)):
+    folders = ((settings.SPOOL_FOLDER, oldest), (settings.FORM_FOLDER, oldest))
+    for folder, limit in (*folders, (settings.UPLOAD_FOLDER, oldest - RESUMABLE)):
         removed += sum(remove_if_older(path, limit) for path in (folder.iterdir() if folder.is_dir() else ()))
     return removed
 
@@ -65,7 +66,7 @@ def remove_if_older(path: Path, limit: float) -> bool:
     return False
 
 
-def collect_orphans(prefixes: Iterator[int] | range = range(PREFIXES), min_age: float = MIN_AGE) -> int:
+def collect_orphans(prefixes: Iterable[int] = range(PREFIXES), min_age: float = MIN_AGE) -> int:
     """Delete objects without an instance under the given prefixes (0 to 255); return how many.
 
     A crash between storing an object and committing its row leaves an orphan. The janitor looks at one prefix a round,

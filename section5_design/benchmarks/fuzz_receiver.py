@@ -57,7 +57,9 @@ class FileSink:
         else:
             attributes, missing = found
             try:
-                header = "truncated" if missing else repr(build_header(attributes))
+                header = (
+                    "truncated" if missing else repr(build_header(attributes, str(attributes["TransferSyntaxUID"])))
+                )
             except RefusedError as error:
                 header = str(error)
             try:

@@ -101,7 +101,7 @@ def kills(system: System, postgres: EmbeddedPostgres) -> dict[str, Callable[[], 
         code = (
             "from config.celery import app\n"
             "with app.connection() as c:\n"
-            "  for name in ('small', 'large'): c.default_channel.queue_purge(name)"
+            "  for name in ('jobs-small', 'jobs-large'): c.default_channel.queue_purge(name)"
         )
         command = [sys.executable, "-c", code]
         subprocess.run(command, cwd=SECTION, env=system.environment, capture_output=True, check=False)

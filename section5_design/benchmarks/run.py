@@ -1,7 +1,7 @@
 """Receiving, beside Orthanc and DCMTK's storescp, in one run: `make bench SECTION=section5_design`.
 
 Each receives the same files from DCMTK's storescu, over 1 and over 4 associations at once, with TCP_NODELAY on both
-sides; ours hashes, syncs and writes a row for each, and its workers and sweeper are not running. In turns, medians.
+sides; ours hashes, syncs and writes a row for each, and its workers and loops are not running. In turns, medians.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 `python section5_design/benchmarks/soak.py 30`, the minutes. Good images, small and large, over HTTP, C-STORE and the
 portal's form; a reader who looks at pages; files that are none, cut short, or programs; callers that break off in the
 middle. Every half minute a worker's process, or a worker, is killed, or the queues are emptied.
-Web, receiver and sweeper run through, and their memory is compared: the median of the second and of the last fifth.
+Web, receiver and maintenance run through, and their memory is compared: the median of the second and of the last fifth.
 """
 
 import contextlib

@@ -58,6 +58,8 @@ if PRODUCTION:
 DATA_FOLDER = Path(os.environ.get("DATA_FOLDER") or BASE_DIR / "data").resolve()
 SPOOL_FOLDER = DATA_FOLDER / "spool"
 UPLOAD_FOLDER = DATA_FOLDER / "uploads"  # uploads that may be resumed
+FORM_FOLDER = DATA_FOLDER / "forms"  # files of a form while it is parsed
+MAX_FORM_MB = 512
 STORAGE_URL = os.environ.get("STORAGE_URL") or f"file://{DATA_FOLDER / 'store'}"
 BROKER_URL = os.environ.get("BROKER_URL") or "filesystem://"
 if not BROKER_URL.startswith(("amqp://", "amqps://", "filesystem://")):
@@ -124,11 +126,13 @@ MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.BodySizeLimit",  # before the CSRF check, which parses the body
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "core.security.ContentSecurityPolicy",
+    "core.security.NoStore",
     "core.security.AbsoluteSessionTimeout",
     "axes.middleware.AxesMiddleware",
 ]
@@ -145,6 +149,8 @@ TEMPLATES = [
         },
     }
 ]
+FILE_UPLOAD_TEMP_DIR = FORM_FOLDER  # on the data volume: a container's /tmp is memory
+SILENCED_SYSTEM_CHECKS = ["files.E001"]  # `main.py web` creates that folder
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # assets are served from the packages; nothing is collected
 LANGUAGES = [("en", "English"), ("es", "Español")]

@@ -30,6 +30,19 @@ class ContentSecurityPolicy:
         return response
 
 
+class NoStore:
+    """Keep pages and files with patient data out of every cache, unless a view says otherwise."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer the request."""
+        response = self._get_response(request)
+        response.headers.setdefault("Cache-Control", "private, no-store")
+        return response
+
+
 class RequestBodyLimiter:
     """Keep threads free for reading: a request with a body occupies one until the body has arrived, however slowly.
 

@@ -5,25 +5,22 @@ Pixels are never decoded here.
 
 import re
 import warnings
-import zlib
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import pydicom
-from pydicom.dataset import FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.datadict import tag_for_keyword
 from pydicom.uid import UID
 
+from ingest.scanner import ScanError, scan
+
 UID_RULE = re.compile(r"[0-9]+(\.[0-9]+)*\Z")  # PS3.5, 9.1; leading zeros occur in real archives and are harmless
-MAX_UID_LENGTH = 64
+MAX_UID_LENGTH, MAX_TEXT_LENGTH = 64, 64
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-UNDEFINED = 0xFFFFFFFF
 EXECUTABLES = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
-DEFLATED = b"1.2.840.10008.1.2.1.99"
-MAX_INFLATED_BYTES = 256 << 20  # bytes: pydicom holds them in memory
-MAX_RATIO = 200
-CHUNK = 1 << 20
-MAX_TEXT_LENGTH = 64
+IDENTIFIERS = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "PatientName")
+DESCRIPTION = ("SpecificCharacterSet", "StudyDate", "Modality")
+SIZE = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated")
+WANTED = [tag_for_keyword(keyword) for keyword in (*IDENTIFIERS, *DESCRIPTION, *SIZE, *PIXELS)]
 
 
 class RefusedError(Exception):
@@ -47,65 +44,40 @@ class Header:
 
 
 def read_header(file: BinaryIO, size: int) -> Header:
-    """Read the header of a DICOM file of this size in bytes.
+    """Read the header of a DICOM file of this size in bytes, in bounded memory and time.
 
     Raises:
         RefusedError: not a DICOM file (PS3.10, 7.1), truncated, or without an identifier (PS3.3, C.7 and C.12).
 
     """
+    start = file.read(132)
+    if start[128:] != b"DICM":
+        raise RefusedError("not a DICOM file (no DICM prefix at byte 128)")
+    if start.startswith(EXECUTABLES):  # a TIFF preamble is allowed (PS3.10, 7.1)
+        raise RefusedError("its preamble is executable (CVE-2019-11687)")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd values are stored as received
-            check_start(file, size)
-            dataset = pydicom.dcmread(file, defer_size=1024, stop_before_pixels=False)
-            check_bounds(dataset, size)
-            return build_header(dataset)
-    except InvalidDicomError:
-        raise RefusedError("not a DICOM file (no DICM prefix at byte 128)") from None
+            return build_header(*scan(file, size, WANTED))
+    except ScanError as error:
+        raise RefusedError(str(error)) from None
     except RefusedError:
         raise
-    except Exception as error:  # noqa: BLE001  # pydicom raises whatever broken bytes lead to
+    except Exception as error:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed values
         raise RefusedError(f"cannot be read as DICOM ({type(error).__name__})") from None
 
 
-def check_start(file: BinaryIO, size: int) -> None:
-    """Refuse executable preambles and decompression bombs before parsing.
-
-    Raises:
-        RefusedError: it is one of these. A TIFF preamble is allowed (PS3.10, 7.1).
-
-    """
-    start = file.read(2048)
-    file.seek(0)
-    if start.startswith(EXECUTABLES) and start[128:132] == b"DICM":
-        raise RefusedError("its preamble is executable (CVE-2019-11687)")
-    if DEFLATED not in start or start[132:138] != b"\x02\x00\x00\x00UL":
-        return
-    begins = 144 + int.from_bytes(start[140:144], "little")  # after the file meta information (PS3.10, 7.1)
-    inflater, grown, most = zlib.decompressobj(-zlib.MAX_WBITS), 0, min(MAX_INFLATED_BYTES, (size + 5000) * MAX_RATIO)
-    file.seek(begins)
-    part = file.read(CHUNK)
-    while part and not inflater.eof:
-        grown += len(inflater.decompress(part, CHUNK))
-        if grown > most:
-            raise RefusedError(f"its deflated elements inflate to more than {most >> 20} MB")
-        part = inflater.unconsumed_tail or file.read(CHUNK)
-    file.seek(0)
-
-
-def build_header(dataset: Any) -> Header:
-    """Build the header from a data set, or from scanned attributes with `get` and `in`.
+def build_header(dataset: Any, transfer_syntax: str) -> Header:
+    """Build the header from a data set, or from a mapping of keywords to values.
 
     Raises:
         RefusedError: an identifier is missing or invalid.
 
     """
-    meta = getattr(dataset, "file_meta", None)
-    syntax = clean_text(meta.get("TransferSyntaxUID") if meta is not None else None, MAX_UID_LENGTH)
     return Header(
         sop_instance_uid=require_uid(dataset, "SOPInstanceUID"),
         sop_class_uid=require_uid(dataset, "SOPClassUID"),
-        transfer_syntax_uid=syntax,
+        transfer_syntax_uid=clean_text(transfer_syntax, MAX_UID_LENGTH),
         study_uid=require_uid(dataset, "StudyInstanceUID"),
         series_uid=require_uid(dataset, "SeriesInstanceUID"),
         patient_id=clean_text(dataset.get("PatientID"), MAX_TEXT_LENGTH),
@@ -148,36 +120,3 @@ def parse_int(value: Any, default: int) -> int:
     except (TypeError, ValueError):
         return default
     return number if number >= 0 else default
-
-
-def check_bounds(dataset: FileDataset, size: int) -> None:
-    """Refuse a truncated file: its last element ends beyond the file, which pydicom does not report.
-
-    Raises:
-        RefusedError: the file is truncated.
-
-    """
-    if not len(dataset):
-        raise RefusedError("contains no elements")
-    *_, end = dataset.keys()  # in the file's order
-    last = dataset.get_item(end, keep_deferred=True)
-    length = getattr(last, "length", None)
-    position = getattr(last, "value_tell", None)
-    deflated = getattr(dataset, "buffer", None) is not None and "1.2.840.10008.1.2.1.99" in str(
-        dataset.file_meta.get("TransferSyntaxUID", "")
-    )
-    if length is None or position is None or deflated:
-        return
-    if length != UNDEFINED:
-        refuse_truncated(position + length - size)
-
-
-def refuse_truncated(missing: int) -> None:
-    """Refuse a file that lacks bytes at its end.
-
-    Raises:
-        RefusedError: the file is truncated.
-
-    """
-    if missing > 0:
-        raise RefusedError(f"is truncated: {missing} bytes are missing at its end")

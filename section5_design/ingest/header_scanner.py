@@ -8,6 +8,8 @@ the scanner returns is what pydicom would have returned.
 import re
 import struct
 
+from ingest.header import EXECUTABLES
+
 # The attributes with their VR (PS3.6, 6), by tag
 WANTED = {
     0x00020010: ("TransferSyntaxUID", b"UI"),
@@ -62,15 +64,6 @@ class UnusualHeaderError(Exception):
     """The scanner does not interpret the file; pydicom may."""
 
 
-class ScannedAttributes(dict[str, str | int]):
-    """Attributes by keyword, with the part of a pydicom data set's interface that building a header takes."""
-
-    @property
-    def file_meta(self) -> "ScannedAttributes":
-        """Return the file meta information, which is among the attributes."""
-        return self
-
-
 class HeaderScanner:
     """Scans one file, which `feed` takes from its first byte to its last."""
 
@@ -81,7 +74,7 @@ class HeaderScanner:
         self._implicit = False
         self._last_tag = 0
         self._elements = self._nested = 0
-        self._values = ScannedAttributes()
+        self._values: dict[str, str | int] = {}
         self._gave_up = False
 
     def feed(self, part: bytes | memoryview) -> None:
@@ -105,7 +98,7 @@ class HeaderScanner:
         self._skip = max(0, end - len(data))
         self._pending = bytes(data[end:])
 
-    def finish(self) -> tuple[ScannedAttributes, int] | None:
+    def finish(self) -> tuple[dict[str, str | int], int] | None:
         """Return the attributes by keyword, and how many bytes are missing at the end; None to use pydicom instead.
 
         `TransferSyntaxUID` is among the attributes, and the keyword of the pixel data where there is one.
@@ -119,7 +112,7 @@ class HeaderScanner:
         if not self._containers:
             if size < PREFIX_END:
                 return 0
-            if bytes(data[128:PREFIX_END]) != b"DICM":
+            if bytes(data[128:PREFIX_END]) != b"DICM" or bytes(data[:16]).startswith(EXECUTABLES):
                 raise UnusualHeaderError
             self._containers.append(META)
             at = PREFIX_END

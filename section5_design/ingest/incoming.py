@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from archive.spool import SpoolFile, map_disk_full
-from ingest.header import Header, RefusedError, build_header, read_header, refuse_truncated
+from ingest.header import Header, RefusedError, build_header, read_header
 from ingest.header_scanner import HeaderBoundsError, HeaderScanner
 
 
@@ -25,7 +25,7 @@ class IncomingFile(SpoolFile):
             self._refusal = str(error)
 
     def read_header(self) -> Header:
-        """Return the header, once the file is finished; an unusual file is read back by pydicom.
+        """Return the header, once the file is finished; an unusual file is read back.
 
         Raises:
             RefusedError: not a valid DICOM file.
@@ -38,8 +38,9 @@ class IncomingFile(SpoolFile):
             with self.open() as content:
                 return read_header(content, self.size)
         attributes, missing = found
-        refuse_truncated(missing)
-        return build_header(attributes)
+        if missing:
+            raise RefusedError(f"is truncated: {missing} bytes are missing at its end")
+        return build_header(attributes, str(attributes["TransferSyntaxUID"]))
 
 
 @contextmanager

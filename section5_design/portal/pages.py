@@ -45,7 +45,6 @@ FIGURES = (
     *("average_before_normalization", "average_after_normalization", "minimum", "maximum", "standard_deviation"),
     *("data_size", "number_of_frames", "pixel_data"),
 )
-HEADERS = {"Cache-Control": "private, no-store"}
 
 
 def count_states(instances: QuerySet[Instance], by: str) -> dict[int, dict[str, int]]:
@@ -242,7 +241,7 @@ def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
             content = rendering.render(file, parse_cursor(request, "frame") or 0, parse_window(request))
     except rendering.RenderingError as error:
         raise Http404(str(error)) from None
-    return HttpResponse(content, content_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    return HttpResponse(content, content_type="image/png")
 
 
 @require_GET
@@ -271,11 +270,11 @@ def download_instance(request: HttpRequest, instance_id: str, kind: str) -> Http
     if kind == "png":
         if not result.preview:
             raise Http404("it has no picture")
-        return FileResponse(open_object(result.preview), content_type="image/png", headers=HEADERS)
+        return FileResponse(open_object(result.preview), content_type="image/png")
     row = {"sop_instance_uid": one.sop_instance_uid, **result.figures}
     if kind == "json":
-        return HttpResponse(orjson.dumps(row), content_type="application/json", headers=HEADERS)
-    return HttpResponse(format_csv([row]), content_type="text/csv; charset=utf-8", headers=HEADERS)
+        return HttpResponse(orjson.dumps(row), content_type="application/json")
+    return HttpResponse(format_csv([row]), content_type="text/csv; charset=utf-8")
 
 
 def format_csv(rows: list[dict[str, Any]]) -> str:
@@ -296,13 +295,13 @@ def download_study(request: HttpRequest, study_id: str, kind: str) -> HttpRespon
     record_access(request, "exported", kind, subject=about_study(one))
     visible = visible_instances(request.user).filter(series__study=one).order_by("pk")
     if kind == "zip":
-        headers = {"Content-Disposition": f'attachment; filename="study-{one.pk}.zip"'} | HEADERS
+        headers = {"Content-Disposition": f'attachment; filename="study-{one.pk}.zip"'}
         return StreamingHttpResponse(zip_stream(visible), content_type="application/zip", headers=headers)
     results = Result.objects.filter(instance__in=visible).select_related("instance").order_by("instance_id")
     rows = [{"sop_instance_uid": result.instance.sop_instance_uid, **result.figures} for result in results.iterator()]
     if kind == "json":
-        return HttpResponse(orjson.dumps(rows), content_type="application/json", headers=HEADERS)
-    return HttpResponse(format_csv(rows), content_type="text/csv; charset=utf-8", headers=HEADERS)
+        return HttpResponse(orjson.dumps(rows), content_type="application/json")
+    return HttpResponse(format_csv(rows), content_type="text/csv; charset=utf-8")
 
 
 @login_required

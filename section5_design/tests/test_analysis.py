@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from analysis.default import UnprocessableError, analyse
+from analysis.contract import UnprocessableError
+from analysis.default import analyse
 from system import instance
 
 NAMES = [

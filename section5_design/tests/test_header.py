@@ -135,3 +135,30 @@ def test_bytes_of_chance_are_refused_or_taken_and_never_a_crash(tmp_path: Path, 
     path.write_bytes(CONTENT[:place] + bytes_ + CONTENT[place + len(bytes_) :])
     with contextlib.suppress(RefusedError):
         assert header(path).sop_instance_uid
+
+
+def test_a_bomb_of_empty_elements_is_refused_in_little_memory(tmp_path: Path) -> None:
+    place = CONTENT.index(b"\x08\x00\x05\x00")
+    bomb = CONTENT[:place] + struct.pack("<HH2sH", 0x0008, 0x0010, b"LO", 0) * 1_000_000 + CONTENT[place:]
+    path = tmp_path / "file"
+    path.write_bytes(bomb)
+    tracemalloc.start()
+    with pytest.raises(RefusedError, match="more than 20,000 elements"):
+        header(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_nested_elements_cost_no_memory(tmp_path: Path) -> None:
+    item = b"\xfe\xff\x00\xe0\xff\xff\xff\xff" + struct.pack("<HH2sH", 0x0008, 0x0010, b"LO", 0) * 20_000
+    item += b"\xfe\xff\x0d\xe0" + bytes(4)
+    sequence = struct.pack("<HH2sHL", 0x0008, 0x1140, b"SQ", 0, 0xFFFFFFFF) + item + b"\xfe\xff\xdd\xe0" + bytes(4)
+    place = CONTENT.index(b"\x08\x00\x05\x00")
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT[:place] + sequence + CONTENT[place:])
+    tracemalloc.start()
+    assert header(path).modality == "CT"
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 20

@@ -331,7 +331,7 @@ def test_keys_lead_to_the_content_and_to_the_next_image(system: System, ana: Vis
     person_images = [arrived(system, instance(SeriesInstanceUID="1.2.99")[1]) for _ in range(2)]
     ana.page.goto(f"/images/{person_images[0]}/")
     ana.page.keyboard.press("Tab")
-    expect(ana.page.get_by_text("To the content")).to_be_focused()
+    expect(ana.page.get_by_text("Skip to content")).to_be_focused()
     ana.page.keyboard.press("j")
     ana.page.wait_for_url(f"**/images/{person_images[1]}/")
     ana.page.keyboard.press("k")

@@ -78,7 +78,7 @@ def test_a_key_that_others_may_read_is_named(good: dict[str, str], tmp_path: Pat
     path = tmp_path / "key"
     path.write_text("x")
     path.chmod(0o644)
-    assert list(find_faults(good | {"TLS_KEY": str(path)})) == [f"TLS_KEY: others may read {path} (chmod 640)"]
+    assert list(find_faults(good | {"TLS_KEY": str(path)})) == [f"TLS_KEY: {path} is readable by others (chmod 640)"]
 
 
 @pytest.mark.parametrize("part", [[], ["web"], ["worker"], ["maintenance"]])

@@ -1,6 +1,7 @@
 """The queue: whoever holds a job may finish it, and nobody else; on a real database, with concurrent transactions."""
 
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -21,17 +22,17 @@ class StubHandler:
     """Runs a job by calling a function; saves what it returned in a list."""
 
     def __init__(self) -> None:
-        self.work = lambda lease: lease.subject
+        self.work: Callable[[Lease], object] = lambda lease: lease.subject
         self.saved: list[object] = []
         self.discarded: list[object] = []
 
     def run(self, lease: Lease) -> object:
         return self.work(lease)
 
-    def save(self, results: list[tuple[Lease, object]]) -> None:
+    def save(self, results: Sequence[tuple[Lease, object]]) -> None:
         self.saved += [result for _, result in results]
 
-    def discard(self, lease: Lease, result: object) -> None:
+    def discard(self, lease: Lease, result: object) -> None:  # noqa: ARG002
         self.discarded.append(result)
 
 

@@ -9,6 +9,7 @@ import struct
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_the_form_takes_files_without_a_script(system: System, ana: Person) -> N
     uid, content = instance()
     answer = ana.send(content, b"no image")
     page = ana.get(answer.headers["Location"]).text
-    assert "taken" in page
+    assert "accepted" in page
     assert "not a DICOM file" in page
     assert system.wait_for(uid) == ("done", "")
 
@@ -199,8 +200,20 @@ def test_a_zip_is_opened_and_each_file_has_its_reason(system: System, ana: Perso
     found = items(system)
     assert found["study.zip"][0] == "extracted"
     assert found["study.zip/CT/one"] == ("new", "")
-    assert found["study.zip/notes"] == ("refused", "not a DICOM file: the prefix DICM is missing at byte 128")
+    assert found["study.zip/notes"] == ("refused", "not a DICOM file (no DICM prefix at byte 128)")
     assert system.wait_for(uid) == ("done", "")
+
+
+def test_a_zip_that_is_asked_about_while_it_is_extracted_is_extracted_once(system: System, ana: Person) -> None:
+    content = archive(**{f"m{number:02}": instance()[1] for number in range(40)})
+    address = create(ana, len(content), "forty.zip")
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(patch, ana, address, content, 0)
+        while not sending.done():
+            head(ana, address)
+    assert sending.result().status_code == 204
+    members = system.query("SELECT count(*) FROM uploads_uploadfile WHERE name LIKE 'forty.zip/%%'")
+    assert members == [(40,)]
 
 
 def test_a_zip_that_climbs_out_of_its_folder_writes_nothing_there(system: System, ana: Person) -> None:

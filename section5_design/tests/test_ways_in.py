@@ -70,7 +70,7 @@ def test_of_many_parts_each_is_told_of(system: System) -> None:
     assert [one["00081155"]["Value"] for one in told["00081199"]["Value"]] == [[uid]]
     other, short = (one["00080902"]["Value"][0] for one in told["00081198"]["Value"])
     assert other == "not a DICOM file (no DICM prefix at byte 128)"
-    assert re.fullmatch(r"is cut short: \d+ bytes are missing at its end", short)
+    assert re.fullmatch(r"is truncated: \d+ bytes are missing at its end", short)
 
 
 def test_the_answer_is_xml_where_asked(system: System) -> None:

@@ -36,6 +36,7 @@ class UploadFile(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="files")
+    parent = models.ForeignKey("self", models.CASCADE, null=True, related_name="members")  # the archive that held it
     name = models.CharField(max_length=300)  # as the sender calls it; never used as a path
     size = models.BigIntegerField()  # bytes
     state = models.CharField(max_length=9, choices=State, default=State.UPLOADING)

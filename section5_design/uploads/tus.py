@@ -53,7 +53,7 @@ def files(request: HttpRequest) -> HttpResponse:
         if request.content_type == "application/offset+octet-stream":
             headers |= append(request, item, 0)
         elif item.size == 0:
-            ingest_upload(item)
+            finish(item)
         return respond(201, headers)
     return errors[0]
 
@@ -68,7 +68,8 @@ def file(request: HttpRequest, item_id: uuid.UUID) -> HttpResponse:
         if item is None or item.state == UploadFile.State.CANCELLED:
             raise TusError(404, "unknown file")
         if request.method == "HEAD":
-            finish(item)
+            if item.state == UploadFile.State.UPLOADING:
+                finish(item)
             headers = {"Upload-Offset": str(get_offset(item)), "Upload-Length": str(item.size)}
             return respond(200, headers | {"Cache-Control": "no-store"})
         if request.method == "PATCH":
@@ -77,7 +78,8 @@ def file(request: HttpRequest, item_id: uuid.UUID) -> HttpResponse:
             return respond(204, append(request, item, parse_number(request, "Upload-Offset")))
         if request.method == "DELETE":
             if item.state == UploadFile.State.UPLOADING:
-                cancel(item)
+                with lock(item):
+                    cancel(item)
             return respond(204, {})
         return respond(405, {"Allow": "HEAD, PATCH, DELETE"})
     return errors[0]
@@ -121,19 +123,40 @@ def find_upload(request: HttpRequest, named: str) -> Upload:
     return found
 
 
-def append(request: HttpRequest, item: UploadFile, offset: int) -> dict[str, str]:
-    """Append the body; ingest the file when it is complete."""
-    if item.state != UploadFile.State.UPLOADING:
-        raise TusError(409, "the file is complete already")
-    with map_disk_full(), item.path.open("ab") as target:
+@contextlib.contextmanager
+def lock(item: UploadFile) -> Iterator[IO[bytes]]:
+    """Lock an unfinished file, positioned at its end, and read its state again inside the lock.
+
+    Raises:
+        TusError: it is complete, cancelled, expired, or another request holds the lock.
+
+    """
+    try:
+        target = item.path.open("r+b")
+    except FileNotFoundError:
+        item.refresh_from_db(fields=["state"])
+        raise TusError(409 if item.state != UploadFile.State.UPLOADING else 410, "the upload has ended") from None
+    with map_disk_full(), target:
         try:
-            fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)  # one request at a time
+            fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise TusError(423, "another request is sending this file") from None
-        if os.fstat(target.fileno()).st_size != offset:
-            raise TusError(409, f"the offset is {get_offset(item)}")
+        item.refresh_from_db(fields=["state"])
+        if item.state != UploadFile.State.UPLOADING:
+            raise TusError(409, "the upload has ended")
+        target.seek(0, os.SEEK_END)
+        yield target
+
+
+def append(request: HttpRequest, item: UploadFile, offset: int) -> dict[str, str]:
+    """Append the body; ingest the file when it is complete, still inside the lock."""
+    with lock(item) as target:
+        if target.tell() != offset:
+            raise TusError(409, f"the offset is {target.tell()}")
         copy(request.META["wsgi.input"], target, item.size - offset)
-    finish(item)
+        target.flush()
+        if target.tell() == item.size:
+            ingest_upload(item)
     return {"Upload-Offset": str(get_offset(item))}
 
 
@@ -147,9 +170,10 @@ def copy(source: IO[bytes], target: IO[bytes], limit: int) -> None:
 
 
 def finish(item: UploadFile) -> None:
-    """Ingest a file if it is complete."""
-    if item.state == UploadFile.State.UPLOADING and item.path.exists() and item.path.stat().st_size == item.size:
-        ingest_upload(item)
+    """Ingest a complete file whose last request did not; do nothing if another request is at it."""
+    with contextlib.suppress(TusError), lock(item) as target:
+        if target.tell() == item.size:
+            ingest_upload(item)
 
 
 def get_offset(item: UploadFile) -> int:

@@ -56,6 +56,7 @@ def extract(item: UploadFile) -> None:
         with zipfile.ZipFile(item.path) as archive:
             members = [member for member in archive.infolist() if not member.is_dir()]
             check_members(members)
+            item.members.all().delete()  # of an attempt that was interrupted
             for member in members:
                 extract_member(item, archive, member)
     except RefusedError as error:
@@ -83,7 +84,7 @@ def check_members(members: list[zipfile.ZipInfo]) -> None:
 def extract_member(item: UploadFile, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     """Store one member of a ZIP archive as a file of its own."""
     name = f"{item.name}/{member.filename}"[-300:].replace("\0", "")
-    own = UploadFile(upload=item.upload, name=name, size=member.file_size)
+    own = UploadFile(upload=item.upload, parent=item, name=name, size=member.file_size)
     try:
         with incoming_file() as file:
             for part in read_member(archive, member):

@@ -87,6 +87,10 @@ class CommitmentReporter:
                 return
             self._pool.submit(self._report, commitment)
 
+    def close(self) -> None:
+        """Wait for the reports that were started."""
+        self._pool.shutdown()
+
     def _report(self, commitment: Commitment) -> None:
         try:
             finish_report(commitment, accepted=report(commitment))
