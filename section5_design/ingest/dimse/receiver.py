@@ -16,15 +16,18 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, connection
 from pydicom.config import IGNORE
 from pydicom.config import settings as pydicom_settings
+from pydicom.uid import UID
 from pynetdicom import (
     AE,
     ALL_TRANSFER_SYNTAXES,
     AllStoragePresentationContexts,
     _config,
+    acse,
     dimse_messages,
     evt,
     transport,
 )
+from pynetdicom.presentation import negotiate_unrestricted
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
@@ -221,6 +224,25 @@ def reject(association: Any, why: tuple[int, int, int]) -> None:
     association.kill()
 
 
+def negotiate(requested: list[Any], supported: list[Any], roles: Any = None) -> tuple[list[Any], list[Any]]:
+    """Negotiate presentation contexts (PS3.8, 9.3.3): every storage class, private ones too, and what is supported.
+
+    pynetdicom takes every class that it does not know for storage, the modality worklist for one.
+    """
+    known = {context.abstract_syntax for context in supported}
+    other = [context for context in requested if is_other_service(context.abstract_syntax, known)]
+    result, reply_roles = negotiate_unrestricted([one for one in requested if one not in other], supported, roles)
+    for context in other:
+        context.transfer_syntax = context.transfer_syntax[:1]
+        context.result = 0x03  # abstract syntax not supported
+    return sorted([*result, *other], key=lambda context: int(context.context_id)), reply_roles
+
+
+def is_other_service(uid: UID, supported: set[UID]) -> bool:
+    """Return whether a UID is a SOP class of the standard that is neither storage nor supported."""
+    return uid.type == "SOP Class" and "Storage" not in uid.name and uid not in supported
+
+
 def make_server(host: str, port: int) -> Server:
     """Create a server that listens but does not serve yet."""
     _config.STORE_RECV_CHUNKED_DATASET = True
@@ -230,6 +252,7 @@ def make_server(host: str, port: int) -> Server:
     _config.LOG_HANDLER_LEVEL = "none"
     pydicom_settings.reading_validation_mode = pydicom_settings.writing_validation_mode = IGNORE
     _config.UNRESTRICTED_STORAGE_SERVICE = True  # private and retired storage classes too
+    acse.negotiate_unrestricted = negotiate
     entity = AE(ae_title=TITLE)
     entity.maximum_pdu_size = PDU
     entity.maximum_associations = MAX_ASSOCIATIONS
