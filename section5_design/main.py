@@ -21,6 +21,7 @@ from local.embedded_postgres import EmbeddedPostgresError, provide_database
 OK, FAILED, INTERRUPTED = 0, 1, 130
 HERE = Path(__file__).parent
 HTTP_PORT, DICOM_PORT = 8005, 11112
+WEB_THREADS = 48  # of a process: 20 for request bodies, 16 for live streams, the others stay free for short requests
 
 log = logging.getLogger("section5.main")
 
@@ -49,7 +50,15 @@ def web(arguments: argparse.Namespace) -> int:
     settings.FORM_FOLDER.mkdir(parents=True, exist_ok=True, mode=0o700)
     program = Path(sys.executable).with_name("granian")
     command = [str(program), "--interface", "wsgi", "--host", arguments.host, "--port", str(arguments.port)]
-    command += ["--workers", str(arguments.processes), "--blocking-threads", "32", "--no-ws", "--log-level", "error"]
+    command += [
+        "--workers",
+        str(arguments.processes),
+        "--blocking-threads",
+        str(WEB_THREADS),
+        "--no-ws",
+        "--log-level",
+        "error",
+    ]
     command += ["--workers-kill-timeout", "10"]
     if settings.TLS_CERTIFICATE:
         command += ["--ssl-certificate", settings.TLS_CERTIFICATE, "--ssl-keyfile", settings.TLS_KEY]

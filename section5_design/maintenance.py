@@ -2,6 +2,7 @@
 
 import time
 
+from analysis.garbage import PREVIEW_PREFIXES, collect_previews
 from archive.garbage import PREFIXES, collect_files, collect_orphans
 from audit.chain import extend_chain
 from core.loops import Loop
@@ -31,5 +32,6 @@ def clean_up() -> None:
     make_partitions()
     mark_silent_workers()
     collect_files()
-    prefix = int(time.time() / JANITOR_SECONDS) % PREFIXES
-    collect_orphans([prefix])
+    number = int(time.time() / JANITOR_SECONDS)
+    collect_orphans([number % PREFIXES])
+    collect_previews([number % PREVIEW_PREFIXES])

@@ -16,9 +16,10 @@ import pydicom
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_voi_lut, iter_pixels
+from pydicom.pixels import iter_pixels
 
 from analysis.contract import UnprocessableError
+from analysis.windowing import decode_frame, render_values
 from archive.encryption import ObjectIntegrityError
 
 BINS = 256
@@ -32,6 +33,7 @@ class Moments:
     """Count, extremes, sum, sum of squares and histogram of values, mergeable over frames."""
 
     count: int = 0
+    not_finite: int = 0  # NaN and infinite values, which are counted and left out
     minimum: float = math.inf
     maximum: float = -math.inf
     total: float = 0.0
@@ -40,6 +42,12 @@ class Moments:
 
     def add(self, values: NDArray[Any], limits: tuple[float, float]) -> None:
         """Add values; the histogram's bins divide the range between the limits."""
+        if values.dtype.kind == "f":
+            finite = values[np.isfinite(values)]
+            self.not_finite += values.size - finite.size
+            values = finite
+        if not values.size:
+            return
         self.count += values.size
         self.minimum = min(self.minimum, float(values.min()))
         self.maximum = max(self.maximum, float(values.max()))
@@ -50,6 +58,7 @@ class Moments:
     def merge(self, other: "Moments") -> None:
         """Add the values of another."""
         self.count += other.count
+        self.not_finite += other.not_finite
         self.minimum, self.maximum = min(self.minimum, other.minimum), max(self.maximum, other.maximum)
         self.total, self.squares = self.total + other.total, self.squares + other.squares
         self.histogram += other.histogram
@@ -59,6 +68,9 @@ class Moments:
 
         Values are normalised by the maximum; if some are negative, by minimum and maximum.
         """
+        unusable = {"not_finite": self.not_finite} if self.not_finite else {}
+        if not self.count:
+            return {"data_size": 0, **unusable}
         mean = self.total / self.count
         low = min(self.minimum, 0.0)
         span = self.maximum - low
@@ -69,6 +81,7 @@ class Moments:
             "minimum": self.minimum,
             "maximum": self.maximum,
             "standard_deviation": math.sqrt(max(0.0, self.squares / self.count - mean * mean)),  # population
+            **unusable,
         }
 
 
@@ -100,26 +113,42 @@ def _analyse(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     limits = value_limits(header)
     frames: list[dict[str, float | int]] = []
     total = Moments()
-    preview_frame = int(header.get("NumberOfFrames") or 1) // 2
-    image = b""
+    preview_index, preview_frame = int(header.get("NumberOfFrames") or 1) // 2, None
     for number, frame in enumerate(iter_frames(file)):
-        seen = Moments()
         if number == 0 and (frame.dtype.kind == "f" or int(header.get("NumberOfFrames") or 1) == 1):
-            limits = (float(np.nanmin(frame)), float(np.nanmax(frame)))  # of several frames the header's limits serve
+            limits = find_limits(frame)  # for several frames the header's limits are used
+        seen = Moments()
         seen.add(frame, limits)
         total.merge(seen)
         frames.append(seen.figures())
-        if number == preview_frame:
-            image = preview(frame, header)
+        if number == preview_index:
+            preview_frame = frame
     figures: dict[str, Any] = {"pixel_data": True, **total.figures(), "number_of_frames": len(frames)}
     figures["histogram"] = {"from": limits[0], "to": limits[1], "counts": total.histogram.tolist()}
     figures["frames"] = frames
-    return figures, image
+    preview = b"" if preview_frame is None else build_preview(file, preview_frame, preview_index, header)
+    return figures, preview
+
+
+def find_limits(frame: NDArray[Any]) -> tuple[float, float]:
+    """Return the extremes of the finite values."""
+    finite = frame[np.isfinite(frame)] if frame.dtype.kind == "f" else frame
+    return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
 def iter_frames(file: BinaryIO) -> Iterator[NDArray[Any]]:
     """Decode the stored frames one at a time: rows, columns and, for colour, samples."""
-    yield from iter_pixels(file, raw=True)
+    frames = iter_pixels(file, raw=True)
+    try:
+        first = next(frames)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  # pydicom decodes some files only from a data set: deflated ones, odd JPEG
+        file.seek(0)
+        yield from iter_pixels(pydicom.dcmread(file, force=True), raw=True)
+        return
+    yield first
+    yield from frames
 
 
 def check_claims(header: Dataset) -> None:
@@ -140,31 +169,14 @@ def value_limits(header: Dataset) -> tuple[float, float]:
     return (0.0, 2.0**bits)
 
 
-def preview(frame: NDArray[Any], header: Dataset) -> bytes:
+def build_preview(file: BinaryIO, frame: NDArray[Any], index: int, header: Dataset) -> bytes:
     """Render a frame as PNG, at most 512 pixels a side; grey values by the file's first window or the extremes."""
+    if frame.ndim == 3:  # the stored samples may be YBR; this decodes to RGB
+        file.seek(0)
+        frame = decode_frame(file, index)
     step = max(1, max(frame.shape[:2]) // PREVIEW)
-    frame = frame[::step, ::step]
-    if frame.ndim == 2:
-        frame = apply_window(frame, header)
-    elif frame.dtype != np.uint8:
-        frame = (frame / max(1, int(frame.max())) * 255).astype(np.uint8)
-    if frame.ndim == 3 and str(header.get("PhotometricInterpretation", "")).startswith("YBR"):
-        image = Image.fromarray(frame, "YCbCr").convert("RGB")
-    else:
-        image = Image.fromarray(frame)
+    image = Image.fromarray(render_values(frame[::step, ::step], header))
     image.thumbnail((PREVIEW, PREVIEW))
     target = io.BytesIO()
     image.save(target, "PNG", compress_level=1)  # a quarter larger, three times as fast
     return target.getvalue()
-
-
-def apply_window(frame: NDArray[Any], header: Dataset) -> NDArray[np.uint8]:
-    """Map values to grey levels 0 to 255 (PS3.3, C.11.2)."""
-    values = frame * float(header.get("RescaleSlope") or 1) + float(header.get("RescaleIntercept") or 0)
-    if header.get("WindowWidth") is not None and header.get("WindowCenter") is not None:
-        values = apply_voi_lut(values, header)
-    low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255 / (high - low) if high > low else 0)
-    if header.get("PhotometricInterpretation") == "MONOCHROME1":
-        scaled = 255 - scaled
-    return scaled.astype(np.uint8)

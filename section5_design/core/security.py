@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
-MAX_BODIES, MAX_BODIES_PER_ADDRESS = 26, 20  # of a web process's 32 threads
+MAX_BODIES, MAX_BODIES_PER_ADDRESS = 20, 16  # of a web process's threads (main.py); live streams take 16 more
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self';"

@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.access import OPERATE, ROLES, SUBMIT, get_teams, visible_instances, visible_studies
+from accounts.access import AUDIT, OPERATE, ROLES, SUBMIT, get_teams, visible_instances, visible_studies
 from accounts.audit_events import (
     about_instance,
     about_study,
@@ -27,6 +27,7 @@ from accounts.audit_events import (
 from accounts.models import Share
 from accounts.services import share_study, unshare_study
 from analysis.models import AnalysisJob, Result
+from analysis.windowing import Window
 from archive.models import Instance, Series, Study
 from archive.object_store import object_key, open_object
 from audit.queries import find_instance_events
@@ -40,6 +41,7 @@ from uploads.quotas import QuotaExceededError, check_quota
 from uploads.services import create_upload, receive_files, visible_uploads
 
 PAGE = 50
+PROCESSING_KINDS = ("received", "done", "retry", "lost", "quarantined", "requeued")
 PRESETS = {"CT": [("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 480, 2500), ("Brain", 40, 80)]}
 FIGURES = (
     *("average_before_normalization", "average_after_normalization", "minimum", "maximum", "standard_deviation"),
@@ -198,7 +200,7 @@ def build_view(request: HttpRequest, one: Instance) -> dict[str, Any]:
         "result": result,
         "figures": figures,
         "frames": len(frames),
-        "events": find_instance_events(one.pk),
+        "events": find_history(request, one),
     }
     if histogram:
         shown["histogram"] = bars(histogram["counts"], _("Histogram of the stored values"))
@@ -209,7 +211,7 @@ def build_view(request: HttpRequest, one: Instance) -> dict[str, Any]:
         shown["histogram_table"] = plot_table(names, counts, (_("From (stored value)"), _("Values")))
     if result and figures.get("pixel_data"):
         with open_object(object_key(one.sha256)) as file:
-            window, low, high = rendering.scale(file, figures["minimum"], figures["maximum"])
+            window, low, high = rendering.find_scale(file, figures.get("minimum"), figures.get("maximum"))
         presets = [(_("Default window"), window.center, window.width), *PRESETS.get(one.series.modality, [])]
         shown |= {"window": window, "low": low, "high": high, "span": max(window.width, high - low), "presets": presets}
         chosen = parse_window(request) or window
@@ -217,10 +219,16 @@ def build_view(request: HttpRequest, one: Instance) -> dict[str, Any]:
     return shown
 
 
-def parse_window(request: HttpRequest) -> rendering.Window | None:
+def find_history(request: HttpRequest, one: Instance) -> list[dict[str, Any]]:
+    """Return the events about an image: its processing for every reader; who viewed it for auditors only."""
+    auditor = request.user.has_perm(AUDIT)
+    return [event for event in find_instance_events(one.pk) if auditor or event["kind"] in PROCESSING_KINDS]
+
+
+def parse_window(request: HttpRequest) -> Window | None:
     """Parse the window in the address."""
     try:
-        found = rendering.Window(float(request.GET["center"]), float(request.GET["width"]))
+        found = Window(float(request.GET["center"]), float(request.GET["width"]))
     except (KeyError, ValueError):
         return None
     if not (abs(found.center) < 1e9 and 0 < found.width < 1e9):

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
+from analysis.garbage import collect_previews
+from analysis.models import Result
 from archive import garbage
 from archive.encryption import current_key, key_by_id
 from archive.garbage import collect_orphans, delete_if_unreferenced
 from archive.models import Instance
-from archive.object_store import object_key, store
+from archive.object_store import object_key, preview_key, store
 from archive.spool import spool_file, spool_folder
 from core.partitions import make_partitions
 from ingest.store import Sender, Stored, move_and_record, store_instance
@@ -141,3 +143,26 @@ def test_an_object_deleted_between_two_tries_is_not_acknowledged() -> None:
         with pytest.raises(OSError, match="gone"):
             move_and_record(file, header, sha256, Sender("folder:test"))
     assert not Instance.objects.filter(sha256=sha256).exists()
+
+
+def test_a_preview_without_a_result_is_deleted() -> None:
+    key = preview_key(5, 1)
+    with spool_file() as file:
+        file.write(b"preview")
+        file.commit()
+        store().put(file.path, key)
+    assert collect_previews(min_age=60) == 0
+    assert collect_previews(min_age=-1) == 1
+    assert not store().contains(key)
+
+
+def test_a_preview_with_a_result_is_kept() -> None:
+    stored = send(instance()[1])
+    key = preview_key(stored.instance_id, 1)
+    with spool_file() as file:
+        file.write(b"preview")
+        file.commit()
+        store().put(file.path, key)
+    Result.objects.create(instance_id=stored.instance_id, fencing_token=1, figures={}, preview=key)
+    assert collect_previews(min_age=-1) == 0
+    assert store().contains(key)

@@ -20,7 +20,13 @@ from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
+from pynetdicom.sop_class import (
+    ModalityWorklistInformationFind,
+    PatientRootQueryRetrieveInformationModelFind,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    Verification,
+)
 
 from local import certificates
 from people import Person, make_people
@@ -407,3 +413,29 @@ def test_slow_bodies_and_headers_of_http_hold_up_nobody(system: System) -> None:
     uid, content = instance()
     until(lambda: system.post(content).status == 200)
     assert system.wait_for(uid) == ("done", "")
+
+
+def test_other_services_than_storage_are_not_accepted(system: System) -> None:
+    entity = AE(ae_title="WORKLIST")
+    for context in (Verification, ModalityWorklistInformationFind, PatientRootQueryRetrieveInformationModelFind):
+        entity.add_requested_context(context)
+    entity.add_requested_context("1.2.826.0.1.3680043.9.9999.1")  # a private storage class
+    association = entity.associate("127.0.0.1", system.dicom, ae_title="SECTION5")
+    accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+    association.release()
+    assert accepted == {str(Verification), "1.2.826.0.1.3680043.9.9999.1"}
+
+
+def test_open_pages_and_slow_bodies_leave_threads_for_others(system: System) -> None:
+    head = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    body = b"Content-Type: application/dicom\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100
+    make_people(system, {"watcher": ["readers"]})
+    watcher = Person(system, "watcher")
+    cookie = f"Cookie: {watcher.headers()['Cookie']}\r\n\r\n".encode()
+    requests = [b"GET /events" + head + cookie] * 500 + [b"POST /dicom-web/studies" + head + body] * 100
+    with contextlib.ExitStack() as opened:
+        for request in requests:
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", system.http), timeout=60))
+            client.sendall(request)
+        assert system.ask("GET", "/live").status == 200
+        assert watcher.get("/").status_code == 200

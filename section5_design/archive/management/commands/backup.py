@@ -9,6 +9,7 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
@@ -44,7 +45,7 @@ class Command(BaseCommand):
         """Save the rows first: an object is stored before its row, so each saved row finds its object."""
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         dump = folder / "database.dump.part"
-        run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={dump}", os.environ["DATABASE_URL"])
+        run("pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={dump}", "--dbname={url}")
         keys = [key for prefix in ("objects", "previews") for key, _ in store().iter_keys(prefix)]
         new = 0
         for key in tqdm(keys, unit=" objects", delay=1, disable=None):
@@ -61,7 +62,7 @@ class Command(BaseCommand):
 
 
 def run(program: str, *arguments: str) -> None:
-    """Run one of PostgreSQL's programs, of the server's version or newer.
+    """Run one of PostgreSQL's programs, of the server's version or newer; {url} becomes the database's URL.
 
     Raises:
         CommandError: it is missing, or it failed.
@@ -72,9 +73,20 @@ def run(program: str, *arguments: str) -> None:
     found = [folder for folder in program_folders() if (folder / program).exists() and major_version(folder) >= needed]
     if not found:
         raise CommandError(f"needs {program} of PostgreSQL {needed} or newer: apt install postgresql-client-{needed}")
-    done = subprocess.run([found[0] / program, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+    url, password = split_password(os.environ["DATABASE_URL"])
+    command = [str(found[0] / program), *(argument.replace("{url}", url) for argument in arguments)]
+    environment = os.environ | ({"PGPASSWORD": password} if password else {})  # everybody can read arguments
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise CommandError(f"{program}: {' '.join(done.stderr.split())}")
+
+
+def split_password(url: str) -> tuple[str, str]:
+    """Split the password from a database URL."""
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    name = user.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{name}@{host}" if user else host)), unquote(parts.password or "")
 
 
 def copy_object(key: str, target_path: Path) -> bool:

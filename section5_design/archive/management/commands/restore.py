@@ -51,7 +51,7 @@ class Command(BaseCommand):
         run(
             "pg_restore",
             *("--exit-on-error", "--no-owner", "--no-privileges", "--single-transaction"),
-            f"--dbname={os.environ['DATABASE_URL']}",
+            "--dbname={url}",
             str(folder / "database.dump"),
         )
         call_command("verify", stdout=self.stdout, stderr=self.stderr)
