@@ -20,6 +20,7 @@ def build_loops() -> list[Loop]:
     return [
         Loop("reaper", 1.0, requeue_expired),
         Loop("dispatcher", 0.2, dispatch),
+        Loop("partitions", 600.0, make_partitions),
         Loop("janitor", JANITOR_SECONDS, clean_up),
         Loop("commitment-reporter", 1.0, CommitmentReporter().run_once),
         Loop("audit-chainer", 1.0, lambda: extend_chain() > 0),
@@ -28,8 +29,7 @@ def build_loops() -> list[Loop]:
 
 
 def clean_up() -> None:
-    """Create partitions, forget silent workers, remove abandoned files, and orphaned objects under one prefix."""
-    make_partitions()
+    """Forget silent workers; remove abandoned files, and orphaned objects and previews under one prefix."""
     mark_silent_workers()
     collect_files()
     number = int(time.time() / JANITOR_SECONDS)
