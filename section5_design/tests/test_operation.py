@@ -195,9 +195,7 @@ class Migration(migrations.Migration):
         migrations.RunSQL("CREATE INDEX CONCURRENTLY next_index ON archive_instance (next_version)"),
     ]
 """
-VERSION = (
-    "def analyse(file):\n    from analysis.default import analyse as before\n    figures, picture = before(file)\n"
-)
+VERSION = "def analyse(file, context):\n    from analysis.default import analyse as before\n    figures, picture = before(file, context)\n"
 VERSION += "    return figures | {'version': 2}, picture\n"
 
 
