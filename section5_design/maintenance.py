@@ -5,6 +5,7 @@ import time
 from analysis.garbage import PREVIEW_PREFIXES, collect_previews
 from archive.garbage import PREFIXES, collect_files, collect_orphans
 from audit.chain import extend_chain
+from audit.checkpoints import make_checkpoint
 from core.loops import Loop
 from core.partitions import make_partitions
 from ingest.dimse.commitment import CommitmentReporter
@@ -24,6 +25,7 @@ def build_loops() -> list[Loop]:
         Loop("janitor", JANITOR_SECONDS, clean_up),
         Loop("commitment-reporter", 1.0, CommitmentReporter().run_once),
         Loop("audit-chainer", 1.0, lambda: extend_chain() > 0),
+        Loop("audit-checkpoints", 600.0, make_checkpoint),
         Loop("change-notifier", 1.0, ChangeNotifier().run_once),
     ]
 
