@@ -202,6 +202,9 @@ def start_program(name: str, arguments: argparse.Namespace) -> bool:
     django.setup()
     if schema_missing():
         return False
+    from archive.garbage import collect_files
+
+    collect_files()  # of this machine: what processes that were killed left in its spool
 
     def collectors() -> list[object]:
         from jobs.collectors import SystemCollector

@@ -5,6 +5,7 @@ import time
 from analysis.garbage import PREVIEW_PREFIXES, collect_previews
 from archive.garbage import PREFIXES, collect_files, collect_orphans
 from audit.chain import extend_chain
+from audit.checkpoints import make_checkpoint
 from core.loops import Loop
 from core.partitions import make_partitions
 from ingest.dimse.commitment import CommitmentReporter
@@ -20,16 +21,17 @@ def build_loops() -> list[Loop]:
     return [
         Loop("reaper", 1.0, requeue_expired),
         Loop("dispatcher", 0.2, dispatch),
+        Loop("partitions", 600.0, make_partitions),
         Loop("janitor", JANITOR_SECONDS, clean_up),
         Loop("commitment-reporter", 1.0, CommitmentReporter().run_once),
         Loop("audit-chainer", 1.0, lambda: extend_chain() > 0),
+        Loop("audit-checkpoints", 600.0, make_checkpoint),
         Loop("change-notifier", 1.0, ChangeNotifier().run_once),
     ]
 
 
 def clean_up() -> None:
-    """Create partitions, forget silent workers, remove abandoned files, and orphaned objects under one prefix."""
-    make_partitions()
+    """Forget silent workers; remove abandoned files, and orphaned objects and previews under one prefix."""
     mark_silent_workers()
     collect_files()
     number = int(time.time() / JANITOR_SECONDS)

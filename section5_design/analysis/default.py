@@ -18,10 +18,11 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
 
-from analysis.contract import UnprocessableError
+from analysis.contract import Context, UnprocessableError
 from analysis.windowing import decode_frame, render_values
 from archive.encryption import ObjectIntegrityError
 
+VERSION = "2"
 BINS = 256
 MAX_FRAME_BYTES = 1 << 30  # bytes of a decoded frame; a header that claims more is rejected
 PREVIEW = 512  # pixels of the longer side
@@ -85,8 +86,8 @@ class Moments:
         }
 
 
-def analyse(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    """Analyse an instance; return figures and a preview.
+def analyse(file: BinaryIO, context: Context) -> tuple[dict[str, Any], bytes]:  # noqa: ARG001
+    """Analyse an instance; return figures and a preview. It needs no context.
 
     Raises:
         UnprocessableError: its pixels cannot be decoded.

@@ -1,6 +1,7 @@
 """Run analysis jobs: read the instance, analyse it, save the result."""
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, BinaryIO
 
 import orjson
@@ -9,7 +10,7 @@ from django.db import connection
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
-from analysis.contract import UnprocessableError
+from analysis.contract import Analysis, Context, UnprocessableError
 from analysis.models import Result
 from archive.encryption import ObjectIntegrityError
 from archive.object_store import object_key, open_object, preview_key, store
@@ -17,7 +18,7 @@ from archive.signals import instances_erased
 from archive.spool import StorageFullError, spool_file
 from core import metrics
 from jobs.handlers import JobError, RetryableError
-from jobs.queue import Lease, delete_jobs
+from jobs.queue import Lease, delete_jobs, parse_subject
 
 KIND = "analysis"
 LARGE = 64 << 20  # bytes of decoded pixels; larger images go to the queue for large jobs
@@ -35,7 +36,7 @@ class AnalysisHandler:
         """Analyse an instance; return the figures and the key of the preview."""
         try:
             with open_object(object_key(load_sha256(lease.subject))) as file:
-                figures, preview = import_string(settings.ANALYSIS)(prepare(file))
+                figures, preview = call_analysis(prepare(file), build_context(lease))
             return figures, store_preview(preview, lease) if preview else ""
         except UnprocessableError as error:
             raise JobError(str(error)) from error
@@ -51,15 +52,69 @@ class AnalysisHandler:
             for lease, (figures, preview) in results:
                 document = orjson.dumps(figures, option=orjson.OPT_SERIALIZE_NUMPY).decode()
                 cursor.execute(
-                    "INSERT INTO analysis_result (instance_id, fencing_token, figures, preview)"
-                    " VALUES (%s, %s, %s, %s)",
-                    (lease.subject, lease.fencing_token, document, preview),
+                    "INSERT INTO analysis_result (instance_id, fencing_token, analysis, version, figures, preview)"
+                    " VALUES (%s, %s, %s, %s, %s, %s)",
+                    (lease.subject, lease.fencing_token, settings.ANALYSIS, analysis_version(), document, preview),
                 )
 
     def discard(self, lease: Lease, result: tuple[dict[str, Any], str]) -> None:  # noqa: ARG002
         """Delete the preview of a late result."""
         if result[1]:
             store().delete(result[1])
+
+
+def call_analysis(file: BinaryIO, context: Context) -> tuple[dict[str, Any], bytes]:
+    """Call the function that ANALYSIS names, and check what it returns.
+
+    Raises:
+        UnprocessableError: it failed, or returned something else than figures and a preview.
+
+    """
+    function: Analysis = import_string(settings.ANALYSIS)
+    try:
+        figures, preview = function(file, context)
+    except (UnprocessableError, ObjectIntegrityError, MemoryError, OSError):
+        raise
+    except Exception as error:  # a site's code raises what it likes; a retry does not help
+        raise UnprocessableError(f"the analysis failed ({type(error).__name__})") from error
+    check_figures(figures)
+    return figures, preview
+
+
+def analysis_version() -> str:
+    """Return the VERSION of the analysis' module."""
+    module = import_module(settings.ANALYSIS.rpartition(".")[0])
+    return str(getattr(module, "VERSION", ""))[:50]
+
+
+def build_context(lease: Lease) -> Context:
+    """Return what the analysis may know beside the file."""
+    subject = parse_subject(lease.audit_subject)
+    return Context(
+        sop_instance_uid="" if settings.DEIDENTIFY else subject.sop_instance_uid,
+        sop_class_uid=subject.sop_class_uid,
+        study_uid="" if settings.DEIDENTIFY else subject.study_uid,
+        attempt=lease.attempts,
+        memory_limit_mb=settings.TASK_MEMORY_LIMIT_MB,
+        time_limit_seconds=settings.TASK_SECONDS,
+    )
+
+
+def check_figures(figures: object) -> None:
+    """Check that figures can be stored.
+
+    Raises:
+        UnprocessableError: they are not a JSON object.
+
+    """
+    if not isinstance(figures, dict):
+        raise UnprocessableError(f"the analysis {settings.ANALYSIS} did not return a dictionary of figures")
+    try:
+        orjson.dumps(figures, option=orjson.OPT_SERIALIZE_NUMPY)
+    except TypeError as error:
+        raise UnprocessableError(
+            f"the analysis {settings.ANALYSIS} returned figures that are not JSON: {error}"
+        ) from None
 
 
 def load_sha256(instance_id: int) -> str:

@@ -14,6 +14,8 @@ class Result(models.Model):
     instance = models.ForeignKey(Instance, models.DO_NOTHING, db_constraint=False)
     at = models.DateTimeField(db_default=Now())
     fencing_token = models.IntegerField()
+    analysis = models.CharField(max_length=100, default="")  # dotted name of the function
+    version = models.CharField(max_length=50, default="")
     figures = models.JSONField()
     preview = models.CharField(max_length=100, default="")  # key in the object store
 

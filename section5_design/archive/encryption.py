@@ -10,6 +10,7 @@ key re-wraps those few keys, and no object is written again.
 import io
 import os
 import struct
+import threading
 import uuid
 from functools import lru_cache
 from typing import Any, BinaryIO, cast
@@ -25,20 +26,61 @@ MAGIC = b"S5SEAL1\n"
 HEADER = struct.Struct(">8s16s12s48s")  # magic, ID of the KEK, nonce, wrapped data key
 CHUNK = 1 << 16
 TAG = 16
+MAX_USES = 1 << 30  # of a key-encryption key
+RESERVED_USES = 1000  # at a time, by each process
 
 
 class ObjectIntegrityError(Exception):
     """The object was altered, truncated, or never encrypted. A retry does not help."""
 
 
+class WrappingKey:
+    """The key-encryption key that this process wraps data keys with; its uses are reserved in blocks.
+
+    Wrapping draws random 96-bit nonces, which limits a key to 2^32 uses (NIST SP 800-38D, 8.3). It is replaced long
+    before.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left = 0
+        self._id, self._key = b"", AESGCM(bytes(32))
+
+    def take(self) -> tuple[bytes, AESGCM]:
+        """Return the key and its ID for one use.
+
+        Raises:
+            ImproperlyConfigured: the master key does not fit.
+
+        """
+        with self._lock:
+            if self._left == 0:
+                self._id, self._key = reserve_uses(RESERVED_USES)
+                self._left = RESERVED_USES
+            self._left -= 1
+            return self._id, self._key
+
+
 @lru_cache(maxsize=1)
+def wrapping_key(_: int) -> WrappingKey:
+    """Return the wrapping key of a process, by its PID: a forked process reserves uses of its own."""
+    return WrappingKey()
+
+
 def current_key() -> tuple[bytes, AESGCM]:
-    """Return the key-encryption key for new objects and its ID; the first process that needs one creates it."""
+    """Return the key-encryption key for a new object, and its ID."""
+    return wrapping_key(os.getpid()).take()
+
+
+def reserve_uses(count: int) -> tuple[bytes, AESGCM]:
+    """Reserve uses of the newest key; create a key if there is none, or the newest one is used up."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(5001)")
         newest = KeyEncryptionKey.objects.order_by("-created_at").first()
-        if newest is None:
-            newest = KeyEncryptionKey.objects.create(id=uuid.uuid4(), wrapped=wrap_key(AESGCM.generate_key(256)))
+        if newest is None or newest.uses + count > MAX_USES:
+            newest = KeyEncryptionKey(id=uuid.uuid4(), wrapped=wrap_key(AESGCM.generate_key(256)))
+        newest.uses += count
+        newest.save()
     return newest.id.bytes, AESGCM(unwrap_key(bytes(newest.wrapped)))
 
 

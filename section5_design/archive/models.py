@@ -11,6 +11,7 @@ class KeyEncryptionKey(models.Model):
 
     id = models.UUIDField(primary_key=True)
     wrapped = models.BinaryField()
+    uses = models.BigIntegerField(default=0)  # reserved by the processes that wrap data keys with it
     created_at = models.DateTimeField(db_default=Now())
 
 

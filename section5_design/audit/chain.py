@@ -8,13 +8,14 @@ against any receipt issued since.
 
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, date
 from typing import Any
 
 import orjson
 from cryptography.exceptions import InvalidSignature
 from django.db import connection, transaction
 
+from audit.checkpoints import Checkpoint, dropped_months, load_checkpoints
 from audit.signing import signing_key, verifying_keys
 
 START = bytes(32)
@@ -69,9 +70,16 @@ def extend_chain(*, include_late: bool = False) -> int:
         return len(links)
 
 
-def verify_chain() -> Iterator[str]:
-    """Verify the chain and yield a line for each fault found."""
-    seq, before, signed, last_signature = 0, START, verifying_keys(), 0
+def verify_chain(*, complete: bool = False) -> Iterator[str]:
+    """Verify the chain and yield a line for each fault found.
+
+    Args:
+        complete: start at the oldest month that was not dropped, instead of at the newest checkpoint.
+
+    """
+    start, faults = find_start(complete=complete)
+    yield from faults
+    seq, before, signed, last_signature = start.seq, start.hash, verifying_keys(), start.seq
     while rows := _ask(LINKED, (seq, BATCH)):
         for number, hash_, signature, event_id, *event in rows:
             if number != seq + 1:
@@ -88,12 +96,26 @@ def verify_chain() -> Iterator[str]:
     if last_signature != seq:
         yield f"the last link {seq} is not signed: links after {last_signature} were removed or forged"
     ((loose,),) = _ask(
-        "SELECT count(*) FROM audit_event AS event WHERE at < now() - interval '1 minute'"
+        "SELECT count(*) FROM audit_event AS event WHERE at < now() - interval '1 minute' AND at >= %s"
         " AND NOT EXISTS (SELECT FROM audit_link WHERE event_id = event.id)",
-        (),
+        (start.month,),
     )
     if loose:
         yield f"{loose} events older than a minute are not linked; start `main.py maintenance`"
+
+
+def find_start(*, complete: bool) -> tuple[Checkpoint, list[str]]:
+    """Return where verification starts, and a line for each checkpoint that is not valid."""
+    start, faults = Checkpoint(date(1970, 1, 1), 0, START, b""), []
+    dropped = dropped_months()
+    for checkpoint in load_checkpoints():
+        if not checkpoint.is_signed():
+            faults.append(f"the checkpoint of {checkpoint.month:%Y-%m} was not signed with this system's key")
+        elif not contains(checkpoint.seq, checkpoint.hash):
+            faults.append(f"link {checkpoint.seq} is not the one of the checkpoint of {checkpoint.month:%Y-%m}")
+        elif not complete or checkpoint.month in dropped:
+            start = checkpoint
+    return start, faults
 
 
 def head() -> tuple[int, bytes]:

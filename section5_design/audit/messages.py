@@ -40,6 +40,7 @@ KINDS: dict[str, tuple[tuple[str, str], str, tuple[str, str] | None, str]] = {
     "token": (ALERT, "E", ("110129", "Security Configuration"), "0"),
     "accounts": (ALERT, "E", ("110137", "User Security Attributes Changed"), "0"),
     "audit": (LOG_USED, "R", None, "0"),
+    "audit dropped": (LOG_USED, "D", None, "0"),
 }
 
 

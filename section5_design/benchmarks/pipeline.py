@@ -42,10 +42,11 @@ def bare(path: str) -> tuple[float, float]:
 
 def same(path: str) -> int:
     """Our own analysis, with its histogram and its picture, and nothing around it."""
+    from analysis.contract import Context
     from analysis.default import analyse
 
     with Path(path).open("rb") as file:
-        return len(analyse(file)[1])
+        return len(analyse(file, Context())[1])
 
 
 def bare_loop(what: Callable[[str], object], paths: list[str], processes: int) -> float:

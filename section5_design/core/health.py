@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import shutil
+import socket
 import socketserver
 import sys
 import time
@@ -30,8 +31,9 @@ def share_counters(part: str) -> None:
     """Let all processes of this program count in one folder; call it before anything imports Prometheus's client."""
     from django.conf import settings
 
-    folder = settings.DATA_FOLDER / "metrics" / f"{part}-{os.getpid()}"
-    for old in folder.parent.glob(f"{part}-*"):
+    # Two containers on a shared volume have different host names and the same PID.
+    folder = settings.DATA_FOLDER / "metrics" / f"{part}-{socket.gethostname()}-{os.getpid()}"
+    for old in folder.parent.glob(f"{part}-{socket.gethostname()}-*"):
         pid = int(old.name.rpartition("-")[2])
         if pid == os.getpid() or not psutil.pid_exists(pid):
             shutil.rmtree(old, ignore_errors=True)

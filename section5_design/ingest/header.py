@@ -20,7 +20,7 @@ EXECUTABLES = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xcf\xfa\xed\xfe", b
 IDENTIFIERS = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "PatientID", "PatientName")
 DESCRIPTION = ("SpecificCharacterSet", "StudyDate", "Modality")
 SIZE = ("Rows", "Columns", "SamplesPerPixel", "NumberOfFrames", "BitsAllocated")
-WANTED = [tag_for_keyword(keyword) for keyword in (*IDENTIFIERS, *DESCRIPTION, *SIZE, *PIXELS)]
+WANTED = [tag_for_keyword(keyword) or 0 for keyword in (*IDENTIFIERS, *DESCRIPTION, *SIZE, *PIXELS)]
 
 
 class RefusedError(Exception):

@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from config.celery import broker_queue
 from core.health import beat
 from core.processes import child_setup
-from jobs.admission import overloaded
+from jobs.admission import memory_percent, overloaded
 
 log = logging.getLogger("section5.worker")
 
@@ -147,7 +147,7 @@ class Worker:
                     "name": self.name,
                     "queues": self._queues,
                     "cpu": psutil.cpu_percent(interval=None),
-                    "memory": psutil.virtual_memory().percent,
+                    "memory": memory_percent(),
                     "current_jobs": json.dumps(current_jobs),
                     "state": state,
                 }

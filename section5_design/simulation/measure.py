@@ -36,7 +36,7 @@ MEAN = 0.25  # seconds of the analysis of chance
 ROUNDS = 5
 SLOW = """
 import hashlib, math, random, time
-def analyse(file):
+def analyse(file, context):
     chance = random.Random(hashlib.sha256(file.read()).hexdigest())
     time.sleep(chance.lognormvariate(math.log({mean}) - 0.32, 0.8))
     return {{}}, b""

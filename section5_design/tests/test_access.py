@@ -222,3 +222,24 @@ def test_an_operator_tries_again_sets_aside_and_drains_and_the_log_knows_who(pla
     system.start("worker")
     kinds = system.query("SELECT kind FROM audit_event WHERE actor = 'user:operator' ORDER BY id")
     assert [kind for (kind,) in kinds if kind in DONE] == ["requeued", "quarantined", "drain"]
+
+
+def test_the_second_sender_of_the_same_content_sees_it_with_its_result(place: Place) -> None:
+    owner, stranger = place.owner, place.people[2]
+    uid, content = instance(StudyInstanceUID="1.2.826.0.1.3680043.99.1")
+    owner.send(content)
+    place.system.wait_for(uid)
+    ((image,),) = place.system.query("SELECT id FROM archive_instance WHERE sop_instance_uid = %s", uid)
+    assert stranger.get(f"/images/{image}/").status_code == 404
+    stranger.send(content)
+    assert stranger.get(f"/images/{image}/").status_code == 200
+    assert stranger.get(f"/images/{image}/result.json").status_code == 200
+    until(lambda: stranger.get(f"/api/receipts/{image}").status_code == 200)
+
+
+def test_only_auditors_see_who_looked_at_an_image(place: Place) -> None:
+    owner, administrator = place.owner, place.people[6]
+    for person in (owner, administrator):
+        person.get(f"/images/{place.image}/")
+    assert "viewed" not in owner.get(f"/images/{place.image}/").text
+    assert "viewed" in administrator.get(f"/images/{place.image}/").text

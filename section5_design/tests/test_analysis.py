@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from analysis.contract import UnprocessableError
+from analysis.contract import Context, UnprocessableError
 from analysis.default import analyse
 from analysis.windowing import render_values
 from portal.rendering import render
@@ -31,7 +31,7 @@ def test_figures_are_those_of_the_whole_array(name: str) -> None:
     assert path
     values = pydicom.pixels.pixel_array(path, raw=True).astype(float)
     with Path(path).open("rb") as file:
-        figures, picture = analyse(file)
+        figures, picture = analyse(file, Context())
     low = min(values.min(), 0.0)
     span = values.max() - low
     expected = {
@@ -51,7 +51,7 @@ def test_figures_are_those_of_the_whole_array(name: str) -> None:
 def test_an_instance_without_pixels_has_a_result_that_says_so() -> None:
     path = Path(str(get_testdata_file("reportsi.dcm", download=False)))
     with path.open("rb") as file:
-        assert analyse(file) == ({"pixel_data": False}, b"")
+        assert analyse(file, Context()) == ({"pixel_data": False}, b"")
 
 
 def frames(count: int, **changes: Any) -> io.BytesIO:
@@ -65,7 +65,7 @@ def test_hundreds_of_frames_take_the_memory_of_a_few() -> None:
     for count in (4, 200):
         file = frames(count)
         tracemalloc.start()
-        assert analyse(file)[0]["number_of_frames"] == count
+        assert analyse(file, Context())[0]["number_of_frames"] == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 20e6
@@ -85,7 +85,7 @@ def test_hundreds_of_frames_take_the_memory_of_a_few() -> None:
 )
 def test_a_header_that_does_not_fit_its_pixels_is_unprocessable(changes: dict[str, Any]) -> None:
     with pytest.raises(UnprocessableError):
-        analyse(io.BytesIO(instance(**changes)[1]))
+        analyse(io.BytesIO(instance(**changes)[1]), Context())
 
 
 def float_image(*values: float) -> io.BytesIO:
@@ -104,13 +104,13 @@ def float_image(*values: float) -> io.BytesIO:
 
 
 def test_values_that_are_not_finite_are_counted_and_left_out() -> None:
-    figures, picture = analyse(float_image(1.0, float("nan"), 3.0, float("inf")))
+    figures, picture = analyse(float_image(1.0, float("nan"), 3.0, float("inf")), Context())
     assert (figures["minimum"], figures["maximum"], figures["data_size"], figures["not_finite"]) == (1.0, 3.0, 2, 2)
     assert Image.open(io.BytesIO(picture)).size == (4, 1)
 
 
 def test_an_image_without_a_finite_value_has_no_statistics() -> None:
-    figures, picture = analyse(float_image(float("nan"), float("nan")))
+    figures, picture = analyse(float_image(float("nan"), float("nan")), Context())
     assert (figures["data_size"], figures["not_finite"], "minimum" in figures) == (0, 2, False)
     assert picture
 
@@ -134,7 +134,7 @@ def test_every_file_that_pydicom_decodes_is_processed_and_drawn() -> None:
     for path in paths:
         with path.open("rb") as file:
             try:
-                figures, picture = analyse(file)
+                figures, picture = analyse(file, Context())
                 drawn = Image.open(io.BytesIO(picture)).size
             except UnprocessableError as error:
                 failed.append(f"{path.name}: {error}")

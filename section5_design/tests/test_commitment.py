@@ -20,7 +20,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def request(title: str, port: int) -> Commitment:
     ApplicationEntity.objects.create(title=title, network="127.0.0.1", port=port)
     requested = [["1.2.840.10008.5.1.4.1.1.2", "1.2.3"]]
-    return Commitment.objects.create(transaction_uid="1.2.9", application_entity=title, requested=requested)
+    commitment: Commitment = Commitment.objects.create(
+        transaction_uid="1.2.9", application_entity=title, requested=requested
+    )
+    return commitment
 
 
 @pytest.fixture

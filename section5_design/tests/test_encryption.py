@@ -22,7 +22,7 @@ SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 7)
 
 
 def clear_caches() -> None:
-    for cached in (encryption.current_key, encryption.key_by_id, master_key.load_master_keys):
+    for cached in (encryption.wrapping_key, encryption.key_by_id, master_key.load_master_keys):
         cached.cache_clear()
 
 
@@ -139,3 +139,12 @@ def test_an_invalid_master_key_is_reported(keys: Path, text: str) -> None:
 def test_a_created_master_key_is_private(keys: Path) -> None:
     master_key.load_master_keys()
     assert keys.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_is_replaced_when_its_uses_are_reserved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encryption, "RESERVED_USES", 2)
+    monkeypatch.setattr(encryption, "MAX_USES", 4)
+    files = [encrypt(b"content") for _ in range(10)]
+    assert KeyEncryptionKey.objects.count() == 3
+    assert set(KeyEncryptionKey.objects.values_list("uses", flat=True)) == {4, 2}
+    assert [decrypt(file).read() for file in files] == [b"content"] * 10

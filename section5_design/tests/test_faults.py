@@ -23,7 +23,7 @@ from system import SECTION, System, database, family, instance, listens, needs, 
 HOSTILE = """
 import ctypes, os, time, pydicom
 from analysis.default import analyse as ours
-def analyse(file):
+def analyse(file, context):
     what = str(pydicom.dcmread(file, stop_before_pixels=True).PatientID)
     file.seek(0)
     if what == "segfault": ctypes.string_at(0)
@@ -33,7 +33,7 @@ def analyse(file):
     if what == "slowly":
         open(os.environ["DATA_FOLDER"] + "/slow", "w").close()
         while not os.path.exists(os.environ["DATA_FOLDER"] + "/go on"): time.sleep(0.05)
-    return ours(file)
+    return ours(file, context)
 """
 QUICKLY = {"TASK_SECONDS": "3", "LEASE_SECONDS": "4", "MAX_ATTEMPTS": "2"}
 

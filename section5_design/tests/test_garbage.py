@@ -11,7 +11,7 @@ from django.db import connection, connections
 from analysis.garbage import collect_previews
 from analysis.models import Result
 from archive import garbage
-from archive.encryption import current_key, key_by_id
+from archive.encryption import key_by_id, wrapping_key
 from archive.garbage import collect_orphans, delete_if_unreferenced
 from archive.models import Instance
 from archive.object_store import object_key, preview_key, store
@@ -28,7 +28,7 @@ def folders(tmp_path: Path, settings: Any) -> Iterator[None]:
     """A store and a spool of the test's own; the keys of earlier tests went with their rows."""
     make_partitions()
     settings.STORAGE_URL, settings.SPOOL_FOLDER = f"file://{tmp_path / 'store'}", tmp_path / "spool"
-    caches = (store, spool_folder, current_key, key_by_id)
+    caches = (store, spool_folder, wrapping_key, key_by_id)
     for cached in caches:
         cached.cache_clear()
     yield

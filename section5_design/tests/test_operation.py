@@ -195,10 +195,12 @@ class Migration(migrations.Migration):
         migrations.RunSQL("CREATE INDEX CONCURRENTLY next_index ON archive_instance (next_version)"),
     ]
 """
-VERSION = (
-    "def analyse(file):\n    from analysis.default import analyse as before\n    figures, picture = before(file)\n"
-)
-VERSION += "    return figures | {'version': 2}, picture\n"
+VERSION = """
+def analyse(file, context):
+    from analysis.default import analyse as before
+    figures, picture = before(file, context)
+    return figures | {"version": 2}, picture
+"""
 
 
 def test_a_new_version_comes_under_load_and_nobody_notices(tmp_path: Path) -> None:

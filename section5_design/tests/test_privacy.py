@@ -171,7 +171,7 @@ def test_text_that_is_burned_in_is_refused() -> None:
         clean(instance(BurnedInAnnotation="YES")[1])
 
 
-TELL = "import pydicom\ndef analyse(file):\n    d = pydicom.dcmread(file)\n"
+TELL = "import pydicom\ndef analyse(file, context):\n    d = pydicom.dcmread(file)\n"
 TELL += "    return {'name': str(d.get('PatientName')), 'removed': d.get('PatientIdentityRemoved')}, b''\n"
 
 

@@ -39,6 +39,8 @@ class Migration(migrations.Migration):
                 ),
                 ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 ("fencing_token", models.IntegerField()),
+                ("analysis", models.CharField(default="", max_length=100)),
+                ("version", models.CharField(default="", max_length=50)),
                 ("figures", models.JSONField()),
                 ("preview", models.CharField(default="", max_length=100)),
             ],

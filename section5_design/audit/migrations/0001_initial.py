@@ -27,12 +27,21 @@ FORWARD = """
     CREATE TABLE audit_link (
         seq bigint PRIMARY KEY, event_id bigint NOT NULL UNIQUE, hash bytea NOT NULL, signature bytea
     );
+    CREATE TABLE audit_checkpoint (
+        month date PRIMARY KEY, seq bigint NOT NULL, hash bytea NOT NULL, signature bytea NOT NULL
+    );
+    CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit_checkpoint
+        FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+    CREATE TRIGGER never_truncated BEFORE TRUNCATE ON audit_checkpoint
+        FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
     CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON audit_link
         FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
     CREATE TRIGGER never_truncated BEFORE TRUNCATE ON audit_link
         FOR EACH STATEMENT EXECUTE FUNCTION audit_is_append_only();
 """
-BACKWARD = "DROP TABLE audit_link; DROP TABLE audit_event; DROP FUNCTION audit_is_append_only;"
+BACKWARD = (
+    "DROP TABLE audit_link; DROP TABLE audit_checkpoint; DROP TABLE audit_event; DROP FUNCTION audit_is_append_only;"
+)
 
 
 def make_partitions(*_: Any) -> None:
