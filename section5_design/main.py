@@ -1,7 +1,7 @@
-"""Section 5: a distributed system for DICOM files: received, queued, processed by workers, results read back.
+"""Section 5: a distributed system that receives, queues and processes DICOM files and serves the results.
 
-Without arguments: every part on this machine, with a PostgreSQL of its own; sends itself DICOM files over C-STORE and
-over HTTP, and shows them pass through until all results are in, then goes on.
+Without arguments: run every program on this machine, with an embedded PostgreSQL; send sample DICOM files over C-STORE
+and HTTP, show their progress until all results exist, and keep running.
 """
 
 import argparse
@@ -16,17 +16,18 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from embedded_postgres import EmbeddedPostgresError, provide_database
+from local.embedded_postgres import EmbeddedPostgresError, provide_database
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 HERE = Path(__file__).parent
 HTTP_PORT, DICOM_PORT = 8005, 11112
+WEB_THREADS = 48  # of a process: 20 for request bodies, 16 for live streams, the others stay free for short requests
 
 log = logging.getLogger("section5.main")
 
 
 def prepare() -> None:
-    """Database, tables, folders."""
+    """Start the database if needed, and migrate it."""
     provide_database()
     import django
     from django.core.management import call_command
@@ -36,23 +37,28 @@ def prepare() -> None:
 
 
 def web(arguments: argparse.Namespace) -> int:
-    """Serve HTTP: STOW-RS and what is read back."""
-    if not free(arguments.host, arguments.port):
-        return in_use(arguments)
+    """Serve HTTP: the portal, STOW-RS, the read API."""
+    if not is_free(arguments.host, arguments.port):
+        return port_in_use(arguments)
     if arguments.client_ca and not Path(arguments.client_ca).is_file():
-        log.error("%s: is no file; name the CA of the clients' certificates", arguments.client_ca)
+        log.error("%s: not a file; name the CA of the clients' certificates", arguments.client_ca)
         return FAILED
-    import django
-
-    django.setup()
+    if not start_program("web", arguments):
+        return FAILED
     from django.conf import settings
 
-    if lacks_tables():
-        return FAILED
-    tell_health("web", arguments)
+    settings.FORM_FOLDER.mkdir(parents=True, exist_ok=True, mode=0o700)
     program = Path(sys.executable).with_name("granian")
     command = [str(program), "--interface", "wsgi", "--host", arguments.host, "--port", str(arguments.port)]
-    command += ["--workers", str(arguments.processes), "--blocking-threads", "32", "--no-ws", "--log-level", "error"]
+    command += [
+        "--workers",
+        str(arguments.processes),
+        "--blocking-threads",
+        str(WEB_THREADS),
+        "--no-ws",
+        "--log-level",
+        "error",
+    ]
     command += ["--workers-kill-timeout", "10"]
     if settings.TLS_CERTIFICATE:
         command += ["--ssl-certificate", settings.TLS_CERTIFICATE, "--ssl-keyfile", settings.TLS_KEY]
@@ -64,101 +70,88 @@ def web(arguments: argparse.Namespace) -> int:
 
 
 def receiver(arguments: argparse.Namespace) -> int:
-    """Receive DICOM."""
-    if not free(arguments.host, arguments.port):
-        return in_use(arguments)
-    import django
-
-    django.setup()
-    if lacks_tables():
+    """Receive DICOM: C-STORE, C-ECHO, storage commitment."""
+    if not is_free(arguments.host, arguments.port):
+        return port_in_use(arguments)
+    if not start_program("receiver", arguments):
         return FAILED
-    tell_health("receiver", arguments)
-    from ingest.receiver import run
+    from ingest.dimse.receiver import run
 
     return run(arguments.host, arguments.port, arguments.processes)
 
 
 def worker(arguments: argparse.Namespace) -> int:
-    """Work on what is queued."""
-    import django
-
-    django.setup()
-    if lacks_tables():
+    """Run queued jobs."""
+    if not start_program("worker", arguments):
         return FAILED
-    tell_health("worker", arguments)
-    from processing.worker import Worker
+    from jobs.worker import Worker
 
     return Worker(arguments.queues, arguments.processes).run()
 
 
-def sweeper(arguments: argparse.Namespace) -> int:
-    """Ring again for what is due."""
-    import django
-
-    django.setup()
-    if lacks_tables():
+def maintenance(arguments: argparse.Namespace) -> int:
+    """Run the background loops: reaper, dispatcher, janitor, commitment reporter, audit chainer, change notifier."""
+    if not start_program("maintenance", arguments):
         return FAILED
-    tell_health("sweeper", arguments)
-    from audit.chain import extend
-    from ingest.commitment import report_due
-    from processing.sweeper import run
+    from core.loops import run_loops
+    from maintenance import build_loops
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
-    run(stop, [extend, report_due])
+    run_loops(build_loops(), stop)
     return OK
 
 
 def certificates(arguments: argparse.Namespace) -> int:
-    """Make a CA for development and tests, and certificates of it for a server and a client."""
-    from certificates import make
+    """Create a development CA, and certificates for a server and a client."""
+    from local.certificates import make
 
     try:
         made = make(Path(arguments.folder), arguments.host or ["localhost", "127.0.0.1"])
     except (OSError, ValueError) as error:
-        log.error("%s: no certificates there (%s)", arguments.folder, getattr(error, "strerror", None) or error)  # noqa: TRY400
+        log.error("%s: cannot create certificates (%s)", arguments.folder, getattr(error, "strerror", None) or error)  # noqa: TRY400
         return FAILED
     print(*made, sep="\n")
     return OK
 
 
 def ingest(arguments: argparse.Namespace) -> int:
-    """Take in a folder."""
+    """Ingest a folder of DICOM files."""
     folder = Path(arguments.folder)
     if not folder.is_dir():
-        log.error("%s: is no folder; check the path", folder)
+        log.error("%s: not a folder; check the path", folder)
         return FAILED
     prepare()
-    from ingest.folder import ingest as take_in
+    from ingest.folder import ingest_folder
 
-    counts = take_in(folder)
-    print(", ".join(f"{counts[name]:,} {name}" for name in ("new", "again", "conflict", "refused")))
+    counts = ingest_folder(folder)
+    print(", ".join(f"{counts[name]:,} {name}" for name in ("new", "duplicate", "conflict", "refused")))
     return FAILED if counts["refused"] else OK
 
 
-def everything(arguments: argparse.Namespace) -> int:
-    """All parts on this machine, each a process that is started anew when it ends, and the tour."""
+def run_all(arguments: argparse.Namespace) -> int:
+    """Run every program on this machine, restart those that end, and show the demo."""
     prepare()
     from django.conf import settings
 
-    from supervisor import Supervisor
-    from tour import send_and_show
+    from local.demo import send_and_show
+    from local.supervisor import Supervisor
 
-    if lacks_tables():
+    if schema_missing():
         return FAILED
     host = "0.0.0.0" if settings.PRODUCTION else "127.0.0.1"  # noqa: S104  # a server for others
-    http, dicom = (port if free(host, port) else any_port() for port in (HTTP_PORT, DICOM_PORT))
+    http, dicom = (port if is_free(host, port) else find_free_port() for port in (HTTP_PORT, DICOM_PORT))
     this = [sys.executable, str(HERE / "main.py")]
-    parts: dict[str, list[str]] = {
+    programs: dict[str, list[str]] = {
         "web": [*this, "web", "--host", host, "--port", str(http)],
         "receiver": [*this, "receiver", "--host", host, "--port", str(dicom)],
         "worker": [*this, "worker"],
-        "sweeper": [*this, "sweeper"],
+        "maintenance": [*this, "maintenance"],
     }
     if settings.PRODUCTION:
-        return serve_others(parts, http, dicom, once=arguments.once)
-    with Supervisor(parts) as supervisor:
+        return run_production(programs, http, dicom, once=arguments.once)
+    with Supervisor(programs) as supervisor:
         status = send_and_show(http, dicom, supervisor)
         if arguments.once or status:
             return status
@@ -169,72 +162,81 @@ def everything(arguments: argparse.Namespace) -> int:
             f" http://127.0.0.1:{http}/dicom-web/studies\n"
             f"Portal:     http://127.0.0.1:{http}/   {account}\n"
             f"Read back:  http://127.0.0.1:{http}/api/studies/  /api/instances/  /api/results/  /api/workers/"
-            "   (by a session, or a token of manage.py sender create NAME)\n"
-            "\nCtrl-C stops every part.",
+            "   (by a session, or a token of manage.py token create NAME)\n"
+            "\nCtrl-C stops every program.",
             flush=True,
         )
         supervisor.wait()
     return OK
 
 
-def serve_others(parts: dict[str, list[str]], http: int, dicom: int, *, once: bool) -> int:
-    """The production profile on one machine: no samples, no account, every part; with --once until all are ready."""
-    from health import wait_until_ready
-    from supervisor import Supervisor
+def run_production(programs: dict[str, list[str]], http: int, dicom: int, *, once: bool) -> int:
+    """Run the production profile on one machine: no samples and no account; with --once, stop when all are ready."""
+    from core.health import wait_until_ready
+    from local.supervisor import Supervisor
 
     ports = {}
-    for name, command in parts.items():
-        ports[name] = any_port()
+    for name, command in programs.items():
+        ports[name] = find_free_port()
         command += ["--health-port", str(ports[name])]
-    with Supervisor(parts) as supervisor:
+    with Supervisor(programs) as supervisor:
         if late := wait_until_ready(ports):
-            log.error("not ready after a minute: %s; see the lines above", ", ".join(late))
+            log.error("not ready after a minute: %s; see the log above", ", ".join(late))
             return FAILED
-        print(f"Every part is ready: the portal on port {http}, DICOM on port {dicom}.")
-        print(
-            "The first account: manage.py createsuperuser. Who may send: manage.py peer add, manage.py sender create."
-        )
+        print(f"Every program is ready: the portal on port {http}, DICOM on port {dicom}.")
+        print("The first account: manage.py createsuperuser. Senders: manage.py ae add, manage.py token create.")
         if not once:
-            print("Ctrl-C stops every part.", flush=True)
+            print("Ctrl-C stops every program.", flush=True)
             supervisor.wait()
     return OK
 
 
-def tell_health(part: str, arguments: argparse.Namespace) -> None:
-    """Answer /live, /ready and /metrics, where a port for it is named."""
-    if not arguments.health_port:
-        return
-    import health
+def start_program(name: str, arguments: argparse.Namespace) -> bool:
+    """Set up Django, check the schema, and serve the health endpoints; False if the schema is missing."""
+    from core import health
 
-    health.count_together(part)
+    if arguments.health_port:
+        health.share_counters(name)  # before Django's apps import the metrics
+    import django
+
+    django.setup()
+    if schema_missing():
+        return False
+    from archive.garbage import collect_files
+
+    collect_files()  # of this machine: what processes that were killed left in its spool
 
     def collectors() -> list[object]:
-        from processing.gauges import Gauges
+        from jobs.collectors import SystemCollector
 
-        return [Gauges()] if part == "sweeper" else []
+        return [SystemCollector()] if name == "maintenance" else []
 
-    health.serve(arguments.health_host, arguments.health_port, beats=part != "web", collectors=collectors)
+    if arguments.health_port:
+        has_heartbeat = name != "web"
+        host, port = arguments.health_host, arguments.health_port
+        health.serve(host, port, has_heartbeat=has_heartbeat, collectors=collectors)
+    return True
 
 
 def first_account() -> str:
-    """Make an administrator where there is no account yet, and say its password, once; never on a server for others."""
+    """Create an administrator if no account exists, and return the password to show once; never on a public server."""
     from django.conf import settings
     from django.contrib.auth import get_user_model
     from django.contrib.auth.models import Group
 
     accounts = get_user_model().objects
-    if settings.FOR_OTHERS:
+    if settings.IS_PUBLIC:
         return "(manage.py createsuperuser makes the first account)"
     if accounts.exists():
-        return "(manage.py changepassword NAME sets a password anew)"
+        return "(manage.py changepassword NAME changes a password)"
     password = secrets.token_urlsafe(9)
     admin = accounts.create_superuser("admin", password=password)
     admin.groups.add(Group.objects.get(name="administrators"))
     return f"log in as admin with {password}   (shown once)"
 
 
-def free(host: str, port: int) -> bool:
-    """Whether a port can be listened on."""
+def is_free(host: str, port: int) -> bool:
+    """Return whether a port can be bound."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.suppress(OSError), socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -243,99 +245,99 @@ def free(host: str, port: int) -> bool:
     return False
 
 
-def lacks_tables() -> bool:
-    """Whether the database answers and has not been made ready; one that is away is waited for.
+def schema_missing() -> bool:
+    """Return whether the database responds and lacks its tables; an unreachable one counts as ready later.
 
     Raises:
-        ImproperlyConfigured: the keys that seal and sign are not those of this database, or cannot be read.
+        ImproperlyConfigured: the encryption or signing keys do not fit this database, or cannot be read.
 
     """
     from django.db import InterfaceError, OperationalError, connection
 
     with contextlib.suppress(OperationalError, InterfaceError):
-        if "processing_worker" not in connection.introspection.table_names():
+        if "jobs_worker" not in connection.introspection.table_names():
             log.error("the database of DATABASE_URL lacks its tables; run manage.py migrate")
             return True
-        from archive.sealing import current_key
+        from archive.encryption import current_key
         from audit.signing import signing_key
 
-        current_key()  # a master key that does not fit is said now, and not to each sender
+        current_key()  # report a wrong master key now, not to each sender
         signing_key()
-    connection.close()  # whoever is forked from here opens one of its own
+    connection.close()  # forked processes open their own
     return False
 
 
-def in_use(arguments: argparse.Namespace) -> int:
-    """Say that a part cannot listen."""
-    log.error("%s:%d is in use or cannot be listened on; name another with --port", arguments.host, arguments.port)
+def port_in_use(arguments: argparse.Namespace) -> int:
+    """Report that a port cannot be bound."""
+    log.error("%s:%d is in use or cannot be bound; choose another with --port", arguments.host, arguments.port)
     return FAILED
 
 
-def any_port() -> int:
-    """A port that is free."""
+def find_free_port() -> int:
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """Build the command line."""
     top = argparse.ArgumentParser(
         prog="main.py",
-        description="A distributed system for DICOM files. Without a command: every part on this machine, and a tour."
-        " config/settings.py lists what the environment can say: DATABASE_URL, BROKER_URL, STORAGE_URL, ...",
+        description="A distributed system for DICOM files. Without a command: run every program here, with a demo."
+        " config/settings.py lists the environment variables: DATABASE_URL, BROKER_URL, STORAGE_URL, ...",
     )
-    top.add_argument("--once", action="store_true", help="end when the results of the tour are in")
-    top.set_defaults(run=everything)
+    top.add_argument("--once", action="store_true", help="stop when the demo is complete")
+    top.set_defaults(run=run_all)
     commands = top.add_subparsers(metavar="COMMAND")
     for run, port in ((web, HTTP_PORT), (receiver, DICOM_PORT)):
         command = commands.add_parser(run.__name__, help=str(run.__doc__))
-        command.add_argument("--host", default="127.0.0.1", help="the address to listen on; loopback unless named")
-        command.add_argument("--port", type=_port, default=port, help=f"{port} unless named")
+        command.add_argument("--host", default="127.0.0.1", help="the address to listen on; default: loopback")
+        command.add_argument("--port", type=_port, default=port, help=f"default: {port}")
         command.set_defaults(run=run)
         health_options(command)
-        command.add_argument("--processes", type=_count, default=2, metavar="N", help="that share it; 2 unless named")
+        command.add_argument(
+            "--processes", type=_count, default=2, metavar="N", help="processes that share the port; default: 2"
+        )
     command = commands.add_parser("worker", help=str(worker.__doc__))
+    command.add_argument("--queues", type=_queues, default="small,large", help="small, large, or both, comma-separated")
     command.add_argument(
-        "--queues", type=_queues, default="small,large", help="small, large, or both with a comma between"
-    )
-    command.add_argument(
-        "--processes", type=_count, default=min(os.cpu_count() or 1, 64), metavar="N", help="one a core unless named"
+        "--processes", type=_count, default=min(os.cpu_count() or 1, 64), metavar="N", help="default: one per core"
     )
     command.set_defaults(run=worker)
     health_options(command)
-    command = commands.add_parser("sweeper", help=str(sweeper.__doc__))
-    command.set_defaults(run=sweeper)
+    command = commands.add_parser("maintenance", help=str(maintenance.__doc__))
+    command.set_defaults(run=maintenance)
     health_options(command)
     commands.choices["web"].add_argument(
-        "--client-ca", metavar="FILE", help="let in only clients with a certificate of this CA (mutual TLS)"
+        "--client-ca", metavar="FILE", help="require client certificates of this CA (mutual TLS)"
     )
     command = commands.add_parser("certificates", help=str(certificates.__doc__))
-    command.add_argument("folder", help="where they go; what is there already is kept")
-    command.add_argument("--host", action="append", help="a name or address of the server; may come several times")
+    command.add_argument("folder", help="target folder; existing files are kept")
+    command.add_argument("--host", action="append", help="a host name or address of the server; repeatable")
     command.set_defaults(run=certificates)
     command = commands.add_parser("ingest", help=str(ingest.__doc__))
-    command.add_argument("folder", help="every file below it")
+    command.add_argument("folder", help="ingest every file below it")
     command.set_defaults(run=ingest)
     return top
 
 
 def health_options(command: argparse.ArgumentParser) -> None:
-    """Where a part tells how it is."""
-    command.add_argument("--health-port", type=_port, help="answer /live, /ready and /metrics there")
-    command.add_argument("--health-host", default="127.0.0.1", help="loopback unless named")
+    """Add the options of the health endpoints."""
+    command.add_argument("--health-port", type=_port, help="serve /live, /ready and /metrics on this port")
+    command.add_argument("--health-host", default="127.0.0.1", help="default: loopback")
 
 
 def _port(word: str) -> int:
     if not (word.isascii() and word.isdecimal() and 1 <= int(word) < 65536):
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 65535")
+        raise argparse.ArgumentTypeError("must be an integer from 1 to 65535")
     return int(word)
 
 
 def _count(word: str) -> int:
     if not (word.isascii() and word.isdecimal() and 1 <= int(word) <= 64):
-        raise argparse.ArgumentTypeError("must be a whole number from 1 to 64")
+        raise argparse.ArgumentTypeError("must be an integer from 1 to 64")
     return int(word)
 
 
@@ -346,20 +348,20 @@ def _queues(words: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when all went well, 1 when something failed, 2 for wrong usage, 130 after Ctrl-C."""
+    """Run the command line; return 0 on success, 1 on failure, 2 for wrong usage, 130 after Ctrl-C."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     os.environ.setdefault("TCP_NODELAY", "1")
-    arguments = parser().parse_args(argv)
-    try:  # what is missing is said before anything is started
+    arguments = build_parser().parse_args(argv)
+    try:  # report missing packages before anything starts
         from django.core.exceptions import ImproperlyConfigured
         from django.db import OperationalError
     except ModuleNotFoundError as error:
-        return missing(error)
+        return report_missing(error)
     try:
         return int(arguments.run(arguments))
     except ModuleNotFoundError as error:
-        return missing(error)
+        return report_missing(error)
     except (EmbeddedPostgresError, ImproperlyConfigured) as error:
         log.error("%s", error)  # noqa: TRY400
     except OperationalError as error:
@@ -369,8 +371,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return FAILED
 
 
-def missing(error: ModuleNotFoundError) -> int:
-    """Say how to get what is not installed."""
+def report_missing(error: ModuleNotFoundError) -> int:
+    """Report how to install a missing package."""
     log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")
     return FAILED
 

@@ -5,11 +5,11 @@ import logging
 import os
 import sys
 
-from embedded_postgres import EmbeddedPostgresError, provide_database
+from local.embedded_postgres import EmbeddedPostgresError, provide_database
 
 
 def main() -> int:
-    """Run a command of Django's."""
+    """Run a Django command."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     try:
         from django.core.management import execute_from_command_line

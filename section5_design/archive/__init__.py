@@ -1,1 +1,1 @@
-"""What is kept: studies, series, instances, their objects."""
+"""The archive: studies, series, instances, and their encrypted objects."""

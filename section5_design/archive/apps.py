@@ -4,6 +4,6 @@ from django.apps import AppConfig
 
 
 class ArchiveConfig(AppConfig):
-    """What is kept."""
+    """The archive."""
 
     name = "archive"

@@ -6,49 +6,27 @@ from django.db import models
 from django.db.models.functions import Now
 
 
-class Sender(models.Model):
-    """Who may send over HTTP. Only the SHA-256 of the token is kept, so that a stolen database opens nothing."""
-
-    digest = models.CharField(primary_key=True, max_length=64)
-    name = models.CharField(max_length=100, unique=True)
-    created_at = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class Peer(models.Model):
-    """A DICOM application entity that may send, and from where; with a port, it is called back (storage commitment)."""
-
-    title = models.CharField(primary_key=True, max_length=16)
-    network = models.CharField(max_length=50)  # an address, or a network as 10.1.0.0/16
-    port = models.IntegerField(null=True)
-    created_at = models.DateTimeField(db_default=Now())
-
-    def __str__(self) -> str:
-        return self.title
-
-
-class SealingKey(models.Model):
-    """A key under which the data keys of objects are wrapped; itself wrapped under the master key."""
+class KeyEncryptionKey(models.Model):
+    """A key that wraps the data keys of objects (KEK); itself wrapped under the master key."""
 
     id = models.UUIDField(primary_key=True)
     wrapped = models.BinaryField()
+    uses = models.BigIntegerField(default=0)  # reserved by the processes that wrap data keys with it
     created_at = models.DateTimeField(db_default=Now())
 
 
 class Study(models.Model):
-    """A study, with what its first instance says of the patient."""
+    """A study, with the patient's attributes as its first instance gave them."""
 
     uid = models.CharField(max_length=64, unique=True, db_collation="C")
     patient_id = models.CharField(max_length=64, db_index=True)
     patient_name = models.CharField(max_length=324)
-    study_date = models.CharField(max_length=8)  # DA as it stands, which may be no date
+    study_date = models.CharField(max_length=8)  # DA as received; not necessarily a valid date
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
 
 class Series(models.Model):
-    """A series. A real archive meets one series UID in two studies, so it is unique within its study only."""
+    """A series. Real archives see one series UID in two studies, so it is unique within its study only."""
 
     study = models.ForeignKey(Study, models.PROTECT)
     uid = models.CharField(max_length=64, db_collation="C")
@@ -62,7 +40,7 @@ class Series(models.Model):
 
 
 class Instance(models.Model):
-    """An object that was acknowledged: its bytes are safe under its SHA-256, and this row is committed."""
+    """An acknowledged instance: its bytes are durable under their SHA-256, and this row is committed."""
 
     sop_instance_uid = models.CharField(max_length=64, db_collation="C")
     sha256 = models.CharField(max_length=64, db_collation="C", db_index=True)
@@ -70,14 +48,14 @@ class Instance(models.Model):
     sop_class_uid = models.CharField(max_length=64)
     transfer_syntax_uid = models.CharField(max_length=64)
     size = models.BigIntegerField()  # bytes of the file
-    decoded_size = models.BigIntegerField()  # bytes of the pixels, decoded; 0 without
-    source = models.CharField(max_length=100)  # who sent it first
-    conflict = models.BooleanField(default=False)  # the same UID came with other content
-    trace = models.CharField(max_length=32, default="", db_default="")  # of the request or association that brought it
+    decoded_size = models.BigIntegerField()  # bytes of the decoded pixels; 0 without pixels
+    source = models.CharField(max_length=100)  # its first sender: dicom:AE, http:TOKEN, user:NAME, folder:PATH
+    conflict = models.BooleanField(default=False)  # the same UID also exists with other content
+    correlation_id = models.CharField(max_length=32, default="", db_default="")  # of the request that brought it
     received_at = models.DateTimeField(db_default=Now(), db_index=True)
 
     class Meta:
-        """The same content again is the same instance; the same UID with other content is another, flagged."""
+        """The same content is the same instance; other content under the same UID is another, flagged as a conflict."""
 
         constraints: ClassVar = [models.UniqueConstraint(fields=["sop_instance_uid", "sha256"], name="one_instance")]
 

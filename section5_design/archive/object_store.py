@@ -1,7 +1,7 @@
 """Objects under the SHA-256 of their content, on a file system or in an S3-compatible store.
 
-A name comes from content, never from a UID, so no sender can choose a path. The same content again is the same object.
-The stores take and give sealed files; `open_object` gives what they hold.
+A name comes from the content, never from a UID, so no sender can choose a path. Equal content is one object.
+The stores hold encrypted files; `open_object` decrypts them.
 """
 
 import hashlib
@@ -16,103 +16,142 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from archive.sealing import SealBrokenError, opened
+from archive.encryption import ObjectIntegrityError, decrypting_reader
+from archive.spool import SpoolFile
 
 CHUNK = 1 << 20
 
 
 class ObjectStore(Protocol):
-    """What a store can do. Keys are relative paths of plain characters."""
+    """The interface of a store. Keys are relative paths of plain characters."""
 
     def put(self, file: Path, key: str) -> None:
-        """Take a file, which is gone afterwards; safe on disk when this returns."""
+        """Move a synced file into the store; it is durable when this returns."""
+
+    def publish(self, file: SpoolFile, key: str) -> None:
+        """Move a finished file into the store; it is durable when `sync` returned.
+
+        An object that exists stays complete and durable all the time, also if the system crashes in between.
+        """
+
+    def sync(self, file: SpoolFile, key: str) -> None:
+        """Make a published file durable."""
 
     def open(self, key: str) -> BinaryIO:
-        """Read an object.
+        """Open an object for reading.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: it does not exist.
 
         """
 
     def delete(self, key: str) -> None:
-        """Remove an object, if it is there."""
+        """Delete an object if it exists."""
 
-    def names(self, prefix: str) -> Iterator[tuple[str, float]]:
-        """Keys under a prefix, with the time of each one's last writing, in seconds since 1970."""
+    def contains(self, key: str) -> bool:
+        """Return whether an object exists."""
+
+    def iter_keys(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Iterate over the keys under a prefix, each with its modification time in seconds since 1970."""
 
 
 class FileStore:
-    """Objects as files. A file is renamed into place, so that an object is there whole or not at all."""
+    """Objects as files. A file is renamed into place, so that an object is either complete or absent."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def put(self, file: Path, key: str) -> None:
-        """Take a file of the same file system, whose bytes have been synced."""
-        place = self.folder / key
-        if not place.parent.is_dir():
-            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            sync_folder(place.parent.parent)
+    def publish(self, file: SpoolFile, key: str) -> None:
+        """Link a finished file into the store."""
+        target_path = self._prepare_folder(key)
         try:
-            file.rename(place)
+            os.link(file.path, target_path)  # unlike a rename, it never replaces a durable object by one that is not
+            file.path.unlink()
+        except OSError:  # the object exists, perhaps torn by a crash; or the file system has no links, or is another
+            file.sync()
+            self.put(file.path, key)
+
+    def sync(self, file: SpoolFile, key: str) -> None:
+        """Sync a published file and its folder."""
+        file.sync()
+        sync_folder((self.folder / key).parent)
+
+    def put(self, file: Path, key: str) -> None:
+        """Move a synced file into the store."""
+        target_path = self._prepare_folder(key)
+        try:
+            file.rename(target_path)
         except OSError:
             if not file.exists():
                 raise
-            copy = place.with_name(f"{place.name}.{os.getpid()}.part")  # the spool is on another file system
+            copy = target_path.with_name(
+                f"{target_path.name}.{os.getpid()}.part"
+            )  # the spool is on another file system
             with file.open("rb") as source, copy.open("wb") as target:
                 shutil.copyfileobj(source, target, CHUNK)
                 target.flush()
                 os.fsync(target.fileno())
-            copy.rename(place)
+            copy.rename(target_path)
             file.unlink()
-        sync_folder(place.parent)
+        sync_folder(target_path.parent)
+
+    def _prepare_folder(self, key: str) -> Path:
+        """Return the path of an object, in a folder that exists."""
+        path = self.folder / key
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            sync_folder(path.parent.parent)
+        return path
 
     def open(self, key: str) -> BinaryIO:
-        """Read an object."""
+        """Open an object for reading."""
         return (self.folder / key).open("rb")
 
     def delete(self, key: str) -> None:
-        """Remove an object, if it is there."""
+        """Delete an object if it exists."""
         (self.folder / key).unlink(missing_ok=True)
 
-    def names(self, prefix: str) -> Iterator[tuple[str, float]]:
-        """Keys under a prefix, with the time of each one's last writing."""
+    def contains(self, key: str) -> bool:
+        """Return whether an object exists."""
+        return (self.folder / key).exists()
+
+    def iter_keys(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Iterate over the keys under a prefix, each with its modification time."""
         for folder, _, files in os.walk(self.folder / prefix):
             for name in files:
                 path = Path(folder, name)
                 try:
                     yield str(path.relative_to(self.folder)), path.stat().st_mtime
-                except FileNotFoundError:  # somebody was faster
+                except FileNotFoundError:  # deleted meanwhile
                     continue
 
 
 class RemoteFile(io.RawIOBase):
-    """An object of a remote store, read in parts, with the interface of a file."""
+    """An object of a remote store with the interface of a file."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """The next bytes."""
+        """Read the next bytes."""
         part = bytes(self._reader.read(len(buffer)))
         buffer[: len(part)] = part
         return len(part)
 
-    def seek(self, place: int, whence: int = 0) -> int:
-        """Go to a place."""
-        return int(self._reader.seek(place, whence))
+    def seek(self, position: int, whence: int = 0) -> int:
+        """Set the position."""
+        return int(self._reader.seek(position, whence))
 
     def tell(self) -> int:
-        """The place."""
+        """Return the position."""
         return int(self._reader.tell())
 
 
@@ -125,26 +164,43 @@ class RemoteStore:
         self._store = from_url(url)
 
     def put(self, file: Path, key: str) -> None:
-        """Send a file in parts, then remove it here; the store has it safe when it says so."""
+        """Upload a file in parts and remove it here."""
         import obstore
 
         obstore.put(self._store, key, file)
         file.unlink()
 
+    def publish(self, file: SpoolFile, key: str) -> None:
+        """Upload a finished file."""
+        self.put(file.path, key)
+
+    def sync(self, file: SpoolFile, key: str) -> None:
+        """Do nothing: an upload is durable when the store acknowledged it."""
+
     def open(self, key: str) -> BinaryIO:
-        """Read an object, in parts."""
+        """Open an object for reading in parts."""
         import obstore
 
         return io.BufferedReader(RemoteFile(obstore.open_reader(self._store, key)), CHUNK)
 
     def delete(self, key: str) -> None:
-        """Remove an object, if it is there."""
+        """Delete an object if it exists."""
         import obstore
 
         obstore.delete(self._store, key)
 
-    def names(self, prefix: str) -> Iterator[tuple[str, float]]:
-        """Keys under a prefix, with the time of each one's last writing."""
+    def contains(self, key: str) -> bool:
+        """Return whether an object exists."""
+        import obstore
+
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def iter_keys(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Iterate over the keys under a prefix, each with its modification time."""
         import obstore
 
         for page in obstore.list(self._store, prefix):
@@ -153,7 +209,7 @@ class RemoteStore:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a new name in a folder safe, too."""
+    """Sync a folder, so that a new name in it is durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -162,35 +218,35 @@ def sync_folder(folder: Path) -> None:
 
 
 def object_key(sha256: str) -> str:
-    """The key of an instance's bytes."""
-    return f"objects/{sha256[:2]}/{sha256}"  # making a folder costs three times what a file does
+    """Return the key of an instance's object."""
+    return f"objects/{sha256[:2]}/{sha256}"  # two levels only: creating a folder costs as much as three files
 
 
-def preview_key(instance_id: int, fence: int) -> str:
-    """The key of a preview; a late twin of an attempt has another fence and so another key."""
-    return f"previews/{instance_id % 1000:03}/{instance_id}-{fence}.png"
+def preview_key(instance_id: int, fencing_token: int) -> str:
+    """Return the key of a preview; each attempt has its own fencing token and so its own key."""
+    return f"previews/{instance_id % 1000:03}/{instance_id}-{fencing_token}.png"
 
 
 @lru_cache(maxsize=1)
 def store() -> ObjectStore:
-    """The store of STORAGE_URL."""
+    """Return the store of STORAGE_URL."""
     url = urlsplit(settings.STORAGE_URL)
     return FileStore(Path(url.path)) if url.scheme == "file" else RemoteStore(settings.STORAGE_URL)
 
 
 def open_object(key: str) -> BinaryIO:
-    """What an object holds, unsealed while it is read.
+    """Open an object for reading its decrypted content.
 
     Raises:
-        FileNotFoundError: there is none.
-        SealBrokenError: it was altered; perhaps only in reading.
+        FileNotFoundError: it does not exist.
+        ObjectIntegrityError: it was altered; on opening or while reading.
 
     """
-    return opened(store().open(key))
+    return decrypting_reader(store().open(key))
 
 
-def fault_of(sha256: str) -> str:
-    """What is wrong with an instance's object, by hashing it anew; empty where it is as it was received."""
+def verify_object(sha256: str) -> str:
+    """Hash an object again and return what is wrong with it; empty if it is as received."""
     try:
         with open_object(object_key(sha256)) as file:
             digest = hashlib.sha256()
@@ -198,6 +254,6 @@ def fault_of(sha256: str) -> str:
                 digest.update(part)
     except FileNotFoundError:
         return "its object is missing"
-    except SealBrokenError:
+    except ObjectIntegrityError:
         return "its object was altered"
     return "" if digest.hexdigest() == sha256 else "its object was altered"

@@ -1,4 +1,4 @@
-"""A file on its way in: under a name of chance, hashed and sealed while it is written, synced; gone if not taken."""
+"""The spool: an incoming file under a random name, hashed and encrypted while it is written, then synced."""
 
 import contextlib
 import errno
@@ -13,70 +13,85 @@ from typing import IO, BinaryIO
 
 from django.conf import settings
 
-from archive.sealing import SealingWriter, opened
+from archive.encryption import EncryptingWriter, decrypting_reader
+
+BUFFER = 1 << 17  # bytes; a small file is written at once
 
 
 class StorageFullError(Exception):
-    """There is no room; nothing was kept. HTTP says 507, DICOM A700."""
+    """The disk is full; nothing was stored. HTTP answers 507, DICOM A700."""
 
 
 @lru_cache(maxsize=1)
 def spool_folder() -> Path:
-    """The folder, made where it is missing."""
+    """Return the spool folder; create it if it is missing."""
     folder: Path = settings.SPOOL_FOLDER
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
 
-class Spooled:
+class SpoolFile:
     """A file in the spool folder, open for writing.
 
     Raises:
-        OSError: it cannot be made, or written.
+        OSError: it cannot be created or written.
 
     """
 
     def __init__(self) -> None:
         self.path = spool_folder() / uuid.uuid4().hex
         self.size = 0
-        self._file: IO[bytes] = self.path.open("xb")
-        self._sealing = SealingWriter(self._file)
+        self._file: IO[bytes] = self.path.open("xb", BUFFER)
         self._hash = hashlib.sha256()
+        try:
+            self._encryption = EncryptingWriter(self._file)
+        except BaseException:
+            self.discard()
+            raise
 
-    def write(self, part: bytes) -> None:
-        """The next bytes."""
-        self._sealing.write(part)
+    def write(self, part: bytes | memoryview) -> None:
+        """Append bytes."""
+        self._encryption.write(part)
         self._hash.update(part)
         self.size += len(part)
 
-    def make_safe(self) -> str:
-        """Sync to disk; the SHA-256 of the content."""
-        self._sealing.end()
+    def finish(self) -> str:
+        """Complete the file without syncing it, and return the SHA-256 of its content."""
+        self._encryption.finish()
         self._file.flush()
-        os.fsync(self._file.fileno())
         return self._hash.hexdigest()
 
+    def sync(self) -> None:
+        """Sync the finished file to disk, also after it was moved."""
+        os.fdatasync(self._file.fileno())
+
+    def commit(self) -> str:
+        """Complete the file, sync it to disk and return the SHA-256 of its content."""
+        sha256 = self.finish()
+        self.sync()
+        return sha256
+
     def open(self) -> BinaryIO:
-        """Read the content, once it is safe."""
-        return opened(self.path.open("rb"))
+        """Open the finished content for reading."""
+        return decrypting_reader(self.path.open("rb"))
 
     def discard(self) -> None:
-        """Remove the file, unless it was moved away."""
+        """Remove the file unless it was moved away."""
         self.path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # what is still in the buffer has no room, and is not wanted
+        with contextlib.suppress(OSError):  # the buffer cannot be flushed and is not needed
             self._file.close()
 
 
 @contextmanager
-def spooled() -> Iterator[Spooled]:
-    """A new file in the spool folder, which is gone when the block ends, unless it was moved away.
+def spool_file() -> Iterator[SpoolFile]:
+    """Create a spool file that is removed when the block ends, unless it was moved away.
 
     Raises:
-        StorageFullError: there is no room.
+        StorageFullError: the disk is full.
 
     """
-    with full_disk_said():
-        file = Spooled()
+    with map_disk_full():
+        file = SpoolFile()
         try:
             yield file
         finally:
@@ -84,11 +99,11 @@ def spooled() -> Iterator[Spooled]:
 
 
 @contextmanager
-def full_disk_said() -> Iterator[None]:
-    """Say of a full disk that it is one.
+def map_disk_full() -> Iterator[None]:
+    """Map the errors of a full disk.
 
     Raises:
-        StorageFullError: there is no room.
+        StorageFullError: the disk is full.
 
     """
     try:

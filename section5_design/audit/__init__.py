@@ -1,1 +1,1 @@
-"""Who did what, when: the log that nobody changes, chained by hash, as DICOM messages; signed receipts out of it."""
+"""The audit log: who did what and when, append-only, chained by hash, exportable as DICOM audit messages."""

@@ -4,6 +4,7 @@ from django.apps import AppConfig
 
 
 class AuditConfig(AppConfig):
-    """Who did what, when."""
+    """The audit log."""
 
     name = "audit"
+    partitioned_tables = ("audit_event",)

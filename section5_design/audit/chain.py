@@ -1,49 +1,52 @@
-"""The log, chained by hash: who removes or alters a line, in the database too, is found out.
+"""The hash chain of the audit log: removing or altering an event, even in the database, is detected.
 
-A link holds SHA-256(hash of the link before, the line). Lines are written by many at once and in no order, and nobody
-waits for the chain: the sweeper links what has come since its last round. The last link of a round is signed with a
-key that is not in the database (Ed25519, RFC 8032), so that a chain cannot be made anew by who may write there; a tail
-that is cut off shows against any receipt that was given out since.
+A link holds SHA-256(previous link's hash, event). Many writers add events in no particular order and never wait for the
+chain: the audit chainer links what has arrived since its last round. The last link of a round is signed with a key that
+is not in the database (Ed25519, RFC 8032), so that nobody with write access can rebuild the chain; truncation shows
+against any receipt issued since.
 """
 
 import hashlib
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, date
 from typing import Any
 
 import orjson
 from cryptography.exceptions import InvalidSignature
 from django.db import connection, transaction
 
+from audit.checkpoints import Checkpoint, dropped_months, load_checkpoints
 from audit.signing import signing_key, verifying_keys
 
 START = bytes(32)
 BATCH = 5000
-WINDOW = 20_000  # ids; a line that commits later than so many others is linked by `manage.py audit chain`
-COLUMNS = "id, at, kind, instance_id, study_id, actor, address, detail, trace"
+WINDOW = 20_000  # ids; an event that commits later than that many others is linked by `manage.py audit chain`
+COLUMNS = (
+    "id, at, kind, actor, address, detail, correlation_id, instance_id, study_uid, sop_class_uid, sop_instance_uid"
+)
 UNLINKED = f"""
-    SELECT {COLUMNS} FROM processing_event AS event
+    SELECT {COLUMNS} FROM audit_event AS event
     WHERE id > %s AND NOT EXISTS (SELECT FROM audit_link WHERE event_id = event.id) ORDER BY id LIMIT %s
 """  # noqa: S608  # names of columns
 LINKED = f"""
     SELECT seq, hash, signature, event_id, {COLUMNS} FROM audit_link
-    LEFT JOIN processing_event ON id = event_id WHERE seq > %s ORDER BY seq LIMIT %s
+    LEFT JOIN audit_event ON id = event_id WHERE seq > %s ORDER BY seq LIMIT %s
 """  # noqa: S608
 
 
-def line_of(row: tuple[Any, ...]) -> bytes:
-    """A line in the one form that is hashed: a JSON array, its time in UTC to the microsecond."""
+def serialize_event(row: tuple[Any, ...]) -> bytes:
+    """Serialize an event for hashing: a JSON array, its time in UTC to the microsecond."""
     id_, at, *rest = row
     return orjson.dumps([id_, at.astimezone(UTC).isoformat(timespec="microseconds"), *rest])
 
 
 def link_hash(before: bytes, line: bytes) -> bytes:
-    """What binds a line to all before it."""
+    """Hash a serialized event together with the previous link's hash."""
     return hashlib.sha256(before + line).digest()
 
 
-def extend(*, everything: bool = False) -> int:
-    """Link the lines that have come; how many. One process at a time: the others find nothing to do."""
+def extend_chain(*, include_late: bool = False) -> int:
+    """Link new events and return how many; of several processes one works, the others return 0."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(5002)")
         if not cursor.fetchone()[0]:
@@ -52,12 +55,12 @@ def extend(*, everything: bool = False) -> int:
         seq, before = cursor.fetchone() or (0, START)
         cursor.execute("SELECT coalesce(max(event_id), 0) FROM audit_link")
         newest = cursor.fetchone()[0]
-        cursor.execute(UNLINKED, (0 if everything else newest - WINDOW, BATCH))
+        cursor.execute(UNLINKED, (0 if include_late else newest - WINDOW, BATCH))
         rows = cursor.fetchall()
         links: list[tuple[int, int, bytes, bytes | None]] = []
         before = bytes(before)
         for number, row in enumerate(rows, seq + 1):
-            before = link_hash(before, line_of(row))
+            before = link_hash(before, serialize_event(row))
             links.append((number, row[0], before, None))
         if links:
             number, event, last, _ = links[-1]
@@ -67,52 +70,82 @@ def extend(*, everything: bool = False) -> int:
         return len(links)
 
 
-def faults() -> Iterator[str]:
-    """What does not hold, a line each, by going through the whole chain; nothing where it holds."""
-    seq, before, signed, last_signature = 0, START, verifying_keys(), 0
+def verify_chain(*, complete: bool = False) -> Iterator[str]:
+    """Verify the chain and yield a line for each fault found.
+
+    Args:
+        complete: start at the oldest month that was not dropped, instead of at the newest checkpoint.
+
+    """
+    start, faults = find_start(complete=complete)
+    yield from faults
+    seq, before, signed, last_signature = start.seq, start.hash, verifying_keys(), start.seq
     while rows := _ask(LINKED, (seq, BATCH)):
         for number, hash_, signature, event_id, *event in rows:
             if number != seq + 1:
-                yield f"links {seq + 1} to {number - 1} are gone"
+                yield f"links {seq + 1} to {number - 1} are missing"
             elif event[0] is None:
-                yield f"line {event_id} is gone"
-            elif link_hash(before, line_of(tuple(event))) != bytes(hash_):
-                yield f"line {event_id} was altered, or the link before it"
+                yield f"event {event_id} is missing"
+            elif link_hash(before, serialize_event(tuple(event))) != bytes(hash_):
+                yield f"event {event_id} or the link before it was altered"
             if signature is not None:
                 last_signature = number
                 if not _is_signed(bytes(signature), bytes(hash_), signed):
-                    yield f"the signature of link {number} is not of this system's key"
+                    yield f"the signature of link {number} was not made with this system's key"
             seq, before = number, bytes(hash_)
     if last_signature != seq:
-        yield f"the last link {seq} is not signed: those after {last_signature} were cut off, or added by another"
+        yield f"the last link {seq} is not signed: links after {last_signature} were removed or forged"
     ((loose,),) = _ask(
-        "SELECT count(*) FROM processing_event AS event WHERE at < now() - interval '1 minute'"
+        "SELECT count(*) FROM audit_event AS event WHERE at < now() - interval '1 minute' AND at >= %s"
         " AND NOT EXISTS (SELECT FROM audit_link WHERE event_id = event.id)",
-        (),
+        (start.month,),
     )
     if loose:
-        yield f"{loose} lines older than a minute are not linked: is the sweeper running? `audit chain` links them"
+        yield f"{loose} events older than a minute are not linked; start `main.py maintenance`"
+
+
+def find_start(*, complete: bool) -> tuple[Checkpoint, list[str]]:
+    """Return where verification starts, and a line for each checkpoint that is not valid."""
+    start, faults = Checkpoint(date(1970, 1, 1), 0, START, b""), []
+    dropped = dropped_months()
+    for checkpoint in load_checkpoints():
+        if not checkpoint.is_signed():
+            faults.append(f"the checkpoint of {checkpoint.month:%Y-%m} was not signed with this system's key")
+        elif not contains(checkpoint.seq, checkpoint.hash):
+            faults.append(f"link {checkpoint.seq} is not the one of the checkpoint of {checkpoint.month:%Y-%m}")
+        elif not complete or checkpoint.month in dropped:
+            start = checkpoint
+    return start, faults
 
 
 def head() -> tuple[int, bytes]:
-    """The newest link: its number and hash."""
+    """Return the newest link: its number and hash."""
     rows = _ask("SELECT seq, hash FROM audit_link ORDER BY seq DESC LIMIT 1", ())
     return (rows[0][0], bytes(rows[0][1])) if rows else (0, START)
 
 
-def link_of_receipt(instance_id: int) -> tuple[int, bytes] | None:
-    """The link of the line that says that an instance was received; None before it is made, a second later."""
+def find_receipt_link(instance_id: int, actor: str) -> tuple[int, bytes] | None:
+    """Return the link of the event that an actor sent an instance; None until it is chained, about a second later."""
     rows = _ask(
-        "SELECT seq, hash FROM audit_link JOIN processing_event ON id = event_id"
-        " WHERE instance_id = %s AND kind = 'received' ORDER BY seq LIMIT 1",
-        (instance_id,),
+        "SELECT seq, hash FROM audit_link JOIN audit_event ON id = event_id"
+        " WHERE instance_id = %s AND kind = 'received' AND actor = %s ORDER BY seq LIMIT 1",
+        (instance_id, actor),
     )
     return (rows[0][0], bytes(rows[0][1])) if rows else None
 
 
-def holds(seq: int, hash_: bytes) -> bool:
-    """Whether a link that was told of once is still there."""
+def contains(seq: int, hash_: bytes) -> bool:
+    """Return whether the chain still contains a link that was issued once."""
     return _ask("SELECT hash = %s FROM audit_link WHERE seq = %s", (hash_, seq)) == [(True,)]
+
+
+def count_unlinked() -> int:
+    """Return how far the chain is behind the log, by the newest event."""
+    (row,) = _ask(
+        "SELECT (SELECT coalesce(max(id), 0) FROM audit_event) - (SELECT coalesce(max(event_id), 0) FROM audit_link)",
+        (),
+    )
+    return int(row[0])
 
 
 def _is_signed(signature: bytes, hash_: bytes, keys: list[Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Lines of the log as audit messages of DICOM (PS3.15, A.5), for a hospital's audit repository."""
+"""Convert audit events to DICOM audit messages (PS3.15, A.5) for a hospital's audit repository."""
 
 from datetime import UTC
 from typing import Any
@@ -19,7 +19,7 @@ ATTRIBUTES = ("110135", "Object Security Attributes Changed")
 KINDS: dict[str, tuple[tuple[str, str], str, tuple[str, str] | None, str]] = {
     "received": (TRANSFERRED, "C", None, "0"),
     "committed": (TRANSFERRED, "R", None, "0"),
-    "seen": (ACCESSED, "R", None, "0"),
+    "viewed": (ACCESSED, "R", None, "0"),
     "done": (ACCESSED, "R", None, "0"),
     "retry": (ACCESSED, "R", None, "4"),
     "lost": (ACCESSED, "R", None, "4"),
@@ -30,46 +30,47 @@ KINDS: dict[str, tuple[tuple[str, str], str, tuple[str, str] | None, str]] = {
     "login": (AUTHENTICATION, "E", ("110122", "Login"), "0"),
     "logout": (AUTHENTICATION, "E", ("110123", "Logout"), "0"),
     "login failed": (AUTHENTICATION, "E", ("110122", "Login"), "4"),
-    "refused": (ALERT, "E", ("110126", "Node Authentication"), "4"),
+    "rejected": (ALERT, "E", ("110126", "Node Authentication"), "4"),
     "shared": (ALERT, "E", ATTRIBUTES, "0"),
     "unshared": (ALERT, "E", ATTRIBUTES, "0"),
     "requeued": (ALERT, "E", RESTRICTED, "0"),
     "drain": (ALERT, "E", RESTRICTED, "0"),
-    "peer": (ALERT, "E", ("110128", "Network Configuration"), "0"),
+    "application entity": (ALERT, "E", ("110128", "Network Configuration"), "0"),
     "keys": (ALERT, "E", ("110129", "Security Configuration"), "0"),
-    "sender": (ALERT, "E", ("110129", "Security Configuration"), "0"),
+    "token": (ALERT, "E", ("110129", "Security Configuration"), "0"),
     "accounts": (ALERT, "E", ("110137", "User Security Attributes Changed"), "0"),
     "audit": (LOG_USED, "R", None, "0"),
+    "audit dropped": (LOG_USED, "D", None, "0"),
 }
 
 
-def message(line: dict[str, Any]) -> bytes:
-    """A line, with the UIDs of what it tells of, as XML. Names of patients are in no line, and so in no message."""
-    event, action, kind, outcome = KINDS.get(line["kind"], (ALERT, "E", None, "0"))
+def build_message(event: dict[str, Any]) -> bytes:
+    """Build the XML message of an event. Events contain no patient names, and so no message does."""
+    event_id, action, kind, outcome = KINDS.get(event["kind"], (ALERT, "E", None, "0"))
     root = ET.Element("AuditMessage")
-    when = line["at"].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    told = {"EventActionCode": action, "EventDateTime": when, "EventOutcomeIndicator": outcome}
-    identification = ET.SubElement(root, "EventIdentification", told)
-    _code(identification, "EventID", *event)
+    when = event["at"].astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    attributes = {"EventActionCode": action, "EventDateTime": when, "EventOutcomeIndicator": outcome}
+    identification = ET.SubElement(root, "EventIdentification", attributes)
+    _code(identification, "EventID", *event_id)
     if kind:
         _code(identification, "EventTypeCode", *kind)
-    ET.SubElement(identification, "EventOutcomeDescription").text = f"{line['kind']}: {line['detail']}".rstrip(": ")
-    participant = {"UserID": line["actor"], "UserIsRequestor": "true"}
-    if line["address"]:
-        participant |= {"NetworkAccessPointID": line["address"], "NetworkAccessPointTypeCode": "2"}  # an IP address
+    ET.SubElement(identification, "EventOutcomeDescription").text = f"{event['kind']}: {event['detail']}".rstrip(": ")
+    participant = {"UserID": event["actor"], "UserIsRequestor": "true"}
+    if event["address"]:
+        participant |= {"NetworkAccessPointID": event["address"], "NetworkAccessPointTypeCode": "2"}  # an IP address
     ET.SubElement(root, "ActiveParticipant", participant)
     source = ET.SubElement(root, "AuditSourceIdentification", {"AuditSourceID": "section5"})
     ET.SubElement(source, "AuditSourceTypeCode", {"csd-code": "4"})  # an application server
-    if line["study_uid"]:
-        named = {"ParticipantObjectID": line["study_uid"]}
+    if event["study_uid"]:
+        named = {"ParticipantObjectID": event["study_uid"]}
         named |= {"ParticipantObjectTypeCode": "2", "ParticipantObjectTypeCodeRole": "3"}  # a system object, a report
         study = ET.SubElement(root, "ParticipantObjectIdentification", named)
         _code(study, "ParticipantObjectIDTypeCode", "110180", "Study Instance UID")
-        if line["sop_class_uid"]:
+        if event["sop_class_uid"]:
             description = ET.SubElement(study, "ParticipantObjectDescription")
-            objects = {"UID": line["sop_class_uid"], "NumberOfInstances": "1"}
+            objects = {"UID": event["sop_class_uid"], "NumberOfInstances": "1"}
             instance = ET.SubElement(ET.SubElement(description, "SOPClass", objects), "Instance")
-            instance.set("UID", line["sop_instance_uid"])
+            instance.set("UID", event["sop_instance_uid"])
     return ET.tostring(root, "utf-8", xml_declaration=True)
 
 

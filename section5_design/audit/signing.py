@@ -9,14 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from archive.master_key import make_secret
+from core.secret_files import create_secret
 
 
 @lru_cache(maxsize=1)
 def _keys() -> list[Ed25519PrivateKey]:
     path = Path(settings.SIGNING_KEY_FILE)
     if not settings.PRODUCTION:
-        make_secret(path, pem(Ed25519PrivateKey.generate()))
+        create_secret(path, pem(Ed25519PrivateKey.generate()))
     try:
         parts = path.read_bytes().split(b"-----END PRIVATE KEY-----")[:-1]
         keys = [
@@ -26,34 +26,32 @@ def _keys() -> list[Ed25519PrivateKey]:
         keys = []
     found = [key for key in keys if isinstance(key, Ed25519PrivateKey)]
     if not found or len(found) != len(keys):
-        raise ImproperlyConfigured(
-            f"{path}: holds no Ed25519 key that can be read: openssl genpkey -algorithm ed25519 -out {path}"
-        )
+        raise ImproperlyConfigured(f"{path}: no readable Ed25519 key: openssl genpkey -algorithm ed25519 -out {path}")
     return found
 
 
 def signing_key() -> Ed25519PrivateKey:
-    """The key that signs: the first of the file."""
+    """Return the signing key: the first one in the file."""
     return _keys()[0]
 
 
 def verifying_keys() -> list[Ed25519PublicKey]:
-    """The keys whose signatures hold: of a file of several, those that signed before too."""
+    """Return the keys whose signatures are valid: all in the file, so retired keys too."""
     return [key.public_key() for key in _keys()]
 
 
 def public_pem() -> bytes:
-    """The public key as PEM (RFC 8410)."""
+    """Return the public key as PEM (RFC 8410)."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return signing_key().public_key().public_bytes(serialization.Encoding.PEM, form)
 
 
 def key_id() -> str:
-    """What tells one key from another."""
+    """Return the fingerprint of the signing key."""
     return hashlib.sha256(public_pem()).hexdigest()[:16]
 
 
 def pem(key: Ed25519PrivateKey) -> str:
-    """A private key as PEM (RFC 8410)."""
+    """Encode a private key as PEM (RFC 8410)."""
     plain = serialization.NoEncryption()
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain).decode().strip()

@@ -26,7 +26,7 @@ sys.path[:0] = [str(SECTION), str(SECTION / "tests")]
 import psutil  # noqa: E402
 import psycopg2  # noqa: E402
 
-from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from system import System, database, family, instance, listens, until  # noqa: E402
 
 CLIENTS = 3
@@ -101,12 +101,12 @@ def kills(system: System, postgres: EmbeddedPostgres) -> dict[str, Callable[[], 
         code = (
             "from config.celery import app\n"
             "with app.connection() as c:\n"
-            "  for name in ('small', 'large'): c.default_channel.queue_purge(name)"
+            "  for name in ('jobs-small', 'jobs-large'): c.default_channel.queue_purge(name)"
         )
         command = [sys.executable, "-c", code]
         subprocess.run(command, cwd=SECTION, env=system.environment, capture_output=True, check=False)
 
-    named = {name: part(name) for name in ("web", "receiver", "worker", "sweeper")}
+    named = {name: part(name) for name in ("web", "receiver", "worker", "maintenance")}
     return {
         **named,
         "worker's child": child,
@@ -153,7 +153,7 @@ def kill_again_and_again(count: int, system: System, postgres: EmbeddedPostgres)
 
 def unfinished(system: System) -> int:
     try:
-        return int(system.query("SELECT count(*) FROM processing_job WHERE state IN ('queued', 'running')")[0][0])
+        return int(system.query("SELECT count(*) FROM analysis_job WHERE state IN ('queued', 'running')")[0][0])
     except psycopg2.OperationalError:
         return 1
 
@@ -164,7 +164,7 @@ def ledger(system: System, senders: list[Sender], done: Counter[str]) -> int:
     acknowledged = {uid for sender in senders for uid in sender.acknowledged}
     rows = system.query(
         "SELECT sop_instance_uid, sha256, j.state, count(r.instance_id) FROM archive_instance AS i"
-        " JOIN processing_job AS j ON j.instance_id = i.id LEFT JOIN processing_result AS r ON r.instance_id = i.id"
+        " JOIN analysis_job AS j ON j.instance_id = i.id LEFT JOIN analysis_result AS r ON r.instance_id = i.id"
         " GROUP BY 1, 2, 3"
     )
     whole = set()

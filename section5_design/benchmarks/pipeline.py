@@ -26,7 +26,7 @@ import psycopg2  # noqa: E402
 import pydicom  # noqa: E402
 
 from benchmarks.run import files, over_dicom  # noqa: E402
-from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from system import System, database, instance  # noqa: E402
 
 ROUNDS = 5
@@ -42,10 +42,11 @@ def bare(path: str) -> tuple[float, float]:
 
 def same(path: str) -> int:
     """Our own analysis, with its histogram and its picture, and nothing around it."""
-    from processing.analysis import analyse
+    from analysis.contract import Context
+    from analysis.default import analyse
 
     with Path(path).open("rb") as file:
-        return len(analyse(file)[1])
+        return len(analyse(file, Context())[1])
 
 
 def bare_loop(what: Callable[[str], object], paths: list[str], processes: int) -> float:
@@ -77,7 +78,7 @@ def throughput(system: System, folder: Path) -> None:
 
 
 def results(system: System) -> int:
-    return int(system.query("SELECT count(*) FROM processing_result")[0][0])
+    return int(system.query("SELECT count(*) FROM analysis_result")[0][0])
 
 
 def wait_for(system: System, count: int) -> None:
@@ -87,7 +88,7 @@ def wait_for(system: System, count: int) -> None:
         there = 0
         while there < count:
             time.sleep(0.05)
-            cursor.execute("SELECT count(*) FROM processing_result")
+            cursor.execute("SELECT count(*) FROM analysis_result")
             there = int(cursor.fetchone()[0])
 
 
@@ -99,7 +100,7 @@ def latency(system: System) -> None:
         system.post(content)
         system.wait_for(uid)
         found = system.query(
-            "SELECT extract(epoch FROM r.at - i.received_at) FROM processing_result AS r"
+            "SELECT extract(epoch FROM r.at - i.received_at) FROM analysis_result AS r"
             " JOIN archive_instance AS i ON i.id = r.instance_id WHERE sop_instance_uid = %s",
             uid,
         )
@@ -121,7 +122,7 @@ def workers(system: System, folder: Path) -> None:
             ]
             wait_for(system, before + COUNT)
             ((seconds,),) = system.query(
-                "SELECT extract(epoch FROM max(at) - min(at)) FROM (SELECT at FROM processing_result"
+                "SELECT extract(epoch FROM max(at) - min(at)) FROM (SELECT at FROM analysis_result"
                 " ORDER BY at DESC LIMIT %s) AS last",
                 COUNT - 20 * count,  # when all of them are at work
             )
@@ -149,11 +150,11 @@ def fill(system: System, many: int) -> None:
     """As many instances."""
     code = (
         "import sys, django; django.setup()\n"
-        "from ingest.accept import accept; from archive.spool import spooled\n"
+        "from ingest.store import Sender, store_instance; from archive.spool import spool_file\n"
         "from system import instance\n"
         "for _ in range(int(sys.argv[1])):\n"
-        "    with spooled() as file:\n"
-        "        file.write(instance()[1]); accept(file, 'fill')\n"
+        "    with spool_file() as file:\n"
+        "        file.write(instance()[1]); store_instance(file, Sender('folder:fill'))\n"
     )
     ((there,),) = system.query("SELECT count(*) FROM archive_instance")
     path = os.pathsep.join((str(SECTION), str(SECTION / "tests")))
@@ -179,7 +180,7 @@ def main() -> None:
             throughput(system, folder)
             system.kill("worker")
             workers(system, folder)
-            system.kill("sweeper")
+            system.kill("maintenance")
             stored(system, folder)
 
 

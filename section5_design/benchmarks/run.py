@@ -1,7 +1,7 @@
 """Receiving, beside Orthanc and DCMTK's storescp, in one run: `make bench SECTION=section5_design`.
 
 Each receives the same files from DCMTK's storescu, over 1 and over 4 associations at once, with TCP_NODELAY on both
-sides; ours hashes, syncs and writes a row for each, and its workers and sweeper are not running. In turns, medians.
+sides; ours hashes, syncs and writes a row for each, and its workers and loops are not running. In turns, medians.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ import psutil  # noqa: E402
 import pydicom  # noqa: E402
 from pydicom.data import get_testdata_file  # noqa: E402
 
-from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from system import System, database, family, free_port, instance, listens, until  # noqa: E402
 
 ROUNDS = 5
@@ -138,7 +138,7 @@ def main() -> None:
             storescp(folder / "storescp") as (_, storescp_port),
         ):
             ours.kill("worker")
-            ours.kill("sweeper")
+            ours.kill("maintenance")
             for kind, count in COUNTS.items():
                 for associations in ASSOCIATIONS:
                     compare(

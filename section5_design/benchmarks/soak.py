@@ -3,7 +3,7 @@
 `python section5_design/benchmarks/soak.py 30`, the minutes. Good images, small and large, over HTTP, C-STORE and the
 portal's form; a reader who looks at pages; files that are none, cut short, or programs; callers that break off in the
 middle. Every half minute a worker's process, or a worker, is killed, or the queues are emptied.
-Web, receiver and sweeper run through, and their memory is compared: the median of the second and of the last fifth.
+Web, receiver and maintenance run through, and their memory is compared: the median of the second and of the last fifth.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ import requests  # noqa: E402
 
 from benchmarks.kills import Sender, kills  # noqa: E402
 from benchmarks.run import megabytes  # noqa: E402
-from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from people import Person, make_people  # noqa: E402
 from system import System, database, instance  # noqa: E402
 
@@ -64,7 +64,7 @@ def traffic(system: System) -> list[Again]:
     large: dict[str, Any] = {"NumberOfFrames": 64, "Rows": 256, "Columns": 256, "PixelData": os.urandom(1 << 23)}
 
     def look() -> str:
-        for path in ("/", "/operate/", f"/images/{random.randint(1, 200)}/", "/audit/", "/live"):
+        for path in ("/", "/operations/", f"/images/{random.randint(1, 200)}/", "/audit/", "/live"):
             operator.get(path)
         return "round of pages"
 
@@ -95,7 +95,7 @@ def main(minutes: float) -> int:
         with database("soak") as url, System(Path(tempfile.mkdtemp(dir=name)), url, **limits) as system:
             senders = [Sender(system, over_dicom=number == 0) for number in range(2)]
             others = traffic(system)
-            token = manage(system, "sender", "create", "soak").stdout.strip()
+            token = manage(system, "token", "create", "soak").stdout.strip()
             system.post = lambda content: system.ask(  # type: ignore[method-assign]
                 "POST", "/dicom-web/studies", content, Content_Type="application/dicom", Authorization=f"Bearer {token}"
             )

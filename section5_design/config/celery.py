@@ -1,7 +1,7 @@
-"""Celery, set up so that losing or doubling a message costs nothing: a message says only 'look at this job'.
+"""Celery. A message says that a queue has work, so losing or repeating one costs nothing.
 
 TASK_SECONDS < LEASE_SECONDS < RabbitMQ's consumer timeout (30 minutes): a task that is killed at its limit still holds
-its lease, the sweeper takes it up when that ends, and the broker does not take the message back meanwhile.
+its leases, the reaper requeues its jobs when they expire, and the broker does not redeliver the message before.
 """
 
 import os
@@ -14,48 +14,47 @@ from urllib.parse import urlsplit
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 from celery import Celery
-from celery.signals import worker_init
 from django.conf import settings
 from kombu import Exchange, Queue
 from kombu.transport import filesystem
 from kombu.utils.json import dumps
 
 QUEUES = ("small", "large")
+MAX_MESSAGES = 64  # in a queue; more wake-ups would wake nobody else
 ON_FILES = settings.BROKER_URL.startswith("filesystem:")
 
-# Where a message goes that no worker could take; nobody needs it, but somebody may want to see that there are some.
-DEAD = Queue("dead", durable=True, queue_arguments={"x-queue-type": "quorum", "x-max-length": 1000})
 
-
-class WholeFiles(filesystem.Channel):
-    """Kombu's own shows a message's file before it is written; a reader that came between read nothing, and ended."""
+class AtomicFiles(filesystem.Channel):
+    """Writes messages atomically; kombu's own exposes a file before its content is written, and its reader dies."""
 
     def _put(self, queue: str, payload: Any, **_: Any) -> None:
+        if sum(name.endswith(f".{queue}.msg") for name in os.listdir(self.data_folder_out)) >= MAX_MESSAGES:  # noqa: PTH208
+            return
         name = os.path.join(self.data_folder_out, f"{int(time.monotonic() * 1000)}_{uuid.uuid4()}.{queue}.msg")  # noqa: PTH118
         with open(f"{name}.part", "w", encoding="utf-8") as file:  # noqa: PTH123
             file.write(dumps(payload))
         os.rename(f"{name}.part", name)  # noqa: PTH104
 
 
-filesystem.Transport.Channel = WholeFiles
+filesystem.Transport.Channel = AtomicFiles
 
 app = Celery("section5", broker=settings.BROKER_URL)
 
 
-def queue(name: str) -> Queue:
-    """A queue; on RabbitMQ a durable quorum queue that gives up after five deliveries, to a queue of the dead."""
+def broker_queue(name: str) -> str:
+    """Return the broker's name of a queue of jobs."""
+    return f"jobs-{name}"
+
+
+def declare_queue(name: str) -> Queue:
+    """Return a queue; on RabbitMQ a short durable quorum queue that drops the oldest wake-up when it is full."""
     if ON_FILES:
         return Queue(name)
-    dead = {
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": "dead",
-        "x-dead-letter-strategy": "at-least-once",
-    }
-    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 5, "x-overflow": "reject-publish", **dead}
+    arguments = {"x-queue-type": "quorum", "x-delivery-limit": 5, "x-max-length": MAX_MESSAGES}
     return Queue(name, Exchange(name, "direct", durable=True), name, durable=True, queue_arguments=arguments)
 
 
-# The broker must show a certificate of the CA that is named, or of one that this machine trusts, for its host.
+# The broker must present a certificate of this CA, or of one that this machine trusts, for its host.
 BROKER_TLS = settings.BROKER_URL.startswith("amqps:") and {
     "cert_reqs": ssl.CERT_REQUIRED,
     "ca_certs": settings.BROKER_CA or None,
@@ -69,10 +68,10 @@ if ON_FILES:
     (folder / "control").mkdir(exist_ok=True)
 
 app.conf.update(
-    task_queues=[queue(name) for name in QUEUES],
-    task_default_queue="small",
+    task_queues=[declare_queue(broker_queue(name)) for name in QUEUES],
+    task_default_queue=broker_queue("small"),
     task_acks_late=True,
-    task_reject_on_worker_lost=False,  # the lease recovers; a message that kills its worker must not come again
+    task_reject_on_worker_lost=False,  # the lease recovers the jobs; a message that kills its worker must not return
     task_ignore_result=True,
     task_time_limit=settings.TASK_SECONDS,
     worker_prefetch_multiplier=1,
@@ -80,8 +79,9 @@ app.conf.update(
     worker_hijack_root_logger=False,
     worker_cancel_long_running_tasks_on_connection_loss=False,
     broker_connection_retry_on_startup=True,
-    broker_heartbeat=10,  # seconds; a line that is cut is noticed after two
-    broker_connection_max_retries=5,  # then the worker ends itself, and is started anew
+    broker_heartbeat=10,  # seconds; a broken connection is noticed after two
+    broker_connection_timeout=2,
+    broker_connection_max_retries=5,  # then the worker ends itself, and is restarted
     broker_use_ssl=BROKER_TLS,
     broker_transport_options={
         "data_folder_in": str(folder),
@@ -93,16 +93,8 @@ app.conf.update(
     else {
         "max_retries": 1,
         "socket_timeout": 5,
-    },  # no confirms: a queue without a leader gives none, and all would wait
-    imports=["processing.tasks"],
+    },  # no confirms: a queue without a leader sends none, and every publisher would wait
+    imports=["jobs.tasks"],
 )
 if not ON_FILES:
     app.conf.worker_detect_quorum_queues = True
-
-
-@worker_init.connect
-def declare_dead(**_: object) -> None:
-    """Where messages of the dead go must be there before the first of them."""
-    if not ON_FILES:
-        with app.connection_for_write() as connection:
-            DEAD.bind(connection.default_channel).declare()

@@ -1,4 +1,4 @@
-"""Paths that the environment names, made absolute: some parts are started in another folder than others."""
+"""Make the paths in the environment absolute: some programs start in another folder than others."""
 
 import os
 import re
@@ -17,10 +17,10 @@ NAMES = (
 IN_URL = re.compile(r"(?<=[?&]sslrootcert=)[^&]+")
 
 
-def anchor(environment: MutableMapping[str, str]) -> None:
-    """Make them absolute, for this process and those that it starts."""
+def resolve_paths(environment: MutableMapping[str, str]) -> None:
+    """Make them absolute, for this process and its children."""
     for name in NAMES:
         if value := environment.get(name):
-            environment[name] = os.path.abspath(value)  # noqa: PTH100  # links stay links: keys are changed by them
+            environment[name] = os.path.abspath(value)  # noqa: PTH100  # keep links: keys are rotated by them
     if url := environment.get("DATABASE_URL"):
         environment["DATABASE_URL"] = IN_URL.sub(lambda found: str(Path.cwd() / found[0]), url)

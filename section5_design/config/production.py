@@ -1,4 +1,4 @@
-"""What the production profile asks for. It refuses to start with anything missing, default or unencrypted."""
+"""Checks of the production profile: it refuses to start with a missing, default or unencrypted setting."""
 
 import stat
 from collections.abc import Iterator, Mapping
@@ -12,18 +12,18 @@ SECRET_FILES = ("TLS_KEY", "MASTER_KEY_FILE", "SIGNING_KEY_FILE")
 
 
 def check(environment: Mapping[str, str]) -> None:
-    """Look at the environment.
+    """Check the environment.
 
     Raises:
-        ImproperlyConfigured: something is not as a server for patients' data must be; all of it is named.
+        ImproperlyConfigured: a setting is unsafe for patient data; the message names every one.
 
     """
-    if found := list(faults(environment)):
+    if found := list(find_faults(environment)):
         raise ImproperlyConfigured("the production profile does not start: " + "; ".join(found))
 
 
-def faults(environment: Mapping[str, str]) -> Iterator[str]:
-    """What is wrong, and what to do."""
+def find_faults(environment: Mapping[str, str]) -> Iterator[str]:
+    """Yield each fault and its remedy."""
     given = {name: environment.get(name, "") for name in (*FILES, "SECRET_KEY", "ALLOWED_HOSTS")}
     if len(given["SECRET_KEY"]) < 50:
         yield "SECRET_KEY must be 50 characters or more (openssl rand -base64 48)"
@@ -33,40 +33,40 @@ def faults(environment: Mapping[str, str]) -> Iterator[str]:
         given.pop("MASTER_KEY_FILE")
     for name in FILES:
         if name in given:
-            yield from faults_of_file(name, given[name])
-    yield from faults_of_database(environment.get("DATABASE_URL", ""))
-    yield from faults_of_broker(environment.get("BROKER_URL", ""))
+            yield from check_file(name, given[name])
+    yield from check_database(environment.get("DATABASE_URL", ""))
+    yield from check_broker(environment.get("BROKER_URL", ""))
     for name in ("STORAGE_URL", "AWS_ENDPOINT_URL"):
         if environment.get(name, "").startswith("http:"):
-            yield f"{name} must be encrypted on its way: https"
+            yield f"{name} must use https"
 
 
-def faults_of_file(name: str, path: str) -> Iterator[str]:
-    """A file must be there; one with a secret, for its owner alone."""
+def check_file(name: str, path: str) -> Iterator[str]:
+    """Check that a file exists and that a secret is readable by its owner only."""
     if not path or not Path(path).is_file():
-        yield f"{name} must name a file that is there"
+        yield f"{name} must name an existing file"
     elif name in SECRET_FILES and Path(path).stat().st_mode & (stat.S_IRWXO | stat.S_IWGRP):
-        yield f"{name}: others may read {path} (chmod 640)"
+        yield f"{name}: {path} is readable by others (chmod 640)"
 
 
-def faults_of_database(url: str) -> Iterator[str]:
-    """PostgreSQL: a certificate that is checked for its host, and a password of one's own."""
+def check_database(url: str) -> Iterator[str]:
+    """Check that PostgreSQL's certificate is verified and its password is not a default."""
     parts = urlsplit(url)
     if not parts.hostname or parts.hostname.startswith(("/", "%2f", "%2F")):
         if not url:
-            yield "DATABASE_URL must name a PostgreSQL"
+            yield "DATABASE_URL must name a PostgreSQL server"
         return  # a Unix socket crosses no network
     options = parse_qs(parts.query)
     if options.get("sslmode") != ["verify-full"] or not options.get("sslrootcert"):
         yield "DATABASE_URL must end with ?sslmode=verify-full&sslrootcert=FILE"
     if parts.password in (None, "", "postgres", parts.username):
-        yield "DATABASE_URL must hold a password that is no default"
+        yield "DATABASE_URL must contain a password that is not a default"
 
 
-def faults_of_broker(url: str) -> Iterator[str]:
-    """RabbitMQ over TLS, and not as guest."""
+def check_broker(url: str) -> Iterator[str]:
+    """Check that RabbitMQ is used over TLS and not as guest."""
     parts = urlsplit(url)
     if parts.scheme != "amqps":
         yield "BROKER_URL must be amqps://user:password@host:5671//"
     elif parts.password in (None, "", "guest", parts.username):
-        yield "BROKER_URL must hold a password that is no default"
+        yield "BROKER_URL must contain a password that is not a default"

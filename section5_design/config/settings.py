@@ -1,30 +1,30 @@
 """Settings, from the environment.
 
-DATABASE_URL    a PostgreSQL; `main.py` starts one of its own where this is not set
-BROKER_URL      a RabbitMQ, amqp://user:password@host//; else Celery's filesystem transport, for one machine
-STORAGE_URL     where objects lie: file:///folder or s3://bucket/prefix; else a folder in DATA_FOLDER
-DATA_FOLDER     spool, objects and broker of one machine; `section5_design/data` unless named
-ANALYSIS        the function that makes a result of a file, by its dotted name; processing.analysis.analyse unless named
-MAX_ATTEMPTS    tries of a job before it is quarantined; 4 unless named
-TASK_SECONDS    how long a task may take before its process is killed; 120 unless named
-LEASE_SECONDS   how long a claim holds without an end; must be more than TASK_SECONDS; 180 unless named
-TASK_MEMORY_MB  memory of a task's process; 3000 unless named
-MAX_CPU         load in percent of the cores over which a machine takes no new work; 400 unless named
-MAX_MEMORY      percent over which a machine takes no new work; 90 unless named
-SECRET_KEY      of Django; needed where ALLOWED_HOSTS is set
-ALLOWED_HOSTS   names that clients call this server by; this machine alone unless named
-PROFILE         `production` refuses to start with anything missing, default or unencrypted, and logs JSON
-TLS_CERTIFICATE certificate (chain) of this server, PEM: then HTTP and DICOM speak TLS only
+DATABASE_URL    a PostgreSQL; by default `main.py` starts one of its own
+BROKER_URL      a RabbitMQ, amqp://user:password@host//; by default Celery's filesystem transport, for one machine
+STORAGE_URL     where objects are stored: file:///folder or s3://bucket/prefix; by default a folder in DATA_FOLDER
+DATA_FOLDER     spool, objects and broker of one machine; default: `section5_design/data`
+ANALYSIS        the function that analyses a file, by its dotted name; default: analysis.default.analyse
+MAX_ATTEMPTS    attempts at a job before it is quarantined; default: 4
+TASK_SECONDS    time limit of a task, after which its process is killed; default: 120
+LEASE_SECONDS   how long a claim is valid; must be more than TASK_SECONDS; default: 180
+TASK_MEMORY_LIMIT_MB  memory limit of a worker process; default: 3000
+MAX_CPU         load in percent of the cores above which a machine accepts no jobs; default: 400
+MAX_MEMORY      memory in percent above which a machine accepts no jobs; default: 90
+SECRET_KEY      Django's; required if ALLOWED_HOSTS is set
+ALLOWED_HOSTS   host names of this server; by default only this machine can connect
+PROFILE         `production` refuses to start with a missing, default or unencrypted setting, and logs JSON
+TLS_CERTIFICATE certificate (chain) of this server, PEM: HTTP and DICOM then require TLS
 TLS_KEY         its private key, PEM (PKCS #8)
-TLS_CLIENT_CA   the CA of clients' certificates; then DICOM peers must show one (mutual TLS); HTTP: `--client-ca`
-BROKER_CA       the CA of the RabbitMQ's certificate, where BROKER_URL is amqps://
-MASTER_KEY_FILE file with the master key, 64 hexadecimal digits; in DATA_FOLDER, and made there, but in production
+TLS_CLIENT_CA   CA of the clients' certificates: DICOM clients must then present one (mutual TLS); HTTP: `--client-ca`
+BROKER_CA       CA of the RabbitMQ's certificate, if BROKER_URL is amqps://
+MASTER_KEY_FILE file with the master key, 64 hexadecimal digits; by default created in DATA_FOLDER, not in production
 MASTER_KEY      the master key itself, instead of a file
-SIGNING_KEY_FILE  file with the Ed25519 key that signs receipts and the log's chain, PEM; made as the one above
-DEIDENTIFY      `1`: images are de-identified (PS3.15, Annex E) before they are analysed; needs UID_SECRET
-UID_SECRET      from which de-identified UIDs are derived, always the same way
-TRUSTED_PROXIES networks of proxies whose X-Forwarded-For is believed, with commas between; none unless named
-DAILY_GB        what one person may send in 24 hours; 500 unless named
+SIGNING_KEY_FILE  file with the Ed25519 key that signs receipts and the audit chain, PEM; default as above
+DEIDENTIFY      `1`: images are de-identified (PS3.15, Annex E) before analysis; requires UID_SECRET
+UID_SECRET      the secret that de-identified UIDs are derived from
+TRUSTED_PROXIES networks of proxies whose X-Forwarded-For is trusted, comma-separated; default: none
+UPLOAD_QUOTA_GB what one person may send in 24 hours; default: 500
 """
 
 import os
@@ -36,43 +36,47 @@ import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
 from config.logs import logging_settings
-from config.paths import anchor
+from config.paths import resolve_paths
 from config.production import check
 
 BASE_DIR = Path(__file__).parent.parent
 
 
 def number(name: str, default: int) -> int:
-    """A whole number out of the environment."""
+    """Read a non-negative integer from the environment."""
     text = os.environ.get(name) or str(default)
     if not (text.isascii() and text.isdecimal()):
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}")
+        raise ImproperlyConfigured(f"{name} must be a non-negative integer, not {text!r}")
     return int(text)
 
 
-anchor(os.environ)
+resolve_paths(os.environ)
 PRODUCTION = os.environ.get("PROFILE") == "production"
 if PRODUCTION:
     check(os.environ)
 
 DATA_FOLDER = Path(os.environ.get("DATA_FOLDER") or BASE_DIR / "data").resolve()
 SPOOL_FOLDER = DATA_FOLDER / "spool"
-ARRIVING_FOLDER = DATA_FOLDER / "arriving"  # uploads that may be resumed
+UPLOAD_FOLDER = DATA_FOLDER / "uploads"  # uploads that may be resumed
+FORM_FOLDER = DATA_FOLDER / "forms"  # files of a form while it is parsed
+MAX_FORM_MB = 512
 STORAGE_URL = os.environ.get("STORAGE_URL") or f"file://{DATA_FOLDER / 'store'}"
 BROKER_URL = os.environ.get("BROKER_URL") or "filesystem://"
 if not BROKER_URL.startswith(("amqp://", "amqps://", "filesystem://")):
     raise ImproperlyConfigured("BROKER_URL must name a RabbitMQ: amqp://user:password@host:5672//")
 
-ANALYSIS = os.environ.get("ANALYSIS") or "processing.analysis.analyse"
+ANALYSIS = os.environ.get("ANALYSIS") or "analysis.default.analyse"
 MAX_ATTEMPTS = number("MAX_ATTEMPTS", 4)
 TASK_SECONDS = number("TASK_SECONDS", 120)
 LEASE_SECONDS = number("LEASE_SECONDS", 180)
-TASK_MEMORY_MB = number("TASK_MEMORY_MB", 3000)
+TASK_MEMORY_LIMIT_MB = number("TASK_MEMORY_LIMIT_MB", 3000)
 try:
-    TRUSTED_PROXIES = [ip_network(word) for word in os.environ.get("TRUSTED_PROXIES", "").replace(",", " ").split()]
+    TRUSTED_PROXIES = [
+        ip_network(network) for network in os.environ.get("TRUSTED_PROXIES", "").replace(",", " ").split()
+    ]
 except ValueError as error:
     raise ImproperlyConfigured(f"TRUSTED_PROXIES: {error}") from None
-DAILY_GB = number("DAILY_GB", 500)
+UPLOAD_QUOTA_GB = number("UPLOAD_QUOTA_GB", 500)
 DEIDENTIFY = os.environ.get("DEIDENTIFY") == "1"
 UID_SECRET = os.environ.get("UID_SECRET", "")
 if DEIDENTIFY and not UID_SECRET:
@@ -80,22 +84,20 @@ if DEIDENTIFY and not UID_SECRET:
 MAX_CPU = number("MAX_CPU", 400)
 MAX_MEMORY = number("MAX_MEMORY", 90)
 if LEASE_SECONDS <= TASK_SECONDS:
-    raise ImproperlyConfigured(
-        "LEASE_SECONDS must be more than TASK_SECONDS: a task that may still end keeps its lease"
-    )
+    raise ImproperlyConfigured("LEASE_SECONDS must be more than TASK_SECONDS: a running task must keep its lease")
 
 TLS_CERTIFICATE, TLS_KEY = os.environ.get("TLS_CERTIFICATE", ""), os.environ.get("TLS_KEY", "")
 TLS_CLIENT_CA, BROKER_CA = os.environ.get("TLS_CLIENT_CA", ""), os.environ.get("BROKER_CA", "")
 if bool(TLS_CERTIFICATE) != bool(TLS_KEY):
-    raise ImproperlyConfigured("TLS_CERTIFICATE and TLS_KEY belong together; name both")
+    raise ImproperlyConfigured("set both TLS_CERTIFICATE and TLS_KEY, or neither")
 MASTER_KEY = os.environ.get("MASTER_KEY", "")
 MASTER_KEY_FILE = os.environ.get("MASTER_KEY_FILE") or str(DATA_FOLDER / "keys" / "master")
 SIGNING_KEY_FILE = os.environ.get("SIGNING_KEY_FILE") or str(DATA_FOLDER / "keys" / "signing.pem")
 
 DEBUG = False
 ALLOWED_HOSTS = [name.strip() for name in (os.environ.get("ALLOWED_HOSTS") or "localhost,127.0.0.1,[::1]").split(",")]
-FOR_OTHERS = bool(os.environ.get("ALLOWED_HOSTS"))  # a server, which trusts nobody it does not know
-SECRET_KEY = os.environ.get("SECRET_KEY") or ("" if os.environ.get("ALLOWED_HOSTS") else "for this machine alone")
+IS_PUBLIC = bool(os.environ.get("ALLOWED_HOSTS"))  # reachable by others: anonymous access is never allowed
+SECRET_KEY = os.environ.get("SECRET_KEY") or ("" if os.environ.get("ALLOWED_HOSTS") else "this machine only")
 
 DATABASES = {
     "default": dj_database_url.parse(
@@ -104,30 +106,34 @@ DATABASES = {
 }
 if not DATABASES["default"]["ENGINE"].endswith(".postgresql"):
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
-# A line that is cut says nothing: without these a process would wait for a quarter of an hour.
-LINE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
-LINE["tcp_user_timeout"] = 20_000  # milliseconds
-DATABASES["default"]["OPTIONS"] = {**LINE, **DATABASES["default"].get("OPTIONS", {})}
+# Without these, a process would wait on a broken connection for a quarter of an hour.
+TCP_OPTIONS = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
+TCP_OPTIONS["tcp_user_timeout"] = 20_000  # milliseconds
+DATABASES["default"]["OPTIONS"] = {**TCP_OPTIONS, **DATABASES["default"].get("OPTIONS", {})}
 
 INSTALLED_APPS = [
-    *("archive", "audit", "ingest", "processing", "portal"),  # before Django's own, so that its words are the portal's
+    # before Django's own, so that the portal's translations take precedence
+    *("core", "audit", "archive", "accounts", "jobs", "analysis", "ingest", "uploads", "portal"),
     *("django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
     *("django.contrib.messages", "django.contrib.staticfiles", "axes"),
 ]
 MIDDLEWARE = [
-    "portal.request_log.RequestLog",
-    "portal.security.PlacesForBodies",
+    "core.request_log.RequestLog",
+    "archive.middleware.AlteredObjects",
+    "core.security.RequestBodyLimiter",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.BodySizeLimit",  # before the CSRF check, which parses the body
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "portal.security.ContentSecurityPolicy",
-    "portal.security.SessionsEnd",
+    "core.security.ContentSecurityPolicy",
+    "core.security.NoStore",
+    "core.security.AbsoluteSessionTimeout",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
@@ -143,14 +149,16 @@ TEMPLATES = [
         },
     }
 ]
+FILE_UPLOAD_TEMP_DIR = FORM_FOLDER  # on the data volume: a container's /tmp is memory
+SILENCED_SYSTEM_CHECKS = ["files.E001"]  # `main.py web` creates that folder
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # assets come out of the packages as they are; nothing is collected
+WHITENOISE_USE_FINDERS = True  # assets are served from the packages; nothing is collected
 LANGUAGES = [("en", "English"), ("es", "Español")]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "studies"
 LOGOUT_REDIRECT_URL = "login"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
-AXES_FAILURE_LIMIT = 5  # wrong passwords of a name from an address, and then a pause
+AXES_FAILURE_LIMIT = 5  # failed logins of a name from an address until it is locked
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
@@ -160,14 +168,14 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
-SESSION_COOKIE_AGE = 30 * 60  # seconds without a request, at most a shift: see portal/security.py
+SESSION_COOKIE_AGE = 30 * 60  # seconds of inactivity; see also AbsoluteSessionTimeout
 SESSION_SAVE_EVERY_REQUEST = True
-LONGEST_SESSION = 8 * 3600  # seconds
-# Named hosts are a server for others, which speaks TLS or stands behind it; cookies then never travel without it.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = FOR_OTHERS or bool(TLS_CERTIFICATE)
+MAX_SESSION_SECONDS = 8 * 3600  # seconds
+# A public server uses TLS itself or through a proxy; cookies are then never sent without it.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_PUBLIC or bool(TLS_CERTIFICATE)
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-# A header that says so is believed only where a proxy speaks TLS; where this server does, anybody could send it.
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if FOR_OTHERS and not TLS_CERTIFICATE else None
+# The header is trusted only behind a TLS proxy; a client of this server's own TLS could forge it.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if IS_PUBLIC and not TLS_CERTIFICATE else None
 SECURE_HSTS_SECONDS = 365 * 86400 if PRODUCTION else 0
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"

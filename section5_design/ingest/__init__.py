@@ -1,1 +1,1 @@
-"""Everything that brings an instance in."""
+"""Receiving instances: C-STORE, STOW-RS and folders, all through `store.py`."""

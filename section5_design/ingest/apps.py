@@ -4,6 +4,6 @@ from django.apps import AppConfig
 
 
 class IngestConfig(AppConfig):
-    """Everything that brings an instance in."""
+    """Receiving instances."""
 
     name = "ingest"

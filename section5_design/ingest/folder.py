@@ -1,4 +1,4 @@
-"""A site's archive on disk: every file below a folder, with progress, resumable since the same content counts once."""
+"""Ingest every file below a folder, with progress; resumable, since duplicates are recognised."""
 
 import logging
 import os
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from archive.spool import spooled
-from ingest.accept import accept
-from ingest.validation import RefusedError
+from ingest.header import RefusedError
+from ingest.incoming import incoming_file
+from ingest.store import Sender, store_instance
 
 log = logging.getLogger("section5.ingest")
 CHUNK = 1 << 18
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every regular file, in the folders' order."""
+def walk_files(folder: Path) -> Iterator[Path]:
+    """Iterate over the regular files below a folder, in sorted order."""
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
@@ -26,19 +26,19 @@ def files_below(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def ingest(folder: Path) -> Counter[str]:
-    """Take in every file; how many were new, known again, in conflict, refused."""
+def ingest_folder(folder: Path) -> Counter[str]:
+    """Store every file; return how many were new, duplicate, conflict, refused."""
     counts: Counter[str] = Counter()
-    for path in tqdm(files_below(folder), unit=" files", delay=1, disable=None):
+    for path in tqdm(walk_files(folder), unit=" files", delay=1, disable=None):
         try:
-            with path.open("rb") as source, spooled() as file:
+            with path.open("rb") as source, incoming_file() as file:
                 while part := source.read(CHUNK):
                     file.write(part)
-                counts[accept(file, f"folder:{folder}").outcome] += 1
+                counts[store_instance(file, Sender(f"folder:{folder}")).outcome] += 1
         except RefusedError as error:
             counts["refused"] += 1
             log.warning("%s: %s", path, error)
         except PermissionError:
             counts["refused"] += 1
-            log.warning("%s: cannot be read; check its permissions", path)
+            log.warning("%s: permission denied", path)
     return counts

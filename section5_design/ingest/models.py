@@ -1,4 +1,4 @@
-"""Storage commitments that were asked for, until they are reported."""
+"""Storage commitments that were requested, until they are reported."""
 
 from typing import ClassVar
 
@@ -7,20 +7,22 @@ from django.db.models.functions import Now
 
 
 class Commitment(models.Model):
-    """A peer asks whether instances are safe here; it is called back with the answer."""
+    """An application entity's request to confirm that instances are stored; the report goes back to it."""
 
     transaction_uid = models.CharField(max_length=64)
-    peer = models.CharField(max_length=16)  # AE title
-    asked = models.JSONField()  # pairs of SOP Class and SOP Instance UID
+    application_entity = models.CharField(max_length=16)  # AE title
+    requested = models.JSONField()  # pairs of SOP Class and SOP Instance UID
     created_at = models.DateTimeField(db_default=Now())
-    tries = models.IntegerField(default=0)
+    attempts = models.IntegerField(default=0)
     next_at = models.DateTimeField(db_default=Now())
     reported_at = models.DateTimeField(null=True)
 
     class Meta:
-        """The same transaction again is the same."""
+        """A transaction is requested once; a repeated request is reported again."""
 
-        constraints: ClassVar = [models.UniqueConstraint(fields=["peer", "transaction_uid"], name="one_transaction")]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["application_entity", "transaction_uid"], name="one_transaction")
+        ]
         indexes: ClassVar = [
             models.Index(fields=["next_at"], condition=models.Q(reported_at=None), name="commitment_due"),
         ]

@@ -1,4 +1,4 @@
-"""The parts of a multipart/related body (RFC 2387), one at a time, however large."""
+"""Read the parts of a multipart/related body (RFC 2387) one at a time, however large."""
 
 from collections.abc import Iterator
 from typing import IO
@@ -9,7 +9,7 @@ CHUNK = 1 << 18
 
 
 class MultipartError(Exception):
-    """The body is not what its Content-Type says."""
+    """The body does not match its Content-Type."""
 
 
 class PartStart:
@@ -26,11 +26,11 @@ class PartEnd:
 Piece = PartStart | PartEnd | bytes
 
 
-def boundary_of(content_type: str) -> bytes:
-    """The boundary that a Content-Type names.
+def parse_boundary(content_type: str) -> bytes:
+    """Return the boundary in a Content-Type.
 
     Raises:
-        MultipartError: it names none.
+        MultipartError: it has none.
 
     """
     kind, options = parse_options_header(content_type)
@@ -40,11 +40,11 @@ def boundary_of(content_type: str) -> bytes:
     return boundary
 
 
-def pieces(body: IO[bytes], boundary: bytes) -> Iterator[Piece]:
-    """The beginning of each part, its bytes, its end.
+def iter_parts(body: IO[bytes], boundary: bytes) -> Iterator[Piece]:
+    """Iterate over the start, the bytes and the end of each part.
 
     Raises:
-        MultipartError: the body ends before its last boundary, or is none.
+        MultipartError: the body is not multipart, or ends before its last boundary.
 
     """
     found: list[Piece] = []
@@ -78,7 +78,7 @@ def pieces(body: IO[bytes], boundary: bytes) -> Iterator[Piece]:
         try:
             parser.write(part)
         except Exception as error:
-            raise MultipartError("the body is no multipart body") from error
+            raise MultipartError("the body is not a multipart body") from error
         headers_open = found and isinstance(found[-1], PartStart)
         kept = [found.pop()] if headers_open else []
         yield from found

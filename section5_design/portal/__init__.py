@@ -1,1 +1,1 @@
-"""What is read back."""
+"""The web portal and the read API."""

@@ -1,4 +1,4 @@
-"""What is read back over HTTP: studies, instances, results, workers; JSON or CSV, the preview as PNG."""
+"""The read API: studies, instances, results, workers, as JSON or CSV; previews as PNG."""
 
 import csv
 import io
@@ -13,13 +13,15 @@ from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 
-from archive.models import Instance, Sender, Study
+from accounts.access import submitted_instances, visible_instances
+from accounts.api_tokens import UnknownTokenError, authenticate_sender
+from accounts.audit_events import about_instance, record_access
+from accounts.models import ApiToken
+from analysis.models import Result
+from archive.models import Instance, Study
 from archive.object_store import open_object
-from ingest.senders import UnknownSenderError, sender_of
-from portal.access import instances_of
-from portal.noting import note
 
-MOST = 1000
+MAX_ROWS = 1000
 
 INSTANCES = """
     SELECT instance.id, sop_instance_uid, study.uid AS study_instance_uid, series.uid AS series_instance_uid, modality,
@@ -28,24 +30,24 @@ INSTANCES = """
     FROM archive_instance AS instance
     JOIN archive_series AS series ON series.id = series_id
     JOIN archive_study AS study ON study.id = study_id
-    JOIN processing_job AS job ON job.instance_id = instance.id
+    JOIN analysis_job AS job ON job.instance_id = instance.id
     WHERE instance.id = ANY(%(ids)s) ORDER BY instance.id
 """
 RESULTS = """
     SELECT instance.id, sop_instance_uid, result.at, figures, preview <> '' AS preview
-    FROM archive_instance AS instance JOIN processing_result AS result ON result.instance_id = instance.id
+    FROM archive_instance AS instance JOIN analysis_result AS result ON result.instance_id = instance.id
     WHERE instance.id = ANY(%(ids)s) ORDER BY instance.id
 """
 WORKERS = """
-    SELECT name, queues, state, started_at, beat_at, cpu_percent, memory_percent, doing
-    FROM processing_worker ORDER BY name
+    SELECT name, queues, state, started_at, heartbeat_at, cpu_percent, memory_percent, current_jobs
+    FROM jobs_worker ORDER BY name
 """
 BY_UID = ("sop_instance_uid", "sop_instance_uid")
 NOT_IN_CSV = ("histogram", "frames", "figures")
 
 
 def ask(statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a statement by their columns' names."""
+    """Run a query and return its rows as dictionaries."""
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         names = [column.name for column in cursor.description]
@@ -53,45 +55,47 @@ def ask(statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 class UnknownReaderError(Exception):
-    """Who asks is not known."""
+    """The request is not authenticated."""
 
 
-def readable_by(request: HttpRequest) -> QuerySet[Instance]:
-    """What who asks may read: a person what the portal shows, a sender by token what it sent.
+def readable_instances(request: HttpRequest) -> QuerySet[Instance]:
+    """Return what a request may read: a person what the portal shows, a token what it sent.
+
+    On a private machine, and until the first account exists, anybody may read.
 
     Raises:
-        UnknownReaderError: neither; on a machine that serves itself alone, until there is an account, anybody may read.
+        UnknownReaderError: the request is not authenticated.
 
     """
     if request.user.is_authenticated:
-        return instances_of(request.user)
+        return visible_instances(request.user)
     if request.headers.get("Authorization"):
-        return Instance.objects.filter(source=sender_of(request))
-    if settings.FOR_OTHERS or get_user_model().objects.exists() or Sender.objects.exists():
+        return submitted_instances(authenticate_sender(request))
+    if settings.IS_PUBLIC or get_user_model().objects.exists() or ApiToken.objects.exists():
         raise UnknownReaderError
     return Instance.objects.all()
 
 
 def reader_of(request: HttpRequest) -> str:
-    """Who reads, as the log names them; on a machine that serves itself alone it may be anybody."""
+    """Return the reader, as the audit log names them."""
     if request.user.is_authenticated:
         return f"user:{request.user.get_username()}"
-    return sender_of(request) if request.headers.get("Authorization") else "http:anybody"
+    return authenticate_sender(request) if request.headers.get("Authorization") else "http:anybody"
 
 
 def reads(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """A view that is given what who asks may read."""
+    """Pass the readable instances to a view; answer 401 to unauthenticated requests."""
 
     @wraps(view)
     def checked(request: HttpRequest, **values: Any) -> HttpResponseBase:
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
         try:
-            return view(request, readable_by(request), **values)
-        except (UnknownReaderError, UnknownSenderError):
-            told = json({"detail": "log in, or send a token: Authorization: Bearer ..."}, 401)
-            told.headers["WWW-Authenticate"] = 'Bearer realm="results"'
-            return told
+            return view(request, readable_instances(request), **values)
+        except (UnknownReaderError, UnknownTokenError):
+            response = json({"detail": "log in, or send a token: Authorization: Bearer ..."}, 401)
+            response.headers["WWW-Authenticate"] = 'Bearer realm="results"'
+            return response
 
     return checked
 
@@ -99,34 +103,34 @@ def reads(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBa
 Rows = Callable[[list[int]], list[dict[str, Any]]]
 
 
-def listed(request: HttpRequest, found: QuerySet[Any], uid: tuple[str, str], rows_of: Rows) -> HttpResponse:
-    """A page behind `after`, as JSON or, with `format=csv`, as CSV. `uid` names a parameter and its column."""
+def list_rows(request: HttpRequest, found: QuerySet[Any], uid: tuple[str, str], rows_of: Rows) -> HttpResponse:
+    """Answer a page of rows after ID `after`, as JSON or CSV; `uid` names a filter parameter and its column."""
     try:
         after = int(request.GET.get("after", "0"))
-        most = min(MOST, max(1, int(request.GET.get("page_size", "100"))))
+        limit = min(MAX_ROWS, max(1, int(request.GET.get("page_size", "100"))))
     except ValueError:
-        return json({"detail": "after and page_size must be whole numbers"}, 400)
+        return json({"detail": "after and page_size must be integers"}, 400)
     if text := request.GET.get(uid[0], "")[:64].replace("\0", ""):
         found = found.filter(**{uid[1]: text})
-    ids = list(found.filter(pk__gt=min(after, 2**62)).order_by("pk").values_list("pk", flat=True)[:most])
-    note(request, "queried", f"{request.path}: {len(ids)} rows", actor=reader_of(request))
+    ids = list(found.filter(pk__gt=min(after, 2**62)).order_by("pk").values_list("pk", flat=True)[:limit])
+    record_access(request, "queried", f"{request.path}: {len(ids)} rows", actor=reader_of(request))
     rows = rows_of(ids)
     for row in rows:
         if "figures" in row:
             row["figures"] = orjson.loads(row["figures"])
     if request.GET.get("format") == "csv":
         return as_csv(rows)
-    return json({"next_after": ids[-1] if len(ids) == most else None, "results": rows})
+    return json({"next_after": ids[-1] if len(ids) == limit else None, "results": rows})
 
 
 @reads
-def studies(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:
-    """Studies with the states of their instances; `study_instance_uid=` finds one."""
-    found = Study.objects.filter(Exists(mine.filter(series__study=OuterRef("pk"))))
+def studies(request: HttpRequest, visible: QuerySet[Instance]) -> HttpResponse:
+    """List studies with the states of their instances; filter with `study_instance_uid=`."""
+    found = Study.objects.filter(Exists(visible.filter(series__study=OuterRef("pk"))))
 
     def rows(ids: list[int]) -> list[dict[str, Any]]:
         counts = {f"{state}_": Count("pk", filter=Q(job__state=state)) for state in ("done", "quarantined")}
-        counted = mine.filter(series__study__in=ids).order_by("series__study").values("series__study")
+        counted = visible.filter(series__study__in=ids).order_by("series__study").values("series__study")
         by_id = {row.pop("series__study"): row for row in counted.annotate(instances=Count("pk"), **counts)}
         named = Study.objects.filter(pk__in=ids).order_by("pk")
         return [
@@ -135,54 +139,54 @@ def studies(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:
             for one in named
         ]
 
-    return listed(request, found, ("study_instance_uid", "uid"), rows)
+    return list_rows(request, found, ("study_instance_uid", "uid"), rows)
 
 
 @reads
-def instances(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:
-    """Instances with their states; `sop_instance_uid=` finds one."""
-    return listed(request, mine, BY_UID, lambda ids: ask(INSTANCES, {"ids": ids}))
+def instances(request: HttpRequest, visible: QuerySet[Instance]) -> HttpResponse:
+    """List instances with their states; filter with `sop_instance_uid=`."""
+    return list_rows(request, visible, BY_UID, lambda ids: ask(INSTANCES, {"ids": ids}))
 
 
 @reads
-def results(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:
-    """Results; `sop_instance_uid=` finds one."""
-    return listed(request, mine.filter(job__state="done"), BY_UID, lambda ids: ask(RESULTS, {"ids": ids}))
+def results(request: HttpRequest, visible: QuerySet[Instance]) -> HttpResponse:
+    """List results; filter with `sop_instance_uid=`."""
+    return list_rows(request, visible.filter(job__state="done"), BY_UID, lambda ids: ask(RESULTS, {"ids": ids}))
 
 
 @reads
-def preview(request: HttpRequest, mine: QuerySet[Instance], instance_id: int) -> HttpResponse | FileResponse:
-    """The picture of a result."""
-    ids = list(mine.filter(pk=min(instance_id, 2**62)).values_list("pk", flat=True))
-    found = ask("SELECT preview FROM processing_result WHERE instance_id = ANY(%(ids)s)", {"ids": ids})
-    if not found or not found[0]["preview"]:
-        return json({"detail": "there is no preview of this instance"}, 404)
-    note(request, "exported", "preview", actor=reader_of(request), instance_id=instance_id)
-    return FileResponse(open_object(found[0]["preview"]), content_type="image/png")
+def preview(request: HttpRequest, visible: QuerySet[Instance], instance_id: int) -> HttpResponse | FileResponse:
+    """Return the preview of a result."""
+    one = visible.filter(pk=min(instance_id, 2**62)).select_related("series__study").first()
+    result = Result.objects.filter(instance=one).first() if one else None
+    if one is None or result is None or not result.preview:
+        return json({"detail": "this instance has no preview"}, 404)
+    record_access(request, "exported", "preview", actor=reader_of(request), subject=about_instance(one))
+    return FileResponse(open_object(result.preview), content_type="image/png")
 
 
 @reads
-def workers(request: HttpRequest, mine: QuerySet[Instance]) -> HttpResponse:  # noqa: ARG001
-    """Workers as they last said of themselves."""
+def workers(request: HttpRequest, visible: QuerySet[Instance]) -> HttpResponse:  # noqa: ARG001
+    """List workers as of their last heartbeat."""
     return json({"results": ask(WORKERS, {})})
 
 
 def live(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """The process answers."""
+    """Answer if the process responds."""
     return json({"status": "live"})
 
 
 def ready(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
-    """The database answers."""
+    """Answer if the database responds."""
     try:
         ask("SELECT 1 AS one", {})
     except (OperationalError, InterfaceError):
-        return json({"status": "the database does not answer"}, 503)
+        return json({"status": "the database does not respond"}, 503)
     return json({"status": "ready"})
 
 
 def as_csv(rows: list[dict[str, Any]]) -> HttpResponse:
-    """Rows as CSV; the figures each in a column of its own, without histogram and frames."""
+    """Format rows as CSV, each figure in a column of its own, without histogram and frames."""
     flat = [row | row.pop("figures", {}) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row if name not in NOT_IN_CSV))
     text = io.StringIO()
@@ -193,6 +197,6 @@ def as_csv(rows: list[dict[str, Any]]) -> HttpResponse:
 
 
 def json(document: Any, status: int = 200) -> HttpResponse:
-    """A JSON answer."""
+    """Build a JSON response."""
     body = orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS)
     return HttpResponse(body, status=status, content_type="application/json")

@@ -1,10 +1,9 @@
-"""Pages that move by themselves: one listener a process hears PostgreSQL's NOTIFY, and tells each page that is open.
+"""Live updates: one listener per process receives PostgreSQL's NOTIFY and forwards it to every open page.
 
-Each open page holds a thread of the server, so there are places for some; who finds none asks again every two seconds.
+An open page occupies a thread of the server, so the number of streams is limited; other pages poll.
 """
 
 import contextlib
-import logging
 import os
 import select
 import threading
@@ -16,17 +15,16 @@ from django.contrib.auth.decorators import login_required
 from django.db import connection, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-log = logging.getLogger("section5.portal")
+READING_KINDS = ["viewed", "queried", "exported", "login", "logout", "login failed", "audit"]  # change no page
+MAX_STREAMS = 16
+KEEPALIVE = 15.0  # seconds between two bytes, so that a closed page is noticed
+MAX_STREAM_SECONDS = 600.0  # the browser reconnects by itself
 
-PLACES = 16
-QUIET = 15.0  # seconds, after which a word is said, so that a page that was closed is noticed
-LONGEST = 600.0  # seconds; a browser opens its stream anew by itself
-
-_places = threading.BoundedSemaphore(PLACES)
+_slots = threading.BoundedSemaphore(MAX_STREAMS)
 
 
 class Listener:
-    """Counts the changes that PostgreSQL tells of."""
+    """Counts PostgreSQL's notifications of changes."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -34,12 +32,12 @@ class Listener:
         threading.Thread(target=self._listen, name="changes", daemon=True).start()
 
     def wait(self, seen: int, timeout: float) -> int:
-        """Wait until there is more than was seen, or for some seconds; how many there are."""
+        """Wait until the count exceeds `seen`, or until the timeout; return the count."""
         with self._changed:
             self._changed.wait_for(lambda: self._count > seen, timeout)
             return self._count
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         with self._changed:
             self._count += 1
             self._changed.notify_all()
@@ -57,35 +55,35 @@ class Listener:
                         own.poll()
                         if own.notifies:
                             own.notifies.clear()
-                            self._tell()
+                            self._notify()
             pause.wait(1.0)
 
 
 @lru_cache(maxsize=1)
 def listener(_: int) -> Listener:
-    """One a process."""
+    """Return the listener of this process."""
     return Listener()
 
 
 @login_required
 def events(request: HttpRequest) -> HttpResponseBase:  # noqa: ARG001
-    """A stream of events (server-sent events, HTML standard, 9.2): one for each round of changes."""
-    if not _places.acquire(blocking=False):
-        return HttpResponse("all places are taken; ask again\n", status=503, headers={"Retry-After": "60"})
-    response = StreamingHttpResponse(Places(stream()), content_type="text/event-stream")
+    """Stream server-sent events (HTML standard, 9.2): one for each round of changes."""
+    if not _slots.acquire(blocking=False):
+        return HttpResponse("too many open streams; poll instead\n", status=503, headers={"Retry-After": "60"})
+    response = StreamingHttpResponse(StreamSlots(stream()), content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"
     return response
 
 
-class Places:
-    """A stream that gives its place back when it ends, however it does, also before it has begun."""
+class StreamSlots:
+    """A stream that frees its slot when it ends in any way, even before it starts."""
 
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
-        self._given = False
+        self._released = False
 
-    def __iter__(self) -> "Places":
+    def __iter__(self) -> "StreamSlots":
         return self
 
     def __next__(self) -> bytes:
@@ -96,22 +94,41 @@ class Places:
             raise
 
     def close(self) -> None:
-        """Give the place back, once."""
-        if not self._given:
-            self._given = True
-            _places.release()
+        """Free the slot, once."""
+        if not self._released:
+            self._released = True
+            _slots.release()
 
     def __del__(self) -> None:
         self.close()
 
 
+class ChangeNotifier:
+    """Sends NOTIFY at most once a round, however many audit events were added."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def run_once(self) -> None:
+        """Notify the listeners if anything changed that a page shows."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT coalesce(max(id), %s) FROM audit_event WHERE id > %s AND kind <> ALL(%s)",
+                (self._last, self._last, READING_KINDS),
+            )
+            (last,) = cursor.fetchone()
+            if last != self._last:
+                cursor.execute("NOTIFY changes")
+                self._last = last
+
+
 def stream() -> Iterator[bytes]:
-    """What an open page is told."""
-    connections.close_all()  # a page that stays open needs none
+    """Generate the events of an open page."""
+    connections.close_all()  # an open page needs no connection
     changes = listener(os.getpid())
     seen = changes.wait(-1, 0)
     yield b"retry: 2000\n\n: open\n\n"
-    for _ in range(int(LONGEST / QUIET)):
-        count = changes.wait(seen, QUIET)
+    for _ in range(int(MAX_STREAM_SECONDS / KEEPALIVE)):
+        count = changes.wait(seen, KEEPALIVE)
         yield b"event: changed\ndata: \n\n" if count > seen else b": quiet\n\n"
         seen = count

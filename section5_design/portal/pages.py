@@ -1,4 +1,4 @@
-"""The pages: studies, a study, an image, two images, uploads; and what can be taken away from them."""
+"""The pages: studies, a study, an image, a comparison, uploads; and their downloads."""
 
 import csv
 import io
@@ -15,39 +15,50 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.access import AUDIT, OPERATE, ROLES, SUBMIT, get_teams, visible_instances, visible_studies
+from accounts.audit_events import (
+    about_instance,
+    about_study,
+    actor_of,
+    client_address,
+    record_access,
+    record_access_once,
+)
+from accounts.models import Share
+from accounts.services import share_study, unshare_study
+from analysis.models import AnalysisJob, Result
+from analysis.windowing import Window
 from archive.models import Instance, Series, Study
 from archive.object_store import object_key, open_object
+from audit.queries import find_instance_events
 from portal import rendering
-from portal.access import OPERATE, ROLES, SUBMIT, instances_of, studies_of, teams_of, uploads_of
-from portal.arrival import take
-from portal.bundle import bundle
-from portal.limits import TooMuchError, check_limit
-from portal.models import Item, Share, Upload
-from portal.noting import note, note_once
+from portal.labels import label_for
 from portal.plots import bars
 from portal.plots import table as plot_table
-from portal.words import word_of
-from processing.models import Attempt, Event, Job, Result
+from portal.zip_stream import zip_stream
+from uploads.models import UploadFile
+from uploads.quotas import QuotaExceededError, check_quota
+from uploads.services import create_upload, receive_files, visible_uploads
 
 PAGE = 50
+PROCESSING_KINDS = ("received", "done", "retry", "lost", "quarantined", "requeued")
 PRESETS = {"CT": [("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 480, 2500), ("Brain", 40, 80)]}
 FIGURES = (
     *("average_before_normalization", "average_after_normalization", "minimum", "maximum", "standard_deviation"),
     *("data_size", "number_of_frames", "pixel_data"),
 )
-HEADERS = {"Cache-Control": "private, no-store"}
 
 
-def counts_of(instances: QuerySet[Instance], by: str) -> dict[int, dict[str, int]]:
-    """How many instances are in which state, by study or series."""
+def count_states(instances: QuerySet[Instance], by: str) -> dict[int, dict[str, int]]:
+    """Count instances by state, per study or series."""
     found: dict[int, dict[str, int]] = {}
     for key, state, count in instances.order_by().values_list(by, "job__state").annotate(count=Count("pk")):
         found.setdefault(key, {})[state] = count
     return found
 
 
-def after_of(request: HttpRequest, name: str) -> int | None:
-    """Where a page begins."""
+def parse_cursor(request: HttpRequest, name: str) -> int | None:
+    """Parse the number at which a page begins."""
     text = request.GET.get(name, "")
     if text and not (text.isascii() and text.isdecimal() and len(text) < 19):
         raise BadRequest(f"{name} must be a whole number")
@@ -57,21 +68,21 @@ def after_of(request: HttpRequest, name: str) -> int | None:
 @require_GET
 @login_required
 def studies(request: HttpRequest) -> HttpResponse:
-    """The studies that this person may see, the newest first; what is looked for stands in the address."""
+    """List the visible studies, the newest first; the filters are in the address."""
     wanted = {name: request.GET.get(name, "").replace("\0", "").strip() for name in FIND}
-    mine = instances_of(request.user)
-    found = studies_of(request.user).order_by("-id")
+    visible = visible_instances(request.user)
+    found = visible_studies(request.user).order_by("-id")
     for name, text in wanted.items():
         if text:
-            found = FIND[name](found, mine, text)
+            found = FIND[name](found, visible, text)
     if any(wanted.values()):  # what was looked for may be a name, so only its kind is kept
-        note_once(request, "queried", "by " + ", ".join(name for name, text in wanted.items() if text))
-    before = after_of(request, "before")
+        record_access_once(request, "queried", "by " + ", ".join(name for name, text in wanted.items() if text))
+    before = parse_cursor(request, "before")
     if before is not None:
         found = found.filter(id__lt=before)
     rows = list(found[: PAGE + 1])
     more, rows = len(rows) > PAGE, rows[:PAGE]
-    counts = counts_of(mine.filter(series__study__in=rows), "series__study")
+    counts = count_states(visible.filter(series__study__in=rows), "series__study")
     modalities: dict[int, set[str]] = {}
     for study_id, modality in Series.objects.filter(study__in=rows).values_list("study_id", "modality"):
         modalities.setdefault(study_id, set()).add(modality or "?")
@@ -85,50 +96,50 @@ def studies(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "portal/studies.html",
-        {"table": table, "wanted": wanted, "states": Job.State, "more": query.urlencode() if more else ""},
+        {"table": table, "wanted": wanted, "states": AnalysisJob.State, "more": query.urlencode() if more else ""},
     )
 
 
-def _in_study(mine: QuerySet[Instance], **what: Any) -> Exists:
-    return Exists(mine.filter(series__study=OuterRef("pk"), **what))
+def _in_study(visible: QuerySet[Instance], **what: Any) -> Exists:
+    return Exists(visible.filter(series__study=OuterRef("pk"), **what))
 
 
 FIND: dict[str, Any] = {
     "patient_id": lambda found, _, text: found.filter(patient_id__icontains=text),
     "name": lambda found, _, text: found.filter(patient_name__icontains=text),
     "date": lambda found, _, text: found.filter(study_date__startswith=text.replace("-", "")),
-    "modality": lambda found, mine, text: found.filter(_in_study(mine, series__modality__iexact=text)),
-    "state": lambda found, mine, text: found.filter(_in_study(mine, job__state=text)),
-    "sender": lambda found, mine, text: found.filter(_in_study(mine, source__icontains=text)),
+    "modality": lambda found, visible, text: found.filter(_in_study(visible, series__modality__iexact=text)),
+    "state": lambda found, visible, text: found.filter(_in_study(visible, job__state=text)),
+    "sender": lambda found, visible, text: found.filter(_in_study(visible, source__icontains=text)),
 }
 
 
-def study_of(request: HttpRequest, study_id: int) -> Study:
-    """A study that this person may see; for anybody else there is none."""
-    return get_object_or_404(studies_of(request.user), pk=min(study_id, 2**62))
+def get_study(request: HttpRequest, study_id: int) -> Study:
+    """Return a visible study, or answer 404."""
+    return get_object_or_404(visible_studies(request.user), pk=min(study_id, 2**62))
 
 
-def instance_of(request: HttpRequest, instance_id: int) -> Instance:
-    """An instance that this person may see; for anybody else there is none."""
-    mine = instances_of(request.user, few=True).select_related("series__study", "job")
-    return get_object_or_404(mine, pk=min(instance_id, 2**62))
+def get_instance(request: HttpRequest, instance_id: int) -> Instance:
+    """Return a visible instance, or answer 404."""
+    visible = visible_instances(request.user, per_row=True).select_related("series__study", "job")
+    return get_object_or_404(visible, pk=min(instance_id, 2**62))
 
 
 @require_GET
 @login_required
 def study(request: HttpRequest, study_id: int) -> HttpResponse:
-    """A study: its series, and its instances with what became of each."""
-    one = study_of(request, study_id)
-    note_once(request, "seen", study_id=one.pk)
-    mine = instances_of(request.user).filter(series__study=one)
-    by_series = counts_of(mine, "series")
-    shown = instances_of(request.user, few=True).filter(series__in=list(by_series))
+    """Show a study: its series, and its instances with their states."""
+    one = get_study(request, study_id)
+    record_access_once(request, "viewed", subject=about_study(one))
+    visible = visible_instances(request.user).filter(series__study=one)
+    by_series = count_states(visible, "series")
+    shown = visible_instances(request.user, per_row=True).filter(series__in=list(by_series))
     shown = shown.select_related("job", "series").order_by("id")
-    if series := after_of(request, "series"):
+    if series := parse_cursor(request, "series"):
         shown = shown.filter(series=series)
-    if (state := request.GET.get("state", "")) in Job.State.values:
+    if (state := request.GET.get("state", "")) in AnalysisJob.State.values:
         shown = shown.filter(job__state=state)
-    if after := after_of(request, "after"):
+    if after := parse_cursor(request, "after"):
         shown = shown.filter(id__gt=after)
     rows = list(shown[: PAGE + 1])
     more, rows = len(rows) > PAGE, rows[:PAGE]
@@ -147,7 +158,7 @@ def study(request: HttpRequest, study_id: int) -> HttpResponse:
             "series": [
                 (row, by_series.get(row.pk, {})) for row in Series.objects.filter(pk__in=by_series).order_by("id")
             ],
-            "rows": [{"instance": row, "word": word_of(row.job)} for row in rows],
+            "rows": [{"instance": row, "label": label_for(row.job)} for row in rows],
             "total": total,
             "more": query.urlencode() if more else "",
             "teams": Group.objects.exclude(name__in=ROLES) if request.user.has_perm(OPERATE) else [],
@@ -159,24 +170,24 @@ def study(request: HttpRequest, study_id: int) -> HttpResponse:
 @require_GET
 @login_required
 def instance(request: HttpRequest, instance_id: int) -> HttpResponse:
-    """An image: its picture through a window, its figures, its histogram, and the log of what was done to it."""
-    one = instance_of(request, instance_id)
-    note_once(request, "seen", instance_id=one.pk)
-    view = view_of(request, one)
-    return render(request, "portal/instance.html", view | {"view_self": view, "siblings": siblings(request, one)})
+    """Show an image: the picture through a window, results, histogram and history."""
+    one = get_instance(request, instance_id)
+    record_access_once(request, "viewed", subject=about_instance(one))
+    view = build_view(request, one)
+    return render(request, "portal/instance.html", view | {"view_self": view, "siblings": find_siblings(request, one)})
 
 
-def siblings(request: HttpRequest, one: Instance) -> dict[str, Instance | None]:
-    """The images before and behind, in the order of their arrival."""
-    series = instances_of(request.user, few=True).filter(series=one.series)
+def find_siblings(request: HttpRequest, one: Instance) -> dict[str, Instance | None]:
+    """Return the previous and the next image of the series."""
+    series = visible_instances(request.user, per_row=True).filter(series=one.series)
     return {
         "before": series.filter(pk__lt=one.pk).order_by("-pk").first(),
         "behind": series.filter(pk__gt=one.pk).order_by("pk").first(),
     }
 
 
-def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
-    """What the page shows of an image."""
+def build_view(request: HttpRequest, one: Instance) -> dict[str, Any]:
+    """Build the context of an image."""
     result = Result.objects.filter(instance=one).first()
     found = result.figures if result else {}
     histogram, frames = found.get("histogram"), found.get("frames", [])
@@ -185,12 +196,11 @@ def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "instance": one,
         "study": one.series.study,
-        "word": word_of(one.job),
+        "label": label_for(one.job),
         "result": result,
         "figures": figures,
         "frames": len(frames),
-        "attempts": Attempt.objects.filter(job=one.job).order_by("at"),
-        "events": Event.objects.filter(instance=one).order_by("at"),
+        "events": find_history(request, one),
     }
     if histogram:
         shown["histogram"] = bars(histogram["counts"], _("Histogram of the stored values"))
@@ -201,18 +211,24 @@ def view_of(request: HttpRequest, one: Instance) -> dict[str, Any]:
         shown["histogram_table"] = plot_table(names, counts, (_("From (stored value)"), _("Values")))
     if result and figures.get("pixel_data"):
         with open_object(object_key(one.sha256)) as file:
-            window, low, high = rendering.scale(file, figures["minimum"], figures["maximum"])
-        presets = [(_("As in the file"), window.center, window.width), *PRESETS.get(one.series.modality, [])]
+            window, low, high = rendering.find_scale(file, figures.get("minimum"), figures.get("maximum"))
+        presets = [(_("Default window"), window.center, window.width), *PRESETS.get(one.series.modality, [])]
         shown |= {"window": window, "low": low, "high": high, "span": max(window.width, high - low), "presets": presets}
-        chosen = window_from(request) or window
-        shown |= {"chosen": chosen, "frame": after_of(request, "frame") or 0}
+        chosen = parse_window(request) or window
+        shown |= {"chosen": chosen, "frame": parse_cursor(request, "frame") or 0}
     return shown
 
 
-def window_from(request: HttpRequest) -> rendering.Window | None:
-    """The window that the address names."""
+def find_history(request: HttpRequest, one: Instance) -> list[dict[str, Any]]:
+    """Return the events about an image: its processing for every reader; who viewed it for auditors only."""
+    auditor = request.user.has_perm(AUDIT)
+    return [event for event in find_instance_events(one.pk) if auditor or event["kind"] in PROCESSING_KINDS]
+
+
+def parse_window(request: HttpRequest) -> Window | None:
+    """Parse the window in the address."""
     try:
-        found = rendering.Window(float(request.GET["center"]), float(request.GET["width"]))
+        found = Window(float(request.GET["center"]), float(request.GET["width"]))
     except (KeyError, ValueError):
         return None
     if not (abs(found.center) < 1e9 and 0 < found.width < 1e9):
@@ -223,37 +239,37 @@ def window_from(request: HttpRequest) -> rendering.Window | None:
 @require_GET
 @login_required
 def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
-    """A frame as PNG, through the window of the address."""
-    one = instance_of(request, instance_id)
-    note_once(request, "seen", instance_id=one.pk)
-    if one.job.state != Job.State.DONE:
+    """Render a frame as PNG, through the window in the address."""
+    one = get_instance(request, instance_id)
+    record_access_once(request, "viewed", subject=about_instance(one))
+    if one.job.state != AnalysisJob.State.DONE:
         raise Http404("there is no picture yet")
     try:
         with open_object(object_key(one.sha256)) as file:
-            content = rendering.render(file, after_of(request, "frame") or 0, window_from(request))
-    except rendering.UnrenderableError as error:
+            content = rendering.render(file, parse_cursor(request, "frame") or 0, parse_window(request))
+    except rendering.RenderingError as error:
         raise Http404(str(error)) from None
-    return HttpResponse(content, content_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    return HttpResponse(content, content_type="image/png")
 
 
 @require_GET
 @login_required
 def compare(request: HttpRequest) -> HttpResponse:
-    """Two images side by side."""
-    numbers = [after_of(request, name) for name in ("a", "b")]
-    found = [instance_of(request, number) if number else None for number in numbers]
+    """Show two images side by side."""
+    numbers = [parse_cursor(request, name) for name in ("a", "b")]
+    found = [get_instance(request, number) if number else None for number in numbers]
     for one in filter(None, found):
-        note_once(request, "seen", instance_id=one.pk)
-    pair = [view_of(request, one) if one else None for one in found]
+        record_access_once(request, "viewed", subject=about_instance(one))
+    pair = [build_view(request, one) if one else None for one in found]
     return render(request, "portal/compare.html", {"pair": pair, "a": numbers[0], "b": numbers[1]})
 
 
 @require_GET
 @login_required
-def take_away(request: HttpRequest, instance_id: str, kind: str) -> HttpResponseBase:
-    """An image's result as JSON, CSV or PNG, or the DICOM file itself."""
-    one = instance_of(request, int(instance_id))
-    note(request, "exported", kind, instance_id=one.pk)
+def download_instance(request: HttpRequest, instance_id: str, kind: str) -> HttpResponseBase:
+    """Download an image's result as JSON, CSV or PNG, or the DICOM file itself."""
+    one = get_instance(request, int(instance_id))
+    record_access(request, "exported", kind, subject=about_instance(one))
     if kind == "dcm":
         name = f"{one.sop_instance_uid}.dcm"
         source = open_object(object_key(one.sha256))
@@ -262,15 +278,15 @@ def take_away(request: HttpRequest, instance_id: str, kind: str) -> HttpResponse
     if kind == "png":
         if not result.preview:
             raise Http404("it has no picture")
-        return FileResponse(open_object(result.preview), content_type="image/png", headers=HEADERS)
+        return FileResponse(open_object(result.preview), content_type="image/png")
     row = {"sop_instance_uid": one.sop_instance_uid, **result.figures}
     if kind == "json":
-        return HttpResponse(orjson.dumps(row), content_type="application/json", headers=HEADERS)
-    return HttpResponse(table_of([row]), content_type="text/csv; charset=utf-8", headers=HEADERS)
+        return HttpResponse(orjson.dumps(row), content_type="application/json")
+    return HttpResponse(format_csv([row]), content_type="text/csv; charset=utf-8")
 
 
-def table_of(rows: list[dict[str, Any]]) -> str:
-    """Figures as CSV, without histogram and frames."""
+def format_csv(rows: list[dict[str, Any]]) -> str:
+    """Format figures as CSV, without histogram and frames."""
     flat = [{name: value for name, value in row.items() if not isinstance(value, list | dict)} for row in rows]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(dict.fromkeys(name for row in flat for name in row)))
@@ -281,82 +297,74 @@ def table_of(rows: list[dict[str, Any]]) -> str:
 
 @require_GET
 @login_required
-def study_taken(request: HttpRequest, study_id: str, kind: str) -> HttpResponseBase:
-    """The results of a study as JSON or CSV, or everything as a zip that streams."""
-    one = study_of(request, int(study_id))
-    note(request, "exported", kind, study_id=one.pk)
-    mine = instances_of(request.user).filter(series__study=one).order_by("pk")
+def download_study(request: HttpRequest, study_id: str, kind: str) -> HttpResponseBase:
+    """Download the results of a study as JSON or CSV, or everything as a streamed ZIP file."""
+    one = get_study(request, int(study_id))
+    record_access(request, "exported", kind, subject=about_study(one))
+    visible = visible_instances(request.user).filter(series__study=one).order_by("pk")
     if kind == "zip":
-        headers = {"Content-Disposition": f'attachment; filename="study-{one.pk}.zip"'} | HEADERS
-        return StreamingHttpResponse(bundle(mine), content_type="application/zip", headers=headers)
-    results = Result.objects.filter(instance__in=mine).select_related("instance").order_by("instance_id")
+        headers = {"Content-Disposition": f'attachment; filename="study-{one.pk}.zip"'}
+        return StreamingHttpResponse(zip_stream(visible), content_type="application/zip", headers=headers)
+    results = Result.objects.filter(instance__in=visible).select_related("instance").order_by("instance_id")
     rows = [{"sop_instance_uid": result.instance.sop_instance_uid, **result.figures} for result in results.iterator()]
     if kind == "json":
-        return HttpResponse(orjson.dumps(rows), content_type="application/json", headers=HEADERS)
-    return HttpResponse(table_of(rows), content_type="text/csv; charset=utf-8", headers=HEADERS)
+        return HttpResponse(orjson.dumps(rows), content_type="application/json")
+    return HttpResponse(format_csv(rows), content_type="text/csv; charset=utf-8")
 
 
 @login_required
 def uploads(request: HttpRequest) -> HttpResponse:
-    """What was sent by hand, and a form that sends more, also without a script."""
+    """List uploads, with a form that works without a script."""
     if request.method == "POST":
         return send(request)
-    rows = list(uploads_of(request.user).select_related("user", "group").order_by("-id")[:PAGE])
+    rows = list(visible_uploads(request.user).select_related("user", "group").order_by("-id")[:PAGE])
     states: dict[int, dict[str, int]] = {}
-    items = Item.objects.filter(upload__in=rows).order_by()
+    items = UploadFile.objects.filter(upload__in=rows).order_by()
     for upload_id, state, count in items.values_list("upload", "state").annotate(count=Count("pk")):
         states.setdefault(upload_id, {})[state] = count
     table = [{"upload": row, "states": states.get(row.pk, {})} for row in rows]
     may = request.user.has_perm(SUBMIT)
-    return render(request, "portal/uploads.html", {"table": table, "teams": teams_of(request.user), "may_send": may})
+    return render(request, "portal/uploads.html", {"table": table, "teams": get_teams(request.user), "may_send": may})
 
 
 @permission_required(SUBMIT, raise_exception=True)
 def send(request: HttpRequest) -> HttpResponse:
-    """The form: some files, or, asked for by a script, an upload that files will follow."""
+    """Handle the form: store its files, or create an empty upload for a script."""
     team = request.POST.get("group", "")
-    group = get_object_or_404(teams_of(request.user), pk=int(team)) if team.isdecimal() else None
+    group = get_object_or_404(get_teams(request.user), pk=int(team)) if team.isdecimal() else None
     files = request.FILES.getlist("files")
     try:
-        check_limit(request.user, sum(sent.size or 0 for sent in files))
-    except TooMuchError as error:
+        check_quota(request.user, sum(sent.size or 0 for sent in files))
+    except QuotaExceededError as error:
         messages.error(request, str(error))
         return redirect("uploads")
-    upload = Upload.objects.create(user=request.user, group=group)
     if request.headers.get("Accept") == "application/json":
+        upload = create_upload(request.user, group)
         return HttpResponse(orjson.dumps({"upload": upload.pk}), content_type="application/json")
-    for sent in files:
-        item = Item.objects.create(upload=upload, name=str(sent.name)[-300:], size=sent.size or 0)
-        item.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with item.path.open("wb") as target:
-            for part in sent.chunks():
-                target.write(part)
-        take(item)
     if not files:
-        upload.delete()
         messages.error(request, _("Choose at least one file."))
         return redirect("uploads")
-    return redirect("upload", upload.pk)
+    return redirect("upload", receive_files(request.user, group, files).pk)
 
 
 @require_GET
 @login_required
 def upload(request: HttpRequest, upload_id: int) -> HttpResponse:
-    """An upload: each file with what became of it."""
-    one = get_object_or_404(uploads_of(request.user), pk=min(upload_id, 2**62))
-    items = one.items.select_related("instance__job", "instance__series").order_by("created_at", "pk")
-    if (state := request.GET.get("state", "")) in Item.State.values:
+    """Show an upload: each file with its state."""
+    one = get_object_or_404(visible_uploads(request.user), pk=min(upload_id, 2**62))
+    items = one.files.select_related("instance__job", "instance__series").order_by("created_at", "pk")
+    if (state := request.GET.get("state", "")) in UploadFile.State.values:
         items = items.filter(state=state)
-    start = after_of(request, "start") or 0
+    start = parse_cursor(request, "start") or 0
     rows = list(items[start : start + PAGE + 1])
     more, rows = len(rows) > PAGE, rows[:PAGE]
-    by_state = dict(one.items.order_by().values_list("state").annotate(Count("pk")))
-    taken = one.items.filter(instance__isnull=False).values("instance")
-    jobs = Job.objects.filter(instance__in=taken).order_by().values_list("state")
-    of_studies = Instance.objects.filter(pk__in=taken).values("series__study")
+    by_state = dict(one.files.order_by().values_list("state").annotate(Count("pk")))
+    stored = one.files.filter(instance__isnull=False).values("instance")
+    jobs = AnalysisJob.objects.filter(instance__in=stored).order_by().values_list("state")
+    of_studies = Instance.objects.filter(pk__in=stored).values("series__study")
     context = {
         "upload": one,
-        "rows": [{"item": row, "word": word_of(row.instance.job) if row.instance else ""} for row in rows],
+        "rows": [{"file": row, "label": label_for(row.instance.job) if row.instance else ""} for row in rows],
         "by_state": by_state,
         "jobs": dict(jobs.annotate(Count("pk"))),
         "studies": Study.objects.filter(pk__in=of_studies)[:PAGE],
@@ -369,14 +377,10 @@ def upload(request: HttpRequest, upload_id: int) -> HttpResponse:
 @login_required
 @permission_required(OPERATE, raise_exception=True)
 def share(request: HttpRequest, study_id: int) -> HttpResponse:
-    """Show a study to a group, or no longer."""
-    one = study_of(request, study_id)
+    """Share a study with a team, or stop sharing it."""
+    one = get_study(request, study_id)
     number = request.POST.get("group", "")
     group = get_object_or_404(Group.objects.exclude(name__in=ROLES), pk=int(number) if number.isdecimal() else 0)
-    if request.POST.get("end"):
-        Share.objects.filter(study=one, group=group).delete()
-        note(request, "unshared", f"with {group.name}", study_id=one.pk)
-    else:
-        Share.objects.get_or_create(study=one, group=group)
-        note(request, "shared", f"with {group.name}", study_id=one.pk)
+    change = unshare_study if request.POST.get("end") else share_study
+    change(one, group, actor_of(request), client_address(request))
     return redirect("study", one.pk)

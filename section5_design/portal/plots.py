@@ -1,4 +1,4 @@
-"""Small plots as SVG: bars, drawn by the server, so that they are there without a script too."""
+"""Small plots as SVG, drawn by the server, so that they work without a script."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ WIDTH, HEIGHT = 512, 120
 
 
 def table(names: Sequence[str], values: Sequence[float], heads: tuple[str, str]) -> SafeString:
-    """The same as a table, folded up; what is 0 is left out."""
+    """Build a collapsed table of the same values; zeros are omitted."""
     rows = ((name, f"{value:,.6g}") for name, value in zip(names, values, strict=True) if value)
     body = format_html_join("", '<tr><th scope="row">{}</th><td class="number">{}</td></tr>', rows)
     head = format_html('<tr><th scope="col">{}</th><th scope="col">{}</th></tr>', *heads)
@@ -19,7 +19,7 @@ def table(names: Sequence[str], values: Sequence[float], heads: tuple[str, str])
 
 
 def bars(values: Sequence[float], label: str) -> SafeString:
-    """Bars from left to right; the label says in words what they show."""
+    """Draw bars from left to right; the label describes them."""
     highest = max(values, default=0) or 1
     step = WIDTH / max(1, len(values))
     boxes = (

@@ -1,105 +1,75 @@
-"""A frame as a picture, through the window that a reader chooses (PS3.3, C.11.2.1.2)."""
+"""Render a frame through the window that a reader chooses (PS3.3, C.11.2.1.2)."""
 
 import io
+import threading
 import warnings
-from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, pixel_array
 
-from archive.sealing import SealBrokenError
+from analysis.windowing import Window, decode_frame, find_window, render_values, rescale, window_over
+from archive.encryption import ObjectIntegrityError
 
-LARGEST_FRAME = 256 << 20  # bytes of a decoded frame that is shown; a larger one has its preview only
-HEADER = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "WindowCenter", "WindowWidth")
+MAX_FRAME_BYTES = 64 << 20  # of a decoded frame; of a larger one only the preview is shown
+MAX_RENDERINGS = 2  # at a time in a process: each takes a few times the memory of its frame
 
-
-class UnrenderableError(Exception):
-    """There is no picture of this."""
+_slots = threading.BoundedSemaphore(MAX_RENDERINGS)
 
 
-@dataclass(frozen=True)
-class Window:
-    """Centre and width, in the units of the rescaled values (of CT: Hounsfield units)."""
-
-    center: float
-    width: float
+class RenderingError(Exception):
+    """The frame cannot be rendered."""
 
 
 def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
-    """A frame, counted from 0, as PNG; without a window through the file's first, or else its extremes.
+    """Render a frame, counted from 0, as PNG; the default is the file's first window, else the complete range.
 
     Raises:
-        UnrenderableError: there is no such frame, or it is too large, or cannot be decoded.
+        RenderingError: there is no such frame, or it is too large, or cannot be decoded.
 
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with _slots, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
             header = pydicom.dcmread(file, force=True, defer_size=1024)
             check(header, frame)
             file.seek(0)
-            values = pixel_array(file, index=frame)
-            picture = values if values.ndim == 3 else grey(values, header, window)
-    except (UnrenderableError, SealBrokenError):
-        raise
-    except Exception as error:
-        raise UnrenderableError(f"cannot be decoded ({type(error).__name__})") from error
-    if picture.dtype != np.uint8:
-        picture = (picture / max(1, int(picture.max())) * 255).astype(np.uint8)
-    target = io.BytesIO()
-    Image.fromarray(picture).save(target, "PNG", compress_level=1)
-    return target.getvalue()
+            picture = Image.fromarray(render_values(decode_frame(file, frame), header, window))
+        except (RenderingError, ObjectIntegrityError):
+            raise
+        except Exception as error:
+            raise RenderingError(f"cannot be decoded ({type(error).__name__})") from error
+        target = io.BytesIO()
+        picture.save(target, "PNG", compress_level=1)
+        return target.getvalue()
 
 
 def check(header: Dataset, frame: int) -> None:
-    """Refuse what is not there, or claims too much."""
+    """Reject missing and too large frames."""
     if not 0 <= frame < int(header.get("NumberOfFrames") or 1):
-        raise UnrenderableError("there is no such frame")
+        raise RenderingError("there is no such frame")
     size = int(header.get("Rows") or 0) * int(header.get("Columns") or 0) * int(header.get("SamplesPerPixel") or 1)
-    if not 0 < size * (int(header.get("BitsAllocated") or 8) // 8 or 1) <= LARGEST_FRAME:
-        raise UnrenderableError("is too large to be shown here")
+    if not 0 < size * (int(header.get("BitsAllocated") or 8) // 8 or 1) <= MAX_FRAME_BYTES:
+        raise RenderingError("is too large to be shown here")
 
 
-def grey(values: NDArray[Any], header: Dataset, window: Window | None) -> NDArray[np.uint8]:
-    """Grey values from 0 to 255."""
-    rescaled = np.asarray(apply_modality_lut(values, header), np.float64)
-    window = window or window_of(header) or extremes(rescaled)
-    width = max(window.width, 1.0)
-    scaled = (rescaled - (window.center - 0.5)) / max(width - 1, 1e-6) + 0.5
-    shown = (np.clip(scaled, 0, 1) * 255).astype(np.uint8)
-    return 255 - shown if header.get("PhotometricInterpretation") == "MONOCHROME1" else shown
+def find_scale(file: BinaryIO, minimum: object, maximum: object) -> tuple[Window, float, float]:
+    """Return the initial window and the range of rescaled values.
 
+    Args:
+        file: the instance.
+        minimum: the smallest stored value, if the analysis found one.
+        maximum: the largest stored value.
 
-def window_of(header: Dataset) -> Window | None:
-    """The file's first window."""
-    center, width = (header.get(keyword) for keyword in ("WindowCenter", "WindowWidth"))
-    if center is None or width is None:
-        return None
-    try:
-        first = [
-            float(value[0] if isinstance(value, pydicom.multival.MultiValue) else value) for value in (center, width)
-        ]
-    except (TypeError, ValueError, IndexError):
-        return None
-    return Window(*first)
-
-
-def extremes(values: NDArray[np.float64]) -> Window:
-    """A window that shows everything."""
-    low, high = float(values.min()), float(values.max())
-    return Window((low + high) / 2 + 0.5, high - low + 1)
-
-
-def scale(file: BinaryIO, minimum: float, maximum: float) -> tuple[Window, float, float]:
-    """The window to begin with, and the range of rescaled values, of an image with these stored extremes."""
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         header = pydicom.dcmread(file, force=True, defer_size=1024)
-        values = apply_modality_lut(np.array([[minimum, maximum]]).astype(np.int64), header)
+        if not isinstance(minimum, int | float) or not isinstance(maximum, int | float):
+            minimum, maximum = 0, 2 ** min(int(header.get("BitsStored") or 8), 32) - 1
+        extremes = np.array([[minimum, maximum]])
+        values = rescale(extremes.astype(np.int64) if "ModalityLUTSequence" in header else extremes, header)
     low, high = sorted((float(values.min()), float(values.max())))
-    return window_of(header) or Window((low + high) / 2 + 0.5, high - low + 1), low, high
+    return find_window(header) or window_over(low, high), low, high

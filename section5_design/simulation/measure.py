@@ -25,7 +25,7 @@ os.environ["TCP_NODELAY"] = "1"
 
 import psutil  # noqa: E402
 
-from embedded_postgres import EmbeddedPostgres  # noqa: E402
+from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from simulation.model import Job, Model, Site, percentile  # noqa: E402
 from system import System, database, instance  # noqa: E402
 from test_outages import rabbitmq  # noqa: E402
@@ -36,14 +36,14 @@ MEAN = 0.25  # seconds of the analysis of chance
 ROUNDS = 5
 SLOW = """
 import hashlib, math, random, time
-def analyse(file):
+def analyse(file, context):
     chance = random.Random(hashlib.sha256(file.read()).hexdigest())
     time.sleep(chance.lognormvariate(math.log({mean}) - 0.32, 0.8))
     return {{}}, b""
 """
 TIMES = """
     SELECT extract(epoch FROM i.received_at), extract(epoch FROM a.started_at), extract(epoch FROM a.at)
-    FROM processing_attempt AS a JOIN processing_job AS j ON j.id = job_id
+    FROM jobs_attempt AS a JOIN analysis_job AS j ON j.id = job_id
     JOIN archive_instance AS i ON i.id = instance_id
     WHERE a.outcome = 'done' ORDER BY i.received_at
 """
@@ -74,7 +74,7 @@ def gaps(found: Times) -> list[float]:
 
 
 def check(folder: Path, broker: str, workers: int, load: float) -> dict[str, Any]:
-    """A run of the system, and the model's of the same arrivals and service times."""
+    """Run the system, and the model with the same arrivals and service times."""
     place = folder / f"check-{workers}-{load}"
     place.mkdir()
     (place / "slow.py").write_text(SLOW.format(mean=MEAN))
@@ -121,7 +121,7 @@ def check(folder: Path, broker: str, workers: int, load: float) -> dict[str, Any
 
 
 def service_times(folder: Path, broker: str) -> dict[str, Any]:
-    """The analysis that ships, one job at a time: small (0.5 MB) and large (128 MB of pixels) images."""
+    """Measure the default analysis, one job at a time: small (0.5 MB) and large (128 MB of pixels) images."""
     place = folder / "service"
     place.mkdir()
     with database("service") as url, System(place, url, BROKER_URL=broker, MAX_CPU="10000") as system:
@@ -142,7 +142,7 @@ def service_times(folder: Path, broker: str) -> dict[str, Any]:
 
 
 def limits(folder: Path, broker: str) -> dict[str, float]:
-    """What each part does a second, by itself, on this machine."""
+    """Measure the rate of each component alone on this machine."""
     place = folder / "limits"
     place.mkdir()
     found: dict[str, float] = {}
@@ -180,62 +180,63 @@ def at_once(what, count, threads=4):
 LIMITS = {
     # Rows of an instance, its job, its line of the log: one transaction each, on four connections.
     "database, instances recorded": """
-from ingest.accept import Header, make_series, record
+from django.db import transaction
+from ingest.store import Header, Sender, record
 from pydicom.uid import generate_uid
 def one(_):
-    uid = generate_uid()
-    record(Header(uid, "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1), os.urandom(32).hex(), 1, "limit")
+    header = Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1)
+    with transaction.atomic(), connection.cursor() as cursor:
+        record(header, os.urandom(32).hex(), 1, Sender("folder:limit"), cursor=cursor)
 one(0)
 print(at_once(one, 2000))
 """,
     # A claim and an end with result, attempt and line: two transactions, on four connections.
     "database, jobs claimed and ended": """
-from processing.claiming import claim, finish
-from processing.models import Job
-from ingest.accept import Header, record
+from django.db import transaction
+from ingest.store import Header, Sender, record
+from jobs.queue import claim
+from jobs.tasks import save_results
 from pydicom.uid import generate_uid
-def job(_):
+for _ in range(1200):
     header = Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1)
-    return record(header, os.urandom(32).hex(), 1, "limit")[1]
-jobs = [job(n) for n in range(1200)]
-def one(number):
-    held = claim(jobs[number], "limit")
-    assert finish(held, {"average": 1.0, "histogram": [0] * 256}, "")
+    with transaction.atomic(), connection.cursor() as cursor:
+        record(header, os.urandom(32).hex(), 1, Sender("folder:limit"), cursor=cursor)
+def one(_):
+    (lease,) = claim("small", 1, "limit")
+    save_results([(lease, ({"average": 1.0, "histogram": [0] * 256}, ""))])
 print(at_once(one, 1200))
 """,
     # Sealed, hashed, synced and renamed, 0.5 MB each, by four threads.
     "storage, objects of 0.5 MB made safe": """
-from archive.spool import spooled
+from archive.spool import spool_file
 from archive.object_store import store, object_key
 content = os.urandom(1 << 19)
 def one(_):
-    with spooled() as file:
-        file.write(content); file.make_safe(); store().put(file.path, object_key(os.urandom(32).hex()))
+    with spool_file() as file:
+        file.write(content); file.commit(); store().put(file.path, object_key(os.urandom(32).hex()))
 one(0)
 print(at_once(one, 300))
 """,
     # Published to a quorum queue and taken from it, acknowledged, over one connection.
     "broker, messages through": """
-from config.celery import app, queue
+from config.celery import app, declare_queue
 with app.connection_for_write() as c:
-    q = queue("limit").bind(c.default_channel); q.declare()
+    q = declare_queue("limit").bind(c.default_channel); q.declare()
     producer = c.Producer(); start = time.perf_counter()
     for n in range(3000):
         producer.publish([n], routing_key="limit", exchange="limit")
-    taken = 0
-    while taken < 3000:
-        message = q.get()
-        if message: message.ack(); taken += 1
+        while not (message := q.get()): pass
+        message.ack()
     print(3000 / (time.perf_counter() - start))
     q.delete()
 """,
     # Lines of the log linked, by the one that links.
     "log, lines linked": """
-from audit.chain import extend
-from audit.log import note
-for n in range(3000): note("seen", "user:limit", instance_id=n)
+from audit.chain import extend_chain
+from audit.events import Subject, record_event
+for n in range(3000): record_event("viewed", "user:limit", subject=Subject(instance_id=n))
 start = time.perf_counter(); count = 0
-while done := extend(everything=True): count += done
+while done := extend_chain(include_late=True): count += done
 print(count / (time.perf_counter() - start))
 """,
 }

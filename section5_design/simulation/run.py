@@ -64,7 +64,7 @@ def waits(strategy: str, load: float, workers: int = 8, count: int = 60_000, **h
 
 
 def strategies(pool: ProcessPoolExecutor) -> None:
-    """Waiting against load, for each way to assign."""
+    """Plot waiting against load for each assignment."""
     loads = [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95]
     found = {name: list(pool.map(waits, [name] * len(loads), loads)) for name in STRATEGIES}
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2))
@@ -120,14 +120,14 @@ def troubles(pool: ProcessPoolExecutor) -> None:
 
 
 def wait95(rate: float, workers: int, factor: float, seconds: float) -> float:
-    """What 95 of 100 images wait at most, at a steady rate."""
+    """Return the 95th percentile of waiting at a steady rate."""
     site = Site(workers, "pull, size classes", OVERHEAD)
     done = Model(site).run(poisson(rate, rate, seconds, service(factor)))
     return percentile((job.waited for job in done), 0.95)
 
 
 def needed(rate: float, factor: float) -> int:
-    """The fewest workers with which 95 of 100 wait under GOAL; a try is ten minutes of arrivals, or 2,000 images."""
+    """Return the fewest workers whose 95th percentile is under GOAL, from ten minutes of arrivals or 2,000 images."""
     seconds = max(600.0, 2000 / rate)
     low = max(1, int(rate * mean_service(factor)))
     workers = low
@@ -168,7 +168,7 @@ def sizes(pool: ProcessPoolExecutor) -> None:
 
 
 def limits() -> None:
-    """What breaks first: what each part did on this machine, beside what a national archive's peak asks of it."""
+    """Plot what breaks first: the measured rate of each component beside the peak of a national archive."""
     peak = SITES["national archive"] * max(HOURS) / 100 / 3600
     found = MEASURED["limits"]
     rows = {

@@ -9,7 +9,7 @@ from pathlib import Path
 import django
 import pytest
 
-from embedded_postgres import EmbeddedPostgres
+from local.embedded_postgres import EmbeddedPostgres
 
 _folder = tempfile.TemporaryDirectory(prefix="section5-tests-")
 Path(_folder.name).chmod(0o755)  # where root runs the tests, the server is nobody's

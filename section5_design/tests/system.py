@@ -111,9 +111,9 @@ class System:
         self.log = (folder / "log").open("ab")
 
     def __enter__(self) -> "System":
-        if self.query("SELECT to_regclass('portal_item') IS NULL") == [(True,)]:
+        if self.query("SELECT to_regclass('uploads_uploadfile') IS NULL") == [(True,)]:
             migrate(self.environment)
-        for name in ("web", "receiver", "worker", "sweeper"):
+        for name in ("web", "receiver", "worker", "maintenance"):
             self.start(name)
         until(lambda: listens(self.http) and listens(self.dicom))
         return self
@@ -136,7 +136,7 @@ class System:
             "web": ["--port", str(self.http), "--processes", str(self.web_processes)],
             "receiver": ["--port", str(self.dicom)],
             "worker": ["--processes", "2"],
-            "sweeper": [],
+            "maintenance": [],
         }
         command = [sys.executable, str(SECTION / "main.py"), name, *options[name], *more]
         self.parts[name] = subprocess.Popen(command, env=self.environment, stdout=self.log, stderr=self.log)
@@ -173,7 +173,7 @@ class System:
     def state_of(self, uid: str) -> tuple[str, str]:
         """State and reason of the job of an instance; empty where there is none."""
         found = self.query(
-            "SELECT state, reason FROM processing_job JOIN archive_instance AS i ON i.id = instance_id"
+            "SELECT state, reason FROM analysis_job JOIN archive_instance AS i ON i.id = instance_id"
             " WHERE sop_instance_uid = %s",
             uid,
         )
@@ -182,7 +182,7 @@ class System:
     def results_of(self, uid: str) -> int:
         return int(
             self.query(
-                "SELECT count(*) FROM processing_result AS r JOIN archive_instance AS i ON i.id = r.instance_id"
+                "SELECT count(*) FROM analysis_result AS r JOIN archive_instance AS i ON i.id = r.instance_id"
                 " WHERE sop_instance_uid = %s",
                 uid,
             )[0][0]
@@ -199,13 +199,15 @@ class System:
 
     def settle(self) -> None:
         """Wait until nothing is queued or running."""
-        until(lambda: self.query("SELECT count(*) FROM processing_job WHERE state IN ('queued', 'running')")[0][0] == 0)
+        until(lambda: self.query("SELECT count(*) FROM analysis_job WHERE state IN ('queued', 'running')")[0][0] == 0)
 
     def unsealed(self, sealed: bytes) -> bytes:
         """What a sealed file holds, by the words of its format and not by the code under test."""
         header, key_id, wrapped = sealed[:84], sealed[8:24], sealed[36:84]
         master = bytes.fromhex((self.folder / "keys" / "master").read_text())
-        ((sealing,),) = self.query("SELECT wrapped FROM archive_sealingkey WHERE id = %s", str(uuid.UUID(bytes=key_id)))
+        ((sealing,),) = self.query(
+            "SELECT wrapped FROM archive_keyencryptionkey WHERE id = %s", str(uuid.UUID(bytes=key_id))
+        )
         sealing_key = AESGCM(master).decrypt(bytes(sealing[8:20]), bytes(sealing[20:]), None)
         data_key = AESGCM(AESGCM(sealing_key).decrypt(sealed[24:36], wrapped, sealed[:24]))
         chunks = [sealed[place : place + 65552] for place in range(84, len(sealed), 65552)]
@@ -219,8 +221,8 @@ class System:
         import hashlib
 
         wrong = self.query(
-            "SELECT i.id FROM archive_instance AS i LEFT JOIN processing_job AS j ON j.instance_id = i.id"
-            " LEFT JOIN processing_result AS r ON r.instance_id = i.id GROUP BY i.id, j.state HAVING"
+            "SELECT i.id FROM archive_instance AS i LEFT JOIN analysis_job AS j ON j.instance_id = i.id"
+            " LEFT JOIN analysis_result AS r ON r.instance_id = i.id GROUP BY i.id, j.state HAVING"
             " count(DISTINCT j.id) <> 1 OR count(r.instance_id) <> (CASE WHEN j.state = 'done' THEN 1 ELSE 0 END)"
         )
         assert wrong == []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.urls import URLPattern, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver
 
 from people import Person, make_people
 from system import System, database, instance, until
@@ -30,20 +30,20 @@ GETS = {
     "password": EVERYBODY,
     "compare": EVERYBODY,
     "study": SEES,
-    "study-taken": SEES,
+    "download-study": SEES,
     "instance": SEES,
     "picture": SEES,
-    "take": SEES,
+    "download-instance": SEES,
     "upload": SEES,
-    "operate": OPERATES,
+    "operations": OPERATES,
     "audit": (403, 403, 403, 403, 403, 200, 200, 302),
     "tus": (405, 403, 405, 403, 403, 403, 405, 302),
     "tus-file": (412, 403, 412, 403, 403, 403, 412, 302),
 }
 POSTS = {
     "share": (403, 403, 403, 403, 404, 403, 404, 403),
-    "again": (403, 403, 403, 403, 302, 403, 302, 403),
-    "aside": (403, 403, 403, 403, 302, 403, 302, 403),
+    "requeue": (403, 403, 403, 403, 302, 403, 302, 403),
+    "quarantine": (403, 403, 403, 403, 302, 403, 302, 403),
     "drain": (403, 403, 403, 403, 404, 403, 404, 403),
 }
 DONE = ("requeued", "quarantined", "drain")
@@ -72,11 +72,20 @@ class Place:
 
     def path(self, name: str) -> str:
         study, image = f"/studies/{self.study}", f"/images/{self.image}"
-        paths = {"studies": "/", "study": f"{study}/", "share": f"{study}/share", "study-taken": f"{study}/results.csv"}
-        paths |= {"instance": f"{image}/", "picture": f"{image}/picture.png", "take": f"{image}/result.dcm"}
+        paths = {
+            "studies": "/",
+            "study": f"{study}/",
+            "share": f"{study}/share",
+            "download-study": f"{study}/results.csv",
+        }
+        paths |= {
+            "instance": f"{image}/",
+            "picture": f"{image}/picture.png",
+            "download-instance": f"{image}/result.dcm",
+        }
         paths |= {"upload": f"/uploads/{self.upload}/", "tus": "/files/"}
         paths["tus-file"] = "/files/00000000-0000-0000-0000-000000000000"
-        return paths.get(name) or (f"/{name}/" if name in GETS else f"/operate/{name}")
+        return paths.get(name) or (f"/{name}/" if name in GETS else f"/operations/{name}")
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +94,20 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield Place(system)
 
 
+def walk_urls(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Addresses with their names, without Django's admin."""
+    for pattern in resolver.url_patterns:
+        address = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLPattern):
+            yield address, pattern.name
+        elif pattern.app_name != "admin":
+            yield from walk_urls(pattern, address)
+
+
 def test_every_address_is_in_the_tables() -> None:
-    patterns = [pattern for pattern in get_resolver().url_patterns if isinstance(pattern, URLPattern)]
-    named = {pattern.name for pattern in patterns if pattern.name}
-    assert named == {*GETS, *POSTS, *OTHERS}
-    assert {str(pattern.pattern) for pattern in patterns if not pattern.name} == OPEN | BY_SESSION_OR_TOKEN
+    patterns = dict(walk_urls(get_resolver()))
+    assert {name for name in patterns.values() if name} == {*GETS, *POSTS, *OTHERS}
+    assert {address for address, name in patterns.items() if not name} == OPEN | BY_SESSION_OR_TOKEN
 
 
 @pytest.mark.parametrize("name", GETS)
@@ -181,25 +199,47 @@ def test_an_operator_tries_again_sets_aside_and_drains_and_the_log_knows_who(pla
     system.post(content)
     system.wait_for(uid, "quarantined")
     reason = system.state_of(uid)[1]
-    assert operator.post("/operate/again", {"reason": reason}, page="/operate/").status_code == 302
-    until(lambda: system.query("SELECT count(*) FROM processing_event WHERE kind = 'requeued'") == [(1,)])
+    assert operator.post("/operations/requeue", {"reason": reason}, page="/operations/").status_code == 302
+    until(lambda: system.query("SELECT count(*) FROM audit_event WHERE kind = 'requeued'") == [(1,)])
     system.wait_for(uid, "quarantined")
     system.kill("worker")
+    ((killed_at,),) = system.query("SELECT now()")
     waiting, content = instance()
     system.post(content)
     ((job,),) = system.query(
-        "SELECT j.id FROM processing_job AS j JOIN archive_instance AS i ON i.id = instance_id"
+        "SELECT j.id FROM analysis_job AS j JOIN archive_instance AS i ON i.id = instance_id"
         " WHERE sop_instance_uid = %s",
         waiting,
     )
-    operator.post("/operate/aside", {"job": str(job)}, page="/operate/")
-    assert system.state_of(waiting) == ("quarantined", "set aside by user:operator")
+    operator.post("/operations/quarantine", {"job": str(job)}, page="/operations/")
+    assert system.state_of(waiting) == ("quarantined", "quarantined by user:operator")
     system.start("worker")
-    named = f"%:{system.parts['worker'].pid}"
-    until(lambda: system.query("SELECT name FROM processing_worker WHERE name LIKE %s", named))
-    ((worker,),) = system.query("SELECT name FROM processing_worker WHERE name LIKE %s", named)
-    operator.post("/operate/drain", {"worker": worker}, page="/operate/")
+    newest = "SELECT name FROM jobs_worker WHERE started_at > %s"
+    until(lambda: system.query(newest, killed_at))
+    ((worker,),) = system.query(newest, killed_at)
+    operator.post("/operations/drain", {"worker": worker}, page="/operations/")
     assert system.parts["worker"].wait(30) == 0
     system.start("worker")
-    kinds = system.query("SELECT kind FROM processing_event WHERE actor = 'user:operator' ORDER BY id")
+    kinds = system.query("SELECT kind FROM audit_event WHERE actor = 'user:operator' ORDER BY id")
     assert [kind for (kind,) in kinds if kind in DONE] == ["requeued", "quarantined", "drain"]
+
+
+def test_the_second_sender_of_the_same_content_sees_it_with_its_result(place: Place) -> None:
+    owner, stranger = place.owner, place.people[2]
+    uid, content = instance(StudyInstanceUID="1.2.826.0.1.3680043.99.1")
+    owner.send(content)
+    place.system.wait_for(uid)
+    ((image,),) = place.system.query("SELECT id FROM archive_instance WHERE sop_instance_uid = %s", uid)
+    assert stranger.get(f"/images/{image}/").status_code == 404
+    stranger.send(content)
+    assert stranger.get(f"/images/{image}/").status_code == 200
+    assert stranger.get(f"/images/{image}/result.json").status_code == 200
+    until(lambda: stranger.get(f"/api/receipts/{image}").status_code == 200)
+
+
+def test_only_auditors_see_who_looked_at_an_image(place: Place) -> None:
+    owner, administrator = place.owner, place.people[6]
+    for person in (owner, administrator):
+        person.get(f"/images/{place.image}/")
+    assert "viewed" not in owner.get(f"/images/{place.image}/").text
+    assert "viewed" in administrator.get(f"/images/{place.image}/").text

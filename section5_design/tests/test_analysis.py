@@ -1,7 +1,9 @@
 """The analysis, beside numpy on the whole array, and at its limits."""
 
+import contextlib
 import io
 import tracemalloc
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import pytest
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from processing.analysis import UnprocessableError, analyse
+from analysis.contract import Context, UnprocessableError
+from analysis.default import analyse
+from analysis.windowing import render_values
+from portal.rendering import render
 from system import instance
 
 NAMES = [
@@ -26,7 +31,7 @@ def test_figures_are_those_of_the_whole_array(name: str) -> None:
     assert path
     values = pydicom.pixels.pixel_array(path, raw=True).astype(float)
     with Path(path).open("rb") as file:
-        figures, picture = analyse(file)
+        figures, picture = analyse(file, Context())
     low = min(values.min(), 0.0)
     span = values.max() - low
     expected = {
@@ -46,7 +51,7 @@ def test_figures_are_those_of_the_whole_array(name: str) -> None:
 def test_an_instance_without_pixels_has_a_result_that_says_so() -> None:
     path = Path(str(get_testdata_file("reportsi.dcm", download=False)))
     with path.open("rb") as file:
-        assert analyse(file) == ({"pixel_data": False}, b"")
+        assert analyse(file, Context()) == ({"pixel_data": False}, b"")
 
 
 def frames(count: int, **changes: Any) -> io.BytesIO:
@@ -60,7 +65,7 @@ def test_hundreds_of_frames_take_the_memory_of_a_few() -> None:
     for count in (4, 200):
         file = frames(count)
         tracemalloc.start()
-        assert analyse(file)[0]["number_of_frames"] == count
+        assert analyse(file, Context())[0]["number_of_frames"] == count
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 20e6
@@ -80,4 +85,79 @@ def test_hundreds_of_frames_take_the_memory_of_a_few() -> None:
 )
 def test_a_header_that_does_not_fit_its_pixels_is_unprocessable(changes: dict[str, Any]) -> None:
     with pytest.raises(UnprocessableError):
-        analyse(io.BytesIO(instance(**changes)[1]))
+        analyse(io.BytesIO(instance(**changes)[1]), Context())
+
+
+def float_image(*values: float) -> io.BytesIO:
+    """A float image of one row with these values."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(io.BytesIO(instance()[1]))
+        for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+            del dataset[keyword]
+        dataset.Rows, dataset.Columns, dataset.BitsAllocated = 1, len(values), 32
+        dataset.FloatPixelData = np.array(values, np.float32).tobytes()
+        target = io.BytesIO()
+        dataset.save_as(target)
+    target.seek(0)
+    return target
+
+
+def test_values_that_are_not_finite_are_counted_and_left_out() -> None:
+    figures, picture = analyse(float_image(1.0, float("nan"), 3.0, float("inf")), Context())
+    assert (figures["minimum"], figures["maximum"], figures["data_size"], figures["not_finite"]) == (1.0, 3.0, 2, 2)
+    assert Image.open(io.BytesIO(picture)).size == (4, 1)
+
+
+def test_an_image_without_a_finite_value_has_no_statistics() -> None:
+    figures, picture = analyse(float_image(float("nan"), float("nan")), Context())
+    assert (figures["data_size"], figures["not_finite"], "minimum" in figures) == (0, 2, False)
+    assert picture
+
+
+def decodable() -> list[Path]:
+    """Files of pydicom's wheel whose pixels pydicom decodes, from the data set."""
+    found = []
+    for path in sorted((Path(pydicom.__file__).parent / "data" / "test_files").glob("*.dcm")):
+        with warnings.catch_warnings(), contextlib.suppress(Exception):
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path)
+            if dataset.pixel_array.size:
+                found.append(path)
+    return found
+
+
+def test_every_file_that_pydicom_decodes_is_processed_and_drawn() -> None:
+    paths = decodable()
+    assert len(paths) > 50
+    failed = []
+    for path in paths:
+        with path.open("rb") as file:
+            try:
+                figures, picture = analyse(file, Context())
+                drawn = Image.open(io.BytesIO(picture)).size
+            except UnprocessableError as error:
+                failed.append(f"{path.name}: {error}")
+                continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            frames_of_it = int(pydicom.dcmread(path).get("NumberOfFrames") or 1)
+        if figures["number_of_frames"] != frames_of_it or max(drawn) > 512:
+            failed.append(f"{path.name}: {figures['number_of_frames']} frames, {drawn}")
+    assert failed == []
+
+
+def test_a_palette_is_drawn_in_its_colours() -> None:
+    path = Path(str(get_testdata_file("examples_palette.dcm", download=False)))
+    dataset = pydicom.dcmread(path)
+    expected = (pydicom.pixels.apply_color_lut(dataset.pixel_array, dataset) >> 8).astype(np.uint8)
+    assert np.array_equal(render_values(dataset.pixel_array, dataset), expected)
+
+
+def test_rendering_a_frame_takes_a_few_times_its_memory() -> None:
+    file = io.BytesIO(instance(Rows=2048, Columns=4096, PixelData=bytes(16 << 20))[1])
+    tracemalloc.start()
+    render(file, 0, None)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 96 << 20

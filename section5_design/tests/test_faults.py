@@ -22,8 +22,8 @@ from system import SECTION, System, database, family, instance, listens, needs, 
 # A site's own analysis, as hostile as files can make one: what it does stands in the patient's ID.
 HOSTILE = """
 import ctypes, os, time, pydicom
-from processing.analysis import analyse as ours
-def analyse(file):
+from analysis.default import analyse as ours
+def analyse(file, context):
     what = str(pydicom.dcmread(file, stop_before_pixels=True).PatientID)
     file.seek(0)
     if what == "segfault": ctypes.string_at(0)
@@ -33,7 +33,7 @@ def analyse(file):
     if what == "slowly":
         open(os.environ["DATA_FOLDER"] + "/slow", "w").close()
         while not os.path.exists(os.environ["DATA_FOLDER"] + "/go on"): time.sleep(0.05)
-    return ours(file)
+    return ours(file, context)
 """
 QUICKLY = {"TASK_SECONDS": "3", "LEASE_SECONDS": "4", "MAX_ATTEMPTS": "2"}
 
@@ -84,8 +84,8 @@ def test_a_file_that_kills_its_process_is_quarantined_and_others_go_on(faulty: S
     (poisoned,) = send(faulty, PatientID="segfault")
     has_results(faulty, send(faulty, 5))
     state, reason = faulty.wait_for(poisoned, "quarantined")
-    assert "its process ended without a word" in reason
-    assert faulty.query("SELECT attempts FROM processing_job WHERE state = 'quarantined' ORDER BY id DESC")[0] == (2,)
+    assert "the worker process died" in reason
+    assert faulty.query("SELECT attempts FROM analysis_job WHERE state = 'quarantined' ORDER BY id DESC")[0] == (2,)
     assert state == "quarantined"
 
 
@@ -140,7 +140,7 @@ def test_a_worker_stopped_past_its_lease_writes_nothing_when_it_goes_on(faulty: 
     for process in stopped:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.resume()
-    until(lambda: faulty.query("SELECT count(*) FROM processing_job WHERE state = 'running'") == [(0,)])
+    until(lambda: faulty.query("SELECT count(*) FROM analysis_job WHERE state = 'running'") == [(0,)])
     has_results(faulty, [slow])
     old.send_signal(signal.SIGTERM)
     old.wait(30)
@@ -154,18 +154,18 @@ def test_a_worker_that_is_told_to_end_ends_what_it_does(faulty: System) -> None:
     (faulty.folder / "go on").touch()
     assert faulty.parts["worker"].wait(30) == 0
     assert faulty.state_of(slow)[0] == "done"
-    assert faulty.query("SELECT attempts FROM processing_job ORDER BY id DESC LIMIT 1") == [(1,)]
+    assert faulty.query("SELECT attempts FROM analysis_job ORDER BY id DESC LIMIT 1") == [(1,)]
     faulty.start("worker")
     clear(faulty)
 
 
 def test_without_worker_and_sweeper_what_comes_is_kept_and_done_later(faulty: System) -> None:
     faulty.kill("worker")
-    faulty.kill("sweeper")
+    faulty.kill("maintenance")
     uids = send(faulty, 5)
     assert [faulty.state_of(uid)[0] for uid in uids] == ["queued"] * 5
     faulty.start("worker")
-    faulty.start("sweeper")
+    faulty.start("maintenance")
     has_results(faulty, uids)
 
 
@@ -181,37 +181,31 @@ def purge(system: System) -> None:
     code = (
         "from config.celery import app\n"
         "with app.connection() as c:\n"
-        "  for name in ('small', 'large'): c.default_channel.queue_purge(name)"
+        "  for name in ('jobs-small', 'jobs-large'): c.default_channel.queue_purge(name)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=SECTION, env=system.environment, check=True, capture_output=True)
 
 
-def test_a_message_that_nobody_can_take_is_put_aside(faulty: System) -> None:
+def test_a_wake_up_that_nobody_can_take_is_dropped_and_its_jobs_run(faulty: System) -> None:
     if "BROKER_URL" not in faulty.environment:
         return  # files have no count of deliveries
     faulty.kill("worker")
-    faulty.kill("sweeper")
+    faulty.kill("maintenance")
     purge(faulty)
     (uid,) = send(faulty)
     with kombu.Connection(faulty.environment["BROKER_URL"]) as connection:
         channel = connection.default_channel
-
-        def waiting(queue: str) -> int:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-
-        before = waiting("dead")
-        until(lambda: waiting("small") == 1)
         for _ in range(6):
             until(lambda: reject(channel))
-        until(lambda: waiting("dead") == before + 1)
+        until(lambda: channel.queue_declare("jobs-small", passive=True).message_count == 0)
     faulty.start("worker")
-    faulty.start("sweeper")
+    faulty.start("maintenance")
     has_results(faulty, [uid])
 
 
 def reject(channel: Any) -> bool:
-    """Give a message back, as a worker that dies does."""
-    message = channel.basic_get("small")
+    """Return a message to the queue, as a worker that dies does."""
+    message = channel.basic_get("jobs-small")
     if message:
         channel.basic_reject(message.delivery_tag, requeue=True)
     return message is not None
@@ -247,7 +241,7 @@ def test_an_entry_that_is_killed_in_the_middle_of_an_upload(faulty: System) -> N
     until(lambda: listens(faulty.http))
     assert faulty.state_of(uid) == ("", "")
     has_results(faulty, send(faulty))
-    swept = "import django; django.setup(); from processing.sweeper import sweep_up; print(sweep_up(older_than=0))"
+    swept = "import django; django.setup(); from archive.garbage import collect_files; print(collect_files(min_age=0))"
     done = subprocess.run(
         [sys.executable, "-c", swept], cwd=SECTION, env=faulty.environment, capture_output=True, text=True, check=True
     )
@@ -269,8 +263,7 @@ def test_what_is_quarantined_is_listed_and_a_person_requeues_it(faulty: System) 
     assert job("requeue", line.split("\t")[0]) == "1 of 1 requeued\n"
     until(lambda: faulty.state_of(poisoned)[0] == "quarantined")
     kinds = faulty.query(
-        "SELECT kind FROM processing_event AS e JOIN archive_instance AS i ON i.id = e.instance_id"
-        " WHERE sop_instance_uid = %s ORDER BY e.id",
+        "SELECT kind FROM audit_event WHERE sop_instance_uid = %s ORDER BY id",
         poisoned,
     )
     assert [kind for (kind,) in kinds] == ["received", "quarantined", "requeued", "quarantined"]
@@ -304,9 +297,9 @@ def test_a_receiver_that_is_killed_in_the_middle_of_an_association(faulty: Syste
 
 def test_everything_killed_at_once_goes_on_where_it_was(faulty: System) -> None:
     uids = send(faulty, 10)
-    for name in ("web", "receiver", "worker", "sweeper"):
+    for name in ("web", "receiver", "worker", "maintenance"):
         faulty.kill(name)
-    for name in ("web", "receiver", "worker", "sweeper"):
+    for name in ("web", "receiver", "worker", "maintenance"):
         faulty.start(name)
     has_results(faulty, uids)
 

@@ -20,9 +20,15 @@ from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance, Verification
+from pynetdicom.sop_class import (
+    ModalityWorklistInformationFind,
+    PatientRootQueryRetrieveInformationModelFind,
+    StorageCommitmentPushModel,
+    StorageCommitmentPushModelInstance,
+    Verification,
+)
 
-import certificates
+from local import certificates
 from people import Person, make_people
 from system import SECTION, System, database, free_port, instance, listens, needs, until
 
@@ -163,7 +169,7 @@ def test_a_proxy_in_front_ends_slow_bodies_and_says_who_calls(secure: System, pk
             uid, content = instance()
             assert ana.send(content).status_code == 302
             assert secure.wait_for(uid) == ("done", "")
-            found = secure.query("SELECT address FROM processing_event WHERE kind = 'login'")
+            found = secure.query("SELECT address FROM audit_event WHERE kind = 'login'")
             assert found == [("127.0.0.1",)]
         finally:
             running.terminate()
@@ -179,14 +185,14 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def peers(system: System, *added: tuple[str, ...]) -> Iterator[None]:
     """These may send and nobody else; after the block, everybody may again. The receiver looks anew after 5 s."""
     for words in added:
-        assert manage(system, "peer", "add", *words).returncode == 0
+        assert manage(system, "ae", "add", *words).returncode == 0
     system.kill("receiver")
     system.start("receiver")
     until(lambda: listens(system.dicom))
     try:
         yield
     finally:
-        system.query("DELETE FROM archive_peer")
+        system.query("DELETE FROM accounts_applicationentity")
         system.kill("receiver")
         system.start("receiver")
         until(lambda: listens(system.dicom))
@@ -199,7 +205,7 @@ def test_only_peers_may_send_once_there_is_one(system: System, tmp_path: Path) -
         assert system.wait_for(uid) == ("done", "")
         for title in ("CT2", "ELSEWHERE"):
             assert send(system, tmp_path, "-aet", title)[1] != 0
-        found = system.query("SELECT actor, address FROM processing_event WHERE kind = 'refused' ORDER BY id")
+        found = system.query("SELECT actor, address FROM audit_event WHERE kind = 'rejected' ORDER BY id")
         assert found == [("dicom:CT2", "127.0.0.1"), ("dicom:ELSEWHERE", "127.0.0.1")]
 
 
@@ -210,10 +216,10 @@ def test_a_peer_that_is_none_is_said(system: System) -> None:
         ("CT1", "10.0.0.0/8", "--port", "104"),
         ("CT1", "10.0.0.1", "--port", "0"),
     ):
-        done = manage(system, "peer", "add", *words)
+        done = manage(system, "ae", "add", *words)
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
-    assert manage(system, "peer", "remove", "NOBODY").returncode == 1
+    assert manage(system, "ae", "remove", "NOBODY").returncode == 1
 
 
 @contextlib.contextmanager
@@ -280,9 +286,9 @@ def test_a_modality_that_is_away_is_told_when_it_is_back(system: System, tmp_pat
     with peers(system, ("CT1", "127.0.0.1", "--port", str(port))):
         uid, _ = send(system, tmp_path, "-aet", "CT1")
         ask_commitment(system, "CT1", (CT, uid))
-        until(lambda: system.query("SELECT max(tries) FROM ingest_commitment WHERE reported_at IS NULL")[0][0])
+        until(lambda: system.query("SELECT max(attempts) FROM ingest_commitment WHERE reported_at IS NULL")[0][0])
         with modality("CT1") as (again, told):
-            manage(system, "peer", "add", "CT1", "127.0.0.1", "--port", str(again))
+            manage(system, "ae", "add", "CT1", "127.0.0.1", "--port", str(again))
             until(lambda: told)
             assert told[0][0] == 1
 
@@ -407,3 +413,29 @@ def test_slow_bodies_and_headers_of_http_hold_up_nobody(system: System) -> None:
     uid, content = instance()
     until(lambda: system.post(content).status == 200)
     assert system.wait_for(uid) == ("done", "")
+
+
+def test_other_services_than_storage_are_not_accepted(system: System) -> None:
+    entity = AE(ae_title="WORKLIST")
+    for context in (Verification, ModalityWorklistInformationFind, PatientRootQueryRetrieveInformationModelFind):
+        entity.add_requested_context(context)
+    entity.add_requested_context("1.2.826.0.1.3680043.9.9999.1")  # a private storage class
+    association = entity.associate("127.0.0.1", system.dicom, ae_title="SECTION5")
+    accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
+    association.release()
+    assert accepted == {str(Verification), "1.2.826.0.1.3680043.9.9999.1"}
+
+
+def test_open_pages_and_slow_bodies_leave_threads_for_others(system: System) -> None:
+    head = b" HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    body = b"Content-Type: application/dicom\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 100
+    make_people(system, {"watcher": ["readers"]})
+    watcher = Person(system, "watcher")
+    cookie = f"Cookie: {watcher.headers()['Cookie']}\r\n\r\n".encode()
+    requests = [b"GET /events" + head + cookie] * 500 + [b"POST /dicom-web/studies" + head + body] * 100
+    with contextlib.ExitStack() as opened:
+        for request in requests:
+            client = opened.enter_context(socket.create_connection(("127.0.0.1", system.http), timeout=60))
+            client.sendall(request)
+        assert system.ask("GET", "/live").status == 200
+        assert watcher.get("/").status_code == 200

@@ -24,13 +24,13 @@ def test_a_file_is_moved_in_and_read_back(tmp_path: Path, place: FileStore) -> N
     assert not (tmp_path / "spooled").exists()
     with place.open(key) as file:
         assert file.read() == b"content"
-    assert [name for name, _ in place.names("objects")] == [key]
+    assert [name for name, _ in place.iter_keys("objects")] == [key]
 
 
 def test_the_same_again_is_the_same_object(tmp_path: Path, place: FileStore) -> None:
     for _ in range(2):
         place.put(spool(tmp_path), object_key("ab" * 32))
-    assert len(list(place.names("objects"))) == 1
+    assert len(list(place.iter_keys("objects"))) == 1
 
 
 def test_a_spool_on_another_file_system_is_copied(place: FileStore) -> None:
@@ -65,9 +65,9 @@ def test_a_remote_store_does_the_same(tmp_path: Path) -> None:
         assert file.read() == b"c" * 3_000_000
         file.seek(1)
         assert bytes(file.read(2)) == b"cc"
-    assert [name for name, _ in remote.names("objects")] == [key]
+    assert [name for name, _ in remote.iter_keys("objects")] == [key]
     remote.delete(key)
     remote.delete(key)
-    assert list(remote.names("objects")) == []
+    assert list(remote.iter_keys("objects")) == []
     with pytest.raises(FileNotFoundError):
         remote.open(key)

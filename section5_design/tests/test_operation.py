@@ -48,7 +48,7 @@ def asked(port: int, path: str) -> tuple[int, str]:
 def ports(system: System) -> dict[str, int]:
     """The health port of each part."""
     ports = {}
-    for name in ("web", "receiver", "worker", "sweeper"):
+    for name in ("web", "receiver", "worker", "maintenance"):
         system.kill(name)
         ports[name] = free_port()
         system.start(name, "--health-port", str(ports[name]))
@@ -63,25 +63,25 @@ def test_each_part_tells_how_it_is_and_what_it_does(system: System, ports: dict[
     system.post(content)
     system.post(b"no image")
     system.wait_for(uid)
-    web, worker, sweeper = (asked(ports[name], "/metrics")[1] for name in ("web", "worker", "sweeper"))
-    assert 'dicom_received_total{outcome="new",way="http"} 1.0' in web
-    assert 'dicom_received_total{outcome="refused",way="http"} 1.0' in web
+    web, worker, maintenance = (asked(ports[name], "/metrics")[1] for name in ("web", "worker", "maintenance"))
+    assert 'dicom_received_total{interface="http",outcome="new"} 1.0' in web
+    assert 'dicom_received_total{interface="http",outcome="refused"} 1.0' in web
     assert 'dicom_attempts_total{outcome="done"} 1.0' in worker
-    assert "dicom_database_up 1.0" in sweeper
-    assert 'dicom_oldest_job_seconds{queue="small"} 0.0' in sweeper
-    assert re.search(r'dicom_workers\{state="(working|full)"\} [12]\.0', sweeper)
+    assert "dicom_database_up 1.0" in maintenance
+    assert 'dicom_queue_delay_seconds{queue="small"} 0.0' in maintenance
+    assert re.search(r'dicom_workers\{state="(working|full)"\} [12]\.0', maintenance)
 
 
 def test_a_part_that_does_not_do_its_round_is_not_ready(system: System, ports: dict[str, int]) -> None:
     import signal
 
-    os.kill(system.parts["sweeper"].pid, signal.SIGSTOP)
+    os.kill(system.parts["maintenance"].pid, signal.SIGSTOP)
     try:
-        until(lambda: asked(ports["sweeper"], "/ready") == (503, "it does not do its round\n"))
-        assert asked(ports["sweeper"], "/live")[0] == 200
+        until(lambda: asked(ports["maintenance"], "/ready")[0] == 503)
+        assert asked(ports["maintenance"], "/live")[0] == 200
     finally:
-        os.kill(system.parts["sweeper"].pid, signal.SIGCONT)
-    until(lambda: asked(ports["sweeper"], "/ready")[0] == 200)
+        os.kill(system.parts["maintenance"].pid, signal.SIGCONT)
+    until(lambda: asked(ports["maintenance"], "/ready")[0] == 200)
 
 
 def test_the_rules_and_the_dashboard_ask_for_metrics_that_are_told(system: System, ports: dict[str, int]) -> None:
@@ -102,10 +102,10 @@ def test_the_rules_and_the_dashboard_ask_for_metrics_that_are_told(system: Syste
 
 
 def test_the_health_of_a_part_that_was_killed_ends_with_it(system: System, ports: dict[str, int]) -> None:
-    os.kill(system.parts["sweeper"].pid, 9)
-    until(lambda: asked(ports["sweeper"], "/live")[0] == 0)
-    system.parts["sweeper"].wait()
-    system.start("sweeper", "--health-port", str(ports["sweeper"]))
+    os.kill(system.parts["maintenance"].pid, 9)
+    until(lambda: asked(ports["maintenance"], "/live")[0] == 0)
+    system.parts["maintenance"].wait()
+    system.start("maintenance", "--health-port", str(ports["maintenance"]))
 
 
 def test_prometheus_takes_the_rules() -> None:
@@ -127,13 +127,13 @@ def test_the_manifests_start_commands_that_are_there() -> None:
     import main
 
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
-    commands = [one["command"] for name, one in compose.items() if name in ("web", "receiver", "sweeper")]
+    commands = [one["command"] for name, one in compose.items() if name in ("web", "receiver", "maintenance")]
     commands += [compose[name]["command"] for name in ("worker-small", "worker-all")]
     for part in yaml.safe_load_all((DEPLOY / "kubernetes" / "parts.yaml").read_text()):
         commands.append(part["spec"]["template"]["spec"]["containers"][0]["args"])
     assert len(commands) == 10
     for words in commands:
-        main.parser().parse_args(words)
+        main.build_parser().parse_args(words)
 
 
 def test_a_backup_is_restored_and_is_the_same(system: System, tmp_path: Path) -> None:
@@ -155,10 +155,10 @@ def test_a_backup_is_restored_and_is_the_same(system: System, tmp_path: Path) ->
         place = {"DATABASE_URL": url_of(name), "DATA_FOLDER": str(tmp_path / "system")}
         restored = manage(system, "restore", str(tmp_path / "backup"), **place)
         assert restored.returncode == 0, restored.stderr
-        assert "each as it was written" in restored.stdout
+        assert "unaltered" in restored.stdout
         assert manage(system, "restore", str(tmp_path / "backup"), **place).returncode == 1
         other = System(tmp_path / "system", url_of(name))
-        for table in ("archive_study", "archive_series", "archive_instance", "processing_job", "processing_result"):
+        for table in ("archive_study", "archive_series", "archive_instance", "analysis_job", "analysis_result"):
             rows = f"SELECT md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {table} AS t"
             assert other.query(rows) == system.query(rows)
         with other:
@@ -177,7 +177,7 @@ def test_a_backup_that_was_altered_or_not_ended_is_not_restored(system: System, 
     assert manage(system, "backup", str(folder)).returncode == 0
     dump = folder / "database.dump"
     dump.write_bytes(dump.read_bytes()[:-1] + b"x")
-    assert "was altered since" in manage(system, "restore", str(folder)).stderr
+    assert "was altered" in manage(system, "restore", str(folder)).stderr
 
 
 @pytest.mark.django_db
@@ -189,16 +189,18 @@ NEXT = """
 from django.db import migrations
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("archive", "0003_sealing_peers_trace")]
+    dependencies = [("archive", "0001_initial")]
     operations = [
         migrations.RunSQL("ALTER TABLE archive_instance ADD COLUMN next_version integer NOT NULL DEFAULT 0"),
         migrations.RunSQL("CREATE INDEX CONCURRENTLY next_index ON archive_instance (next_version)"),
     ]
 """
-VERSION = (
-    "def analyse(file):\n    from processing.analysis import analyse as before\n    figures, picture = before(file)\n"
-)
-VERSION += "    return figures | {'version': 2}, picture\n"
+VERSION = """
+def analyse(file, context):
+    from analysis.default import analyse as before
+    figures, picture = before(file, context)
+    return figures | {"version": 2}, picture
+"""
 
 
 def test_a_new_version_comes_under_load_and_nobody_notices(tmp_path: Path) -> None:
@@ -208,7 +210,7 @@ def test_a_new_version_comes_under_load_and_nobody_notices(tmp_path: Path) -> No
     (tmp_path / "next_version.py").write_text(VERSION)
     copy = tmp_path / "next" / "section5_design"
     shutil.copytree(SECTION, copy, ignore=shutil.ignore_patterns("__pycache__", "data", "tests", ".*"))
-    (copy / "archive" / "migrations" / "0004_next.py").write_text(NEXT)
+    (copy / "archive" / "migrations" / "0002_next.py").write_text(NEXT)
     with database(f"upgrade_{os.getpid()}") as url, System(folder, url) as system:
         sent: list[str] = []
         statuses: set[int] = set()
@@ -242,9 +244,9 @@ def test_a_new_version_comes_under_load_and_nobody_notices(tmp_path: Path) -> No
         system.settle()
         assert statuses == {200}
         assert counted(system, "true") == len(sent)
-        assert system.query("SELECT max(attempts) FROM processing_job") == [(1,)]
+        assert system.query("SELECT max(attempts) FROM analysis_job") == [(1,)]
         system.ledger()
 
 
 def counted(system: System, what: str) -> int:
-    return int(system.query(f"SELECT count(*) FROM processing_result WHERE {what}")[0][0])
+    return int(system.query(f"SELECT count(*) FROM analysis_result WHERE {what}")[0][0])

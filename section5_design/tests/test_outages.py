@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import psutil
 import pytest
 
-from embedded_postgres import EmbeddedPostgres
+from local.embedded_postgres import EmbeddedPostgres
 from system import SECTION, System, family, free_port, instance, listens, needs, until
 from test_faults import HOSTILE, QUICKLY
 

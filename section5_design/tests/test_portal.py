@@ -84,7 +84,7 @@ def arrived(system: System, content: bytes) -> int:
     answer = Person(system, "ana").send(content)
     upload = int(answer.headers["Location"].split("/")[2])
     rows = system.query(
-        "SELECT instance_id, sop_instance_uid FROM portal_item JOIN archive_instance AS i"
+        "SELECT instance_id, sop_instance_uid FROM uploads_uploadfile JOIN archive_instance AS i"
         " ON i.id = instance_id WHERE upload_id = %s",
         upload,
     )
@@ -100,7 +100,7 @@ def test_files_are_chosen_sent_and_each_has_its_reason(ana: Visit, tmp_path: Pat
     ana.page.get_by_label("Files").set_input_files([tmp_path / "one.dcm", tmp_path / "two.txt"])
     ana.page.get_by_role("button", name="Send").click()
     ana.page.wait_for_url(re.compile("/uploads/[0-9]+/"))
-    expect(ana.page.get_by_text("is no DICOM file")).to_be_visible()
+    expect(ana.page.get_by_text("not a DICOM file")).to_be_visible()
     expect(ana.page.get_by_role("link", name="Ready")).to_be_visible(timeout=20_000)
 
 
@@ -166,7 +166,7 @@ def test_a_large_file_goes_on_after_the_browser_was_closed(system: System, brows
     page.wait_for_url(re.compile("/uploads/[0-9]+/"))
     context.close()
     assert asked == ["HEAD", "PATCH", "PATCH"]  # what is missing of three parts
-    assert system.query("SELECT state FROM portal_item WHERE name = 'large.dcm'") == [("new",)]
+    assert system.query("SELECT state FROM uploads_uploadfile WHERE name = 'large.dcm'") == [("new",)]
 
 
 def test_what_is_sent_can_be_cancelled(system: System, ana: Visit, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_what_is_sent_can_be_cancelled(system: System, ana: Visit, tmp_path: Pat
     ana.page.unroute("**/files/*")
     ana.page.get_by_role("button", name="Cancel").click()
     expect(ana.page.get_by_text("unwanted.dcm: cancelled")).to_be_visible()
-    until(lambda: system.query("SELECT state FROM portal_item WHERE name = 'unwanted.dcm'") == [("cancelled",)])
+    until(lambda: system.query("SELECT state FROM uploads_uploadfile WHERE name = 'unwanted.dcm'") == [("cancelled",)])
     ana.complaints.clear()  # of the request that was cut off
 
 
@@ -289,7 +289,7 @@ def test_axe_finds_nothing_on_any_page(system: System, browser: Browser, image: 
         "/uploads/1/",
         f"/studies/{study}/",
         f"/images/{image}/",
-        "/operate/",
+        "/operations/",
         "/audit/",
         "/nowhere",
     ]
@@ -301,7 +301,7 @@ def test_axe_finds_nothing_on_any_page(system: System, browser: Browser, image: 
     visit.close()
 
 
-@pytest.mark.parametrize("path", ["/", "/uploads/", "/images/{image}/", "/operate/", "/audit/"])
+@pytest.mark.parametrize("path", ["/", "/uploads/", "/images/{image}/", "/operations/", "/audit/"])
 def test_a_phone_shows_a_page_without_moving_it_sideways(
     system: System, browser: Browser, image: int, path: str
 ) -> None:
@@ -331,7 +331,7 @@ def test_keys_lead_to_the_content_and_to_the_next_image(system: System, ana: Vis
     person_images = [arrived(system, instance(SeriesInstanceUID="1.2.99")[1]) for _ in range(2)]
     ana.page.goto(f"/images/{person_images[0]}/")
     ana.page.keyboard.press("Tab")
-    expect(ana.page.get_by_text("To the content")).to_be_focused()
+    expect(ana.page.get_by_text("Skip to content")).to_be_focused()
     ana.page.keyboard.press("j")
     ana.page.wait_for_url(f"**/images/{person_images[1]}/")
     ana.page.keyboard.press("k")

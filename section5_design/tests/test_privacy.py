@@ -17,9 +17,9 @@ from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
+from analysis.contract import UnprocessableError
+from analysis.deidentification import deidentify
 from people import Person, make_people
-from processing.analysis import UnprocessableError
-from processing.deidentification import deidentified
 from system import SECTION, System, database, free_port, instance, needs, until
 from test_sending import archive, tus
 
@@ -44,7 +44,7 @@ def manage(system: System, *words: str, **environment: str) -> subprocess.Comple
 
 def test_no_mark_of_a_patient_is_in_any_log_or_metric(system: System, tmp_path: Path) -> None:
     ports = {}
-    for name in ("web", "receiver", "worker", "sweeper"):
+    for name in ("web", "receiver", "worker", "maintenance"):
         system.kill(name)
         ports[name] = free_port()
         system.start(name, "--health-port", str(ports[name]))
@@ -87,11 +87,11 @@ def test_no_mark_of_a_patient_is_in_any_log_or_metric(system: System, tmp_path: 
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             metrics += answer.read().decode()
     log = (system.folder / "log").read_text() + taken.stderr + taken.stdout
-    events = str(system.query("SELECT * FROM processing_event"))
-    attempts = str(system.query("SELECT reason FROM processing_attempt UNION SELECT reason FROM processing_job"))
+    events = str(system.query("SELECT * FROM audit_event"))
+    attempts = str(system.query("SELECT reason FROM jobs_attempt UNION SELECT reason FROM analysis_job"))
     messages = manage(system, "audit", "export").stdout
     assert "dicom_received_total" in metrics
-    assert "is cut short" in log
+    assert "is truncated" in log
     for text in (log, metrics, events, attempts, messages):
         assert [mark for mark in MARKS if mark in text] == []
 
@@ -109,7 +109,7 @@ def secret(settings: type[django_settings]) -> None:
 
 
 def clean(content: bytes) -> Dataset:
-    return pydicom.dcmread(deidentified(io.BytesIO(content)))
+    return pydicom.dcmread(deidentify(io.BytesIO(content)))
 
 
 @pytest.mark.usefixtures("secret")
@@ -159,7 +159,7 @@ def test_images_of_a_study_stay_together_and_another_secret_gives_others(setting
 def test_files_of_all_kinds_are_de_identified(name: str) -> None:
     before = pydicom.dcmread(str(get_testdata_file(name, download=False)))
     with Path(str(get_testdata_file(name, download=False))).open("rb") as file:
-        after = pydicom.dcmread(deidentified(file))
+        after = pydicom.dcmread(deidentify(file))
     assert after.get("PatientName", "") != before.PatientName or not before.PatientName
     assert after.SOPInstanceUID != before.SOPInstanceUID
     assert after.get("PixelData") == before.get("PixelData")
@@ -167,11 +167,11 @@ def test_files_of_all_kinds_are_de_identified(name: str) -> None:
 
 @pytest.mark.usefixtures("secret")
 def test_text_that_is_burned_in_is_refused() -> None:
-    with pytest.raises(UnprocessableError, match="burned into its pixels"):
+    with pytest.raises(UnprocessableError, match="has burned-in text"):
         clean(instance(BurnedInAnnotation="YES")[1])
 
 
-TELL = "import pydicom\ndef analyse(file):\n    d = pydicom.dcmread(file)\n"
+TELL = "import pydicom\ndef analyse(file, context):\n    d = pydicom.dcmread(file)\n"
 TELL += "    return {'name': str(d.get('PatientName')), 'removed': d.get('PatientIdentityRemoved')}, b''\n"
 
 
@@ -183,7 +183,7 @@ def test_an_analysis_sees_only_what_is_de_identified_where_a_site_wants_it(tmp_p
         uid, content = instance(**PATIENT)
         system.post(content)
         assert system.wait_for(uid) == ("done", "")
-        ((figures,),) = system.query("SELECT figures FROM processing_result")
+        ((figures,),) = system.query("SELECT figures FROM analysis_result")
         assert "Zqx" not in str(figures)
         assert figures["removed"] == "YES"
 
@@ -201,22 +201,22 @@ def test_a_patient_is_erased_and_the_log_keeps_that(system: System) -> None:
     study = "1.2.826.0.1.7"
     kept, kept_hash = stored(system, ana, PatientID="other", StudyInstanceUID="1.2.826.0.1.8")
     gone, gone_hash = stored(system, ana, PatientID="Erase me", StudyInstanceUID=study)
-    before = system.query("SELECT count(*) FROM processing_event")
+    before = system.query("SELECT count(*) FROM audit_event")
     counted = manage(system, "erase", "--patient-id", "Erase me")
-    assert counted.stdout == "1 studies with 1 images would be erased; --yes erases them\n"
+    assert counted.stdout == "1 studies with 1 images would be erased; run it again with --yes\n"
     assert system.results_of(gone) == 1
     done = manage(system, "erase", "--patient-id", "Erase me", "--yes")
     assert (done.stdout, done.returncode) == ("1 studies with 1 images erased\n", 0)
     assert (system.state_of(gone), system.results_of(gone)) == (("", ""), 0)
-    for table, column in (("archive_study", "patient_id"), ("portal_item", "name")):
+    for table, column in (("archive_study", "patient_id"), ("uploads_uploadfile", "name")):
         assert "Erase me" not in str(system.query(f"SELECT {column} FROM {table}"))
     objects = {path.name for path in (system.folder / "store" / "objects").rglob("*")}
     assert gone_hash not in objects
     assert kept_hash in objects
     assert system.results_of(kept) == 1
-    told = system.query("SELECT detail FROM processing_event WHERE kind = 'erased' ORDER BY id DESC LIMIT 1")
-    assert told == [(f"{study}: 1 images; erased for the patient",)]
-    assert system.query("SELECT count(*) FROM processing_event") > before
+    told = system.query("SELECT study_uid, detail FROM audit_event WHERE kind = 'erased' ORDER BY id DESC LIMIT 1")
+    assert told == [(study, "1 images; erased for the patient")]
+    assert system.query("SELECT count(*) FROM audit_event") > before
     until(lambda: manage(system, "audit", "verify").returncode == 0)
     assert manage(system, "verify", "--counts").returncode == 0
 
@@ -236,7 +236,7 @@ def test_what_is_older_than_a_site_keeps_goes(system: System) -> None:
 
 
 def test_one_person_sends_no_more_a_day_than_a_site_allows(tmp_path: Path) -> None:
-    with database(f"limit_{os.getpid()}") as url, System(tmp_path, url, DAILY_GB="0") as system:
+    with database(f"limit_{os.getpid()}") as url, System(tmp_path, url, UPLOAD_QUOTA_GB="0") as system:
         make_people(system, {"ana": ["submitters"]})
         ana = Person(system, "ana")
         page = ana.get(ana.send(instance()[1]).headers["Location"]).text

@@ -13,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import requests
 
-import certificates
-from config.production import faults
-from embedded_postgres import EmbeddedPostgres
+from config.production import find_faults
+from local import certificates
+from local.embedded_postgres import EmbeddedPostgres
 from system import SECTION, free_port, instance, listens, needs, until
 from test_outages import RABBITMQ, rabbitmq
 
@@ -53,7 +53,7 @@ def good(pki: Path) -> dict[str, str]:
 
 
 def test_what_is_as_it_should_be_starts(good: dict[str, str]) -> None:
-    assert list(faults(good)) == []
+    assert list(find_faults(good)) == []
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_is_as_it_should_be_starts(good: dict[str, str]) -> None:
     ],
 )
 def test_whatever_is_missing_default_or_unencrypted_is_named(good: dict[str, str], name: str, value: str) -> None:
-    found = list(faults(good | {name: value}))
+    found = list(find_faults(good | {name: value}))
     assert len(found) == 1
     assert name in found[0]
 
@@ -78,10 +78,10 @@ def test_a_key_that_others_may_read_is_named(good: dict[str, str], tmp_path: Pat
     path = tmp_path / "key"
     path.write_text("x")
     path.chmod(0o644)
-    assert list(faults(good | {"TLS_KEY": str(path)})) == [f"TLS_KEY: others may read {path} (chmod 640)"]
+    assert list(find_faults(good | {"TLS_KEY": str(path)})) == [f"TLS_KEY: {path} is readable by others (chmod 640)"]
 
 
-@pytest.mark.parametrize("part", [[], ["web"], ["worker"], ["sweeper"]])
+@pytest.mark.parametrize("part", [[], ["web"], ["worker"], ["maintenance"]])
 def test_no_part_starts_and_all_that_is_wrong_is_one_line(part: list[str]) -> None:
     environment = {"PATH": os.environ["PATH"], "PROFILE": "production"}
     command = [sys.executable, str(SECTION / "main.py"), *part]
@@ -145,8 +145,8 @@ def test_everything_runs_with_tls_everywhere_and_tells_json(
         ).stdout.strip()
 
     manage("migrate", "-v0")
-    token = manage("sender", "create", "pacs")
-    manage("peer", "add", "CT1", "127.0.0.1")
+    token = manage("token", "create", "pacs")
+    manage("ae", "add", "CT1", "127.0.0.1")
     log = tmp_path / "log"
     with (
         log.open("wb") as out,

@@ -9,6 +9,7 @@ import struct
 import threading
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ def ana(system: System) -> Person:
 def items(system: System) -> dict[str, tuple[str, str]]:
     """State and reason of every file sent so far, by its name."""
     return {
-        name: (state, reason) for name, state, reason in system.query("SELECT name, state, reason FROM portal_item")
+        name: (state, reason)
+        for name, state, reason in system.query("SELECT name, state, reason FROM uploads_uploadfile")
     }
 
 
@@ -70,8 +72,8 @@ def test_the_form_takes_files_without_a_script(system: System, ana: Person) -> N
     uid, content = instance()
     answer = ana.send(content, b"no image")
     page = ana.get(answer.headers["Location"]).text
-    assert "taken" in page
-    assert "is no DICOM file" in page
+    assert "accepted" in page
+    assert "not a DICOM file" in page
     assert system.wait_for(uid) == ("done", "")
 
 
@@ -150,7 +152,7 @@ def test_an_upload_that_is_cancelled_leaves_nothing(system: System, ana: Person)
     patch(ana, address, b"1" * 50, 0)
     assert requests.delete(address, headers=ana.headers() | VERSION, timeout=60).status_code == 204
     assert head(ana, address).status_code == 404
-    assert not (system.folder / "arriving" / address.rpartition("/")[2].replace("-", "")).exists()
+    assert not (system.folder / "uploads" / address.rpartition("/")[2].replace("-", "")).exists()
 
 
 def test_nobody_else_goes_on_with_an_upload(system: System, ana: Person) -> None:
@@ -196,10 +198,22 @@ def test_a_zip_is_opened_and_each_file_has_its_reason(system: System, ana: Perso
     uid, content = instance()
     tus(ana, archive(CT__one=content, notes=b"hello"), "study.zip", 1 << 20)
     found = items(system)
-    assert found["study.zip"][0] == "opened"
+    assert found["study.zip"][0] == "extracted"
     assert found["study.zip/CT/one"] == ("new", "")
-    assert found["study.zip/notes"] == ("refused", "is no DICOM file: the prefix DICM is missing at byte 128")
+    assert found["study.zip/notes"] == ("refused", "not a DICOM file (no DICM prefix at byte 128)")
     assert system.wait_for(uid) == ("done", "")
+
+
+def test_a_zip_that_is_asked_about_while_it_is_extracted_is_extracted_once(system: System, ana: Person) -> None:
+    content = archive(**{f"m{number:02}": instance()[1] for number in range(40)})
+    address = create(ana, len(content), "forty.zip")
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(patch, ana, address, content, 0)
+        while not sending.done():
+            head(ana, address)
+    assert sending.result().status_code == 204
+    members = system.query("SELECT count(*) FROM uploads_uploadfile WHERE name LIKE 'forty.zip/%%'")
+    assert members == [(40,)]
 
 
 def test_a_zip_that_climbs_out_of_its_folder_writes_nothing_there(system: System, ana: Person) -> None:
@@ -231,7 +245,7 @@ def test_a_zip_that_lies_or_is_broken_is_refused(system: System, ana: Person) ->
     broken = bytearray(whole)
     broken[200:400] = b"x" * 200
     tus(ana, bytes(broken), "broken.zip", 1 << 20)
-    assert items(system)["broken.zip/one"] == ("refused", "is broken inside of its zip")
+    assert items(system)["broken.zip/one"] == ("refused", "is corrupt inside its ZIP file")
     claims = bytearray(whole)
     struct.pack_into("<H", claims, claims.index(b"PK\1\2") + 10, 99)  # a method that nobody has
     tus(ana, bytes(claims), "method.zip", 1 << 20)
@@ -242,7 +256,7 @@ def test_a_name_is_only_shown(system: System, ana: Person) -> None:
     uid, content = instance()
     tus(ana, content, "<img src=x onerror=alert(1)>.dcm")
     system.wait_for(uid)
-    ((upload,),) = system.query("SELECT max(upload_id) FROM portal_item")
+    ((upload,),) = system.query("SELECT max(upload_id) FROM uploads_uploadfile")
     page = ana.get(f"/uploads/{upload}/").text
     assert "<img src=x" not in page
     assert re.search(r"&lt;img src=x", page)

@@ -51,7 +51,7 @@ def test_one_bit_and_one_missing_object_are_named(system: System) -> None:
 
 
 def test_a_result_that_is_gone_is_named(system: System) -> None:
-    system.query("DELETE FROM processing_result WHERE instance_id = (SELECT min(id) FROM archive_instance)")
+    system.query("DELETE FROM analysis_result WHERE instance_id = (SELECT min(id) FROM archive_instance)")
     done = verify(system, "--counts")
     assert done.returncode == 1
-    assert "its job and its results do not fit together" in done.stderr
+    assert "its job and its results do not agree" in done.stderr

@@ -69,8 +69,8 @@ def test_of_many_parts_each_is_told_of(system: System) -> None:
     told = answer.json()
     assert [one["00081155"]["Value"] for one in told["00081199"]["Value"]] == [[uid]]
     other, short = (one["00080902"]["Value"][0] for one in told["00081198"]["Value"])
-    assert other == "is no DICOM file: the prefix DICM is missing at byte 128"
-    assert re.fullmatch(r"is cut short: \d+ bytes are missing at its end", short)
+    assert other == "not a DICOM file (no DICM prefix at byte 128)"
+    assert re.fullmatch(r"is truncated: \d+ bytes are missing at its end", short)
 
 
 def test_the_answer_is_xml_where_asked(system: System) -> None:
@@ -153,10 +153,10 @@ def test_a_folder_is_taken_in_and_again(system: System, tmp_path: Path) -> None:
     first, again = (
         subprocess.run(command, env=system.environment, capture_output=True, text=True, check=False) for _ in range(2)
     )
-    assert first.stdout == "3 new, 0 again, 0 conflict, 1 refused\n"
-    assert again.stdout == "0 new, 3 again, 0 conflict, 1 refused\n"
+    assert first.stdout == "3 new, 0 duplicate, 0 conflict, 1 refused\n"
+    assert again.stdout == "0 new, 3 duplicate, 0 conflict, 1 refused\n"
     assert first.returncode == 1
-    assert "notes.txt: is no DICOM file" in first.stderr
+    assert "notes.txt: not a DICOM file" in first.stderr
 
 
 def wheel() -> list[Path]:
@@ -177,7 +177,5 @@ def test_every_file_of_pydicom_s_wheel_has_a_result_or_a_reason(system: System) 
     taken = [name for name, answer in told.items() if answer.status == 200]
     assert len(taken) > 60
     system.settle()
-    assert all(
-        reason for _, reason in system.query("SELECT id, reason FROM processing_job WHERE state = 'quarantined'")
-    )
+    assert all(reason for _, reason in system.query("SELECT id, reason FROM analysis_job WHERE state = 'quarantined'"))
     system.ledger()

@@ -1,4 +1,4 @@
-"""What the templates say in the same way everywhere."""
+"""Template filters and tags of the portal."""
 
 from datetime import UTC, datetime
 
@@ -12,7 +12,7 @@ register = template.Library()
 
 @register.filter
 def moment(value: datetime | None) -> SafeString:
-    """A time, which the script puts into the reader's zone; without a script it is in UTC, and says so."""
+    """Format a time in UTC; the script converts it to the reader's time zone."""
     if value is None:
         return SafeString("")
     value = value.astimezone(UTC)
@@ -21,34 +21,32 @@ def moment(value: datetime | None) -> SafeString:
 
 @register.filter
 def da(text: str) -> str:
-    """A DICOM date (PS3.5, 6.2: DA) as ISO 8601; what is none stays as it is."""
+    """Format a DICOM date (PS3.5, 6.2: DA) as ISO 8601; return anything else unchanged."""
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else text
 
 
 @register.filter
 def pn(text: str) -> str:
-    """A person's name (PS3.5, 6.2: PN) as people write it: the family name, and then the others."""
+    """Format a person's name (PS3.5, 6.2: PN): the family name first."""
     family, _, others = text.partition("=")[0].partition("^")
-    return ", ".join(filter(None, (family.strip(), " ".join(others.replace("^", " ").split())))) or gettext(
-        "without a name"
-    )
+    return ", ".join(filter(None, (family.strip(), " ".join(others.replace("^", " ").split())))) or gettext("No name")
 
 
 @register.filter
 def get(values: dict[str, int], name: str) -> int:
-    """A count, or 0."""
+    """Return a count, or 0."""
     return values.get(name, 0)
 
 
 @register.filter
 def total(values: dict[str, int]) -> int:
-    """All counts together."""
+    """Return the sum of all counts."""
     return sum(values.values())
 
 
 @register.filter
 def figure(value: object) -> str:
-    """A number as people read it."""
+    """Format a number."""
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
     if isinstance(value, float) and not value.is_integer():
@@ -58,7 +56,7 @@ def figure(value: object) -> str:
 
 @register.filter
 def label(name: str) -> str:
-    """What a figure is called, with its unit."""
+    """Return the label of a figure, with its unit."""
     return {
         "average_before_normalization": gettext("Average (stored values)"),
         "average_after_normalization": gettext("Average, normalised to 0 to 1"),
@@ -73,7 +71,7 @@ def label(name: str) -> str:
 
 @register.inclusion_tag("portal/progress.html")
 def progress(counts: dict[str, int]) -> dict[str, object]:
-    """States as words with counts, and how far all is."""
+    """Show states with counts, and the overall progress."""
     all_ = sum(counts.values())
     ended = counts.get("done", 0) + counts.get("quarantined", 0)
     return {"counts": counts, "all": all_, "ended": ended}

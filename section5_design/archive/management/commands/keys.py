@@ -1,4 +1,4 @@
-"""See the sealing keys, and wrap them under a new master key."""
+"""List the key-encryption keys, and wrap them under a new master key."""
 
 import getpass
 from argparse import ArgumentParser
@@ -7,28 +7,28 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
-from archive.master_key import is_current, unwrap, wrap
-from archive.models import SealingKey
-from audit.log import note
+from archive.master_key import is_current, unwrap_key, wrap_key
+from archive.models import KeyEncryptionKey
+from audit.events import record_event
 
 
 class Command(BaseCommand):
     """`manage.py keys list`, `manage.py keys rotate`."""
 
     help = (
-        "The keys that seal objects. To change the master key: put the new one before the old one in MASTER_KEY_FILE,"
-        " `keys rotate`, start every part anew, take the old one away. No object is written again."
+        "The keys that encrypt objects. To change the master key: put the new one first in MASTER_KEY_FILE,"
+        " run `keys rotate`, restart every program, remove the old one. No object is written again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The command line."""
+        """Define the command line."""
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        commands.add_parser("list", help="each with the fingerprint of its master key")
-        commands.add_parser("rotate", help="wrap each under the first master key")
+        commands.add_parser("list", help="list the keys with the fingerprint of their master key")
+        commands.add_parser("rotate", help="wrap every key under the first master key")
 
     def handle(self, **options: Any) -> None:
-        """Do it."""
-        keys = SealingKey.objects.order_by("created_at")
+        """Run the command."""
+        keys = KeyEncryptionKey.objects.order_by("created_at")
         if options["command"] == "list":
             for key in keys:
                 fingerprint = bytes(key.wrapped)[:8].hex()
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             old = [key for key in keys.select_for_update() if not is_current(bytes(key.wrapped))]
             for key in old:
-                key.wrapped = wrap(unwrap(bytes(key.wrapped)))
+                key.wrapped = wrap_key(unwrap_key(bytes(key.wrapped)))
                 key.save()
-            note("keys", f"person:{getpass.getuser()}", f"{len(old)} wrapped under another master key")
-        self.stdout.write(f"{len(old)} wrapped anew")
+            record_event("keys", f"person:{getpass.getuser()}", f"{len(old)} keys wrapped under another master key")
+        self.stdout.write(f"{len(old)} keys wrapped again")

@@ -1,4 +1,4 @@
-"""Restore a backup into an empty database and an empty store, and prove that it is whole."""
+"""Restore a backup into an empty database and an empty store, and verify that it is complete."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 from tqdm import tqdm
 
-from archive.management.commands.backup import CHUNK, run, sha256_of
+from archive.management.commands.backup import CHUNK, hash_file, run
 from archive.object_store import store
 
 
@@ -24,19 +24,19 @@ class Command(BaseCommand):
     help = "Restore what `backup` made. The database must be empty; the master key must be the one of the backup."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The command line."""
-        parser.add_argument("folder", type=Path, help="of the backup")
+        """Define the command line."""
+        parser.add_argument("folder", type=Path, help="the backup")
 
     def handle(self, **options: Any) -> None:
         """Objects first, so that no row is without its object; then the rows; then everything is hashed anew."""
         folder: Path = options["folder"]
         try:
-            told = json.loads((folder / "backup.json").read_text(encoding="utf-8"))
-            whole = sha256_of(folder / "database.dump") == told["sha256_of_database"]
+            manifest = json.loads((folder / "backup.json").read_text(encoding="utf-8"))
+            intact = hash_file(folder / "database.dump") == manifest["database_sha256"]
         except (OSError, ValueError, KeyError):
-            raise CommandError(f"{folder}: holds no backup that was ended") from None
-        if not whole:
-            raise CommandError(f"{folder / 'database.dump'}: was altered since")
+            raise CommandError(f"{folder}: not a complete backup") from None
+        if not intact:
+            raise CommandError(f"{folder / 'database.dump'}: was altered")
         if connection.introspection.table_names():
             raise CommandError("the database of DATABASE_URL is not empty; restore into a new one")
         paths = [path for prefix in ("objects", "previews") for path in (folder / prefix).rglob("*") if path.is_file()]
@@ -51,7 +51,7 @@ class Command(BaseCommand):
         run(
             "pg_restore",
             *("--exit-on-error", "--no-owner", "--no-privileges", "--single-transaction"),
-            f"--dbname={os.environ['DATABASE_URL']}",
+            "--dbname={url}",
             str(folder / "database.dump"),
         )
         call_command("verify", stdout=self.stdout, stderr=self.stderr)

@@ -72,7 +72,7 @@
         if (!stopped) { count(file.blob.size); localStorage.removeItem(memory(file)); file.row?.remove(); return; }
       } catch {
         if (stopped) break;
-        show(file, waiting, "arriving");
+        show(file, waiting, "uploading");
         await pause(2000);
       }
     }

@@ -1,0 +1,1 @@
+"""Who may send, see and operate: application entities, API tokens, roles, access rules."""

@@ -1,0 +1,60 @@
+"""Access rules: people see what they or their teams sent or were given; operators see everything.
+
+Access is granted per instance, not per study: whoever sends one file with a study's UID sees that file, not the study.
+"""
+
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from accounts.models import Share, Submission
+from archive.models import Instance, Study
+
+SUBMIT, OPERATE, AUDIT = "accounts.submit", "accounts.operate", "accounts.audit"
+ROLES = {
+    "submitters": ["submit"],
+    "readers": [],
+    "operators": ["operate"],
+    "auditors": ["audit"],
+    "administrators": ["submit", "operate", "audit"],
+}
+
+
+def get_teams(user: Any) -> QuerySet[Group]:
+    """Return the user's groups that are not roles."""
+    groups: QuerySet[Group] = user.groups.exclude(name__in=ROLES)
+    return groups
+
+
+def visible_instances(user: Any, *, per_row: bool = False) -> QuerySet[Instance]:
+    """Return the instances that a user may see.
+
+    Args:
+        user: an authenticated user.
+        per_row: check each row on its own, for a handful of instances. By default PostgreSQL builds the set once;
+            checking each of 100,000 instances takes six times as long.
+
+    """
+    if user.has_perm(OPERATE):
+        return Instance.objects.all()
+    teams = get_teams(user)
+    sent = Submission.objects.filter(Q(user=user) | Q(group__in=teams))
+    shared = Share.objects.filter(group__in=teams)
+    if per_row:
+        return Instance.objects.filter(
+            Exists(sent.filter(instance=OuterRef("pk"))) | Exists(shared.filter(study=OuterRef("series__study")))
+        )
+    return Instance.objects.filter(Q(pk__in=sent.values("instance")) | Q(series__study__in=shared.values("study")))
+
+
+def submitted_instances(source: str) -> QuerySet[Instance]:
+    """Return the instances that a sender sent, first or again."""
+    return Instance.objects.filter(pk__in=Submission.objects.filter(source=source).values("instance"))
+
+
+def visible_studies(user: Any) -> QuerySet[Study]:
+    """Return the studies of which a user may see an instance."""
+    if user.has_perm(OPERATE):
+        return Study.objects.all()
+    return Study.objects.filter(Exists(visible_instances(user).filter(series__study=OuterRef("pk"))))

@@ -1,0 +1,48 @@
+"""Limit request bodies by who sends them, before anything parses them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from accounts.access import SUBMIT
+
+MAX_FORM_BYTES = 64 << 10  # of a form without files
+STREAMED = "application/offset+octet-stream"  # tus: the view reads the body itself, after it authenticated the request
+
+
+class BodySizeLimit:
+    """Refuse large bodies of people who may not send, and of anybody above the limit of the upload form.
+
+    Django's CSRF check parses a body, and writes its files to disk, before a view can ask who sends it. Views that
+    authenticate by token are exempt from that check, and stream their bodies.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass the request on."""
+        return self._get_response(request)
+
+    def process_view(
+        self,
+        request: HttpRequest,
+        view: Callable[..., HttpResponse],
+        arguments: Any,  # noqa: ARG002
+        keywords: Any,  # noqa: ARG002
+    ) -> HttpResponseBase | None:
+        """Answer before the body is read if it is too large for the user."""
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if getattr(view, "csrf_exempt", False) or (length.isdecimal() and int(length) <= MAX_FORM_BYTES):
+            return None
+        if not request.user.is_authenticated:
+            return redirect_to_login(request.path)
+        if not request.user.has_perm(SUBMIT):
+            return HttpResponse("You may not send images.\n", "text/plain", status=403)
+        if request.content_type != STREAMED and int(length) > settings.MAX_FORM_MB << 20:
+            text = f"The form accepts {settings.MAX_FORM_MB} MB; use the script of the page or a tus client.\n"
+            return HttpResponse(text, "text/plain", status=413)
+        return None

@@ -1,0 +1,1 @@
+"""From an instance to its result: the analysis contract, the default analysis, results."""

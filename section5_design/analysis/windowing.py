@@ -1,0 +1,107 @@
+"""From stored values to a picture: windowing (PS3.3, C.11.2), palettes (C.7.9) and colour, in little memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+
+BLOCK = 1 << 18  # values converted at a time
+
+
+@dataclass(frozen=True)
+class Window:
+    """Centre and width, in the units of the rescaled values (of CT: Hounsfield units)."""
+
+    center: float
+    width: float
+
+
+def decode_frame(file: BinaryIO, index: int) -> NDArray[Any]:
+    """Decode one frame, colour as RGB; some encodings pydicom decodes only from a data set."""
+    try:
+        return pixel_array(file, index=index)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001  # its decoders raise all kinds of errors
+        file.seek(0)
+        return pixel_array(pydicom.dcmread(file, force=True), index=index)
+
+
+def render_values(values: NDArray[Any], header: Dataset, window: Window | None = None) -> NDArray[np.uint8]:
+    """Map the values of a frame to 8 bits: rows and columns, and for colour three samples.
+
+    Args:
+        values: a decoded frame.
+        header: its attributes.
+        window: for grey values; the default is the file's first window, else the complete range.
+
+    """
+    if values.ndim == 3:
+        return to_bytes(values)
+    if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        parts = [to_bytes(apply_color_lut(block, header), 16) for block in iter_blocks(values)]
+        return np.concatenate(parts)
+    window = window or find_window(header) or full_window(values, header)
+    shown = np.empty(values.shape, np.uint8)
+    start, width = window.center - 0.5, max(window.width - 1, 1e-6)
+    row = 0
+    for block in iter_blocks(values):
+        scaled = (rescale(block, header) - start) / width + 0.5
+        scaled = np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0)
+        shown[row : row + len(block)] = scaled * 255
+        row += len(block)
+    return 255 - shown if header.get("PhotometricInterpretation") == "MONOCHROME1" else shown
+
+
+def iter_blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Split a frame into blocks of rows."""
+    rows = max(1, BLOCK // max(1, values.shape[1]))
+    return (values[start : start + rows] for start in range(0, len(values), rows))
+
+
+def to_bytes(colour: NDArray[Any], bits: int = 0) -> NDArray[np.uint8]:
+    """Reduce colour to 8 bits, by its range of bits, or by its largest value."""
+    if colour.dtype == np.uint8:
+        return colour
+    if bits:
+        return (colour >> (bits - 8)).astype(np.uint8)
+    return (colour / max(1, int(colour.max())) * 255).astype(np.uint8)
+
+
+def rescale(values: NDArray[Any], header: Dataset) -> NDArray[np.float64]:
+    """Apply the modality LUT (PS3.3, C.11.1)."""
+    return np.asarray(apply_modality_lut(values, header), np.float64)
+
+
+def find_window(header: Dataset) -> Window | None:
+    """Return the file's first window."""
+    center, width = (header.get(keyword) for keyword in ("WindowCenter", "WindowWidth"))
+    if center is None or width is None:
+        return None
+    try:
+        first = [float(value[0] if isinstance(value, MultiValue) else value) for value in (center, width)]
+    except (TypeError, ValueError, IndexError):
+        return None
+    return Window(*first)
+
+
+def full_window(values: NDArray[Any], header: Dataset) -> Window:
+    """Return a window over the complete range of the rescaled values."""
+    low, high = np.inf, -np.inf
+    for block in iter_blocks(values):
+        rescaled = rescale(block, header)
+        finite = rescaled[np.isfinite(rescaled)]
+        if finite.size:
+            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
+    return window_over(low, high) if low <= high else Window(0.5, 1.0)
+
+
+def window_over(low: float, high: float) -> Window:
+    """Return the window over a range."""
+    return Window((low + high) / 2 + 0.5, high - low + 1)

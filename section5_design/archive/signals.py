@@ -1,0 +1,7 @@
+"""Signals by which the archive lets the apps above it take part."""
+
+from django.dispatch import Signal
+
+# Sent inside the transaction that erases instances, with `instance_ids`. A receiver deletes its own rows about them and
+# returns the keys of objects to delete after the commit.
+instances_erased = Signal()

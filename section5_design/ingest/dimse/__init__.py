@@ -1,0 +1,1 @@
+"""The DICOM network interface: C-ECHO, C-STORE and storage commitment."""

@@ -1,0 +1,168 @@
+"""Garbage collection never deletes an object that somebody just sent again and that was acknowledged."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from analysis.garbage import collect_previews
+from analysis.models import Result
+from archive import garbage
+from archive.encryption import key_by_id, wrapping_key
+from archive.garbage import collect_orphans, delete_if_unreferenced
+from archive.models import Instance
+from archive.object_store import object_key, preview_key, store
+from archive.spool import spool_file, spool_folder
+from core.partitions import make_partitions
+from ingest.store import Sender, Stored, move_and_record, store_instance
+from system import instance
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, settings: Any) -> Iterator[None]:
+    """A store and a spool of the test's own; the keys of earlier tests went with their rows."""
+    make_partitions()
+    settings.STORAGE_URL, settings.SPOOL_FOLDER = f"file://{tmp_path / 'store'}", tmp_path / "spool"
+    caches = (store, spool_folder, wrapping_key, key_by_id)
+    for cached in caches:
+        cached.cache_clear()
+    yield
+    for cached in caches:
+        cached.cache_clear()
+
+
+def send(content: bytes) -> Stored:
+    with spool_file() as file:
+        file.write(content)
+        return store_instance(file, Sender("folder:test"))
+
+
+def orphan(content: bytes) -> str:
+    """Leave the object of an instance without its row, as a crash between the two does; its hash."""
+    with spool_file() as file:
+        file.write(content)
+        sha256 = file.commit()
+        store().put(file.path, object_key(sha256))
+    return sha256
+
+
+def test_an_orphan_is_deleted() -> None:
+    sha256 = orphan(instance()[1])
+    assert collect_orphans(min_age=-1) == 1
+    assert not store().contains(object_key(sha256))
+
+
+def test_an_object_with_an_instance_is_kept() -> None:
+    stored = send(instance()[1])
+    assert collect_orphans(min_age=-1) == 0
+    assert store().contains(object_key(stored.sha256))
+
+
+def test_a_recent_orphan_is_kept() -> None:
+    orphan(instance()[1])
+    assert collect_orphans(min_age=60) == 0
+
+
+def test_an_orphan_that_is_sent_again_while_it_is_collected_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = instance()[1]
+    sha256 = orphan(content)
+    found = garbage.find_referenced
+
+    def then_sent_again(hashes: list[str]) -> set[str]:
+        result = found(hashes)
+        monkeypatch.setattr(garbage, "find_referenced", found)
+        send(content)  # after the collector looked, before it deletes
+        return result
+
+    monkeypatch.setattr(garbage, "find_referenced", then_sent_again)
+    assert collect_orphans(min_age=-1) == 0
+    assert store().contains(object_key(sha256))
+
+
+def test_the_collector_waits_for_an_instance_that_is_being_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = instance()[1]
+    sha256 = orphan(content)
+    in_transaction, may_commit = threading.Event(), threading.Event()
+    put = type(store()).put
+
+    def slow_put(self: Any, file: Path, key: str) -> None:
+        put(self, file, key)
+        in_transaction.set()
+        assert may_commit.wait(30)
+
+    monkeypatch.setattr(type(store()), "put", slow_put)
+
+    def in_thread(action: Any, *arguments: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                action(*arguments)
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    sender = in_thread(send, content)
+    assert in_transaction.wait(30)
+    collector = in_thread(delete_if_unreferenced, sha256)
+    wait_for_lock()
+    may_commit.set()
+    sender.join(30)
+    collector.join(30)
+    assert Instance.objects.filter(sha256=sha256).exists()
+    assert store().contains(object_key(sha256))
+
+
+def wait_for_lock() -> None:
+    """Wait until somebody waits for an advisory lock."""
+    from system import until
+
+    def waiting() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            return bool(cursor.fetchone()[0])
+
+    until(waiting, 30)
+
+
+def test_an_object_deleted_between_two_tries_is_not_acknowledged() -> None:
+    from ingest.header import read_header
+
+    with spool_file() as file:
+        file.write(instance()[1])
+        sha256 = file.commit()
+        with file.open() as content:
+            header = read_header(content, file.size)
+        file.path.unlink()
+        with pytest.raises(OSError, match="gone"):
+            move_and_record(file, header, sha256, Sender("folder:test"))
+    assert not Instance.objects.filter(sha256=sha256).exists()
+
+
+def test_a_preview_without_a_result_is_deleted() -> None:
+    key = preview_key(5, 1)
+    with spool_file() as file:
+        file.write(b"preview")
+        file.commit()
+        store().put(file.path, key)
+    assert collect_previews(min_age=60) == 0
+    assert collect_previews(min_age=-1) == 1
+    assert not store().contains(key)
+
+
+def test_a_preview_with_a_result_is_kept() -> None:
+    stored = send(instance()[1])
+    key = preview_key(stored.instance_id, 1)
+    with spool_file() as file:
+        file.write(b"preview")
+        file.commit()
+        store().put(file.path, key)
+    Result.objects.create(instance_id=stored.instance_id, fencing_token=1, figures={}, preview=key)
+    assert collect_previews(min_age=-1) == 0
+    assert store().contains(key)

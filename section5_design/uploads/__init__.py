@@ -1,0 +1,1 @@
+"""Uploads by people: resumable (tus) or by a form; files and ZIP archives."""
