@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-from archive import erasure
+from archive import erasure, garbage
 from archive.encryption import key_by_id, wrapping_key
 from archive.erasure import erase_study
 from archive.models import Instance, Study
 from archive.object_store import object_key, store
-from archive.spool import spool_file, spool_folder
+from archive.spool import spool_folder
 from audit.queries import find_events
 from core.partitions import make_partitions
+from ingest.incoming import incoming_file
 from ingest.store import Sender, Stored, store_instance
 from system import instance
 
@@ -33,7 +34,7 @@ def folders(tmp_path: Path, settings: Any) -> Iterator[None]:
 
 
 def send(content: bytes) -> Stored:
-    with spool_file() as file:
+    with incoming_file() as file:
         file.write(content)
         return store_instance(file, Sender("folder:test"))
 
@@ -49,7 +50,7 @@ def test_the_audit_log_is_still_found_by_the_erased_uids() -> None:
 def test_content_that_is_sent_again_during_its_erasure_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     content = instance(StudyInstanceUID="1.2.77.2")[1]
     stored = send(content)
-    delete = erasure.delete_if_unreferenced
+    delete = garbage.delete_if_unreferenced
 
     def after_it_was_sent_again(sha256: str) -> bool:
         send(content)  # the rows are gone, the object is not deleted yet

@@ -15,9 +15,10 @@ from archive.encryption import key_by_id, wrapping_key
 from archive.garbage import collect_orphans, delete_if_unreferenced
 from archive.models import Instance
 from archive.object_store import object_key, preview_key, store
-from archive.spool import spool_file, spool_folder
+from archive.spool import SpoolFile, spool_file, spool_folder
 from core.partitions import make_partitions
-from ingest.store import Sender, Stored, move_and_record, store_instance
+from ingest.incoming import incoming_file
+from ingest.store import Sender, Stored, publish_and_record, store_instance
 from system import instance
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,7 +38,7 @@ def folders(tmp_path: Path, settings: Any) -> Iterator[None]:
 
 
 def send(content: bytes) -> Stored:
-    with spool_file() as file:
+    with incoming_file() as file:
         file.write(content)
         return store_instance(file, Sender("folder:test"))
 
@@ -88,14 +89,14 @@ def test_the_collector_waits_for_an_instance_that_is_being_recorded(monkeypatch:
     content = instance()[1]
     sha256 = orphan(content)
     in_transaction, may_commit = threading.Event(), threading.Event()
-    put = type(store()).put
+    sync = type(store()).sync
 
-    def slow_put(self: Any, file: Path, key: str) -> None:
-        put(self, file, key)
+    def slow_sync(self: Any, file: SpoolFile, key: str) -> None:
+        sync(self, file, key)
         in_transaction.set()
         assert may_commit.wait(30)
 
-    monkeypatch.setattr(type(store()), "put", slow_put)
+    monkeypatch.setattr(type(store()), "sync", slow_sync)
 
     def in_thread(action: Any, *arguments: Any) -> threading.Thread:
         def run() -> None:
@@ -132,16 +133,14 @@ def wait_for_lock() -> None:
 
 
 def test_an_object_deleted_between_two_tries_is_not_acknowledged() -> None:
-    from ingest.header import read_header
-
-    with spool_file() as file:
+    with incoming_file() as file:
         file.write(instance()[1])
-        sha256 = file.commit()
-        with file.open() as content:
-            header = read_header(content, file.size)
-        file.path.unlink()
+        sha256 = file.finish()
+        header = file.read_header()
+        store().put(file.path, object_key(sha256))  # the first try moved it
+        store().delete(object_key(sha256))
         with pytest.raises(OSError, match="gone"):
-            move_and_record(file, header, sha256, Sender("folder:test"))
+            publish_and_record(file, header, sha256, Sender("folder:test"))
     assert not Instance.objects.filter(sha256=sha256).exists()
 
 
