@@ -218,6 +218,7 @@ def record(header: Header, sha256: str, size: int, sender: Sender, *, cursor: An
         "queue": choose_queue(header.decoded_size),
         "correlation_id": correlation_id.get(),
     }
+    prepare_record(cursor)
     cursor.execute(f"BEGIN; {EXECUTE}", values)
     row = cursor.fetchone()
     if row is None:
