@@ -67,7 +67,7 @@ def test_mean_and_squares_agree_with_exact_arithmetic(values: list[float]) -> No
     assert of(values).m2 == pytest.approx(float(squares), rel=1e-12, abs=1e-14 * largest**2)
 
 
-def test_the_standard_deviation_of_one_number_is_undefined_in_a_sample_and_zero_in_a_population() -> None:
+def test_deviation_of_one_number_is_undefined_in_a_sample_zero_in_a_population() -> None:
     assert of([5.0]).standard_deviation() is None
     assert of([5.0]).standard_deviation(population=True) == 0.0
 

@@ -76,7 +76,7 @@ def test_a_month_that_was_removed_otherwise_is_noticed() -> None:
     assert any("is missing" in fault for fault in verify_chain(complete=True))
 
 
-def test_an_altered_event_before_the_checkpoint_is_found_by_the_complete_verification() -> None:
+def test_complete_verification_finds_an_event_altered_before_the_checkpoint() -> None:
     make_checkpoint(FEBRUARY)
     alter("UPDATE audit_event SET actor = 'user:x' WHERE at = %s", datetime(2031, 1, 2, tzinfo=UTC))
     assert list(verify_chain()) == []
