@@ -1,10 +1,10 @@
-"""Helpers for the tests: outcomes of the command line, DICOM files to write, programs from Debian."""
+"""Helpers for the tests: outcomes of the command line, DICOM files to write, Debian programs."""
 
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pydicom
 import pytest
@@ -20,6 +20,7 @@ class Outcome(NamedTuple):
 
 Run = Callable[..., Outcome]
 Write = Callable[[str | bytes], Path]
+ReadJson = Callable[..., dict[str, Any]]
 
 PICTURES = Path(pydicom.__file__).parent / "data" / "test_files"
 

@@ -129,7 +129,7 @@ def test_both_parsers_agree_on_any_text(text: str) -> None:
 
 @given(tables(), st.sampled_from([0, 1 << 20]))
 @settings(deadline=None)
-def test_figures_agree_with_the_csv_and_statistics_modules(rows: list[list[str]], small: int) -> None:
+def test_statistics_match_the_csv_and_statistics_modules(rows: list[list[str]], small: int) -> None:
     text = written(rows)
     found = read(text, small=small, block=csv_source.BLOCK_BYTES)
     records = [record for record in csv.reader(io.StringIO(text, newline="")) if record][1:]
@@ -150,7 +150,7 @@ def test_figures_agree_with_the_csv_and_statistics_modules(rows: list[list[str]]
 
 @given(tables(), st.integers(1, 200))
 @settings(deadline=None)
-def test_the_size_of_a_block_changes_nothing(rows: list[list[str]], block: int) -> None:
+def test_result_does_not_depend_on_the_block_size(rows: list[list[str]], block: int) -> None:
     text = written(rows)
     one, other = read(text, small=0, block=block), by_polars(text)
     # Blocks of numbers are not counted by value; what a column is and its statistics must not depend on blocks.
@@ -162,7 +162,7 @@ def test_the_size_of_a_block_changes_nothing(rows: list[list[str]], block: int) 
 
 
 @given(st.text(max_size=12))
-def test_a_number_is_what_python_reads_from_ascii_digits(cell: str) -> None:
+def test_parse_number_agrees_with_float_on_ascii_text(cell: str) -> None:
     found = CellRule().parse_number(cell)
     if found is None:
         with pytest.raises(ValueError, match="could not convert"):
@@ -188,7 +188,7 @@ TITLES = st.sampled_from([[], ["Report 2020"], ["A title", "made by hand"], ["# 
 
 @given(st.sampled_from(STYLES), TITLES, st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 900)), min_size=1))
 @settings(deadline=None, max_examples=300)
-def test_every_style_of_numbers_below_any_title_is_read(
+def test_all_number_styles_are_read_below_any_title(
     style: tuple[str, str, str], titles: list[str], values: list[tuple[int, int]]
 ) -> None:
     delimiter, decimal, separator = style

@@ -36,17 +36,17 @@ def read_fields(path: Path) -> dict[str, str]:
     return {name: value.text for name, value in values.items() if value.state.value != "absent"}
 
 
-def test_the_table_names_every_file() -> None:
+def test_expectations_cover_every_file() -> None:
     assert FILES.keys() <= EXPECTED.keys()
 
 
 @pytest.mark.parametrize("name", WITH_FIELDS)
-def test_name_date_and_modality_equal_dcmdump(name: str) -> None:
+def test_name_date_and_modality_match_dcmdump(name: str) -> None:
     assert read_fields(find_file(name)) == EXPECTED[name]["fields"]
 
 
 @pytest.mark.parametrize("name", WITH_IMAGE)
-def test_the_image_equals_dcmtk_within_its_tolerance(name: str) -> None:
+def test_image_matches_dcmtk_within_the_tolerance(name: str) -> None:
     entry, ours = EXPECTED[name], summarize(DicomImage(find_file(name)).render())
     tolerance = entry.get("tolerance", 1)
     assert ours["shape"] == entry["image"]["shape"]
@@ -56,14 +56,14 @@ def test_the_image_equals_dcmtk_within_its_tolerance(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_ERROR)
-def test_a_file_without_a_usable_image_gives_its_error(name: str) -> None:
+def test_file_without_a_usable_image_gives_the_expected_error(name: str) -> None:
     with pytest.raises(InputError) as error:
         DicomImage(find_file(name)).render()
     assert error.value.problem == EXPECTED[name]["error"]
 
 
 @pytest.mark.parametrize("name", LIVE)
-def test_dcmtk_still_gives_what_the_table_says(name: str) -> None:
+def test_expectations_match_the_installed_dcmtk(name: str) -> None:
     for program in ("dcmdump", "dcmj2pnm", "dcml2pnm"):
         require_program(program, "dcmtk")
     entry, path = EXPECTED[f"test_files/{name}"], FILES[f"test_files/{name}"]
