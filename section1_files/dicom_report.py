@@ -181,8 +181,10 @@ def table_line(folder: Path, result: DicomReport | InputError, path: Path, tags:
         cells, remarks = [str(value) for value in values], list(result.remarks)
         remarks += ["a DICOMDIR: read it alone to list its patients, studies and series"] if result.directory else []
     widths = [NAME_WIDTH, 10, 8, *(_column_width(tag) for tag in tags)]
-    shown = [cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(cells, widths, strict=True)]
-    columns = "  ".join(f"{cell:<{width}}" for cell, width in zip(shown, widths, strict=True))
+    shortened = [
+        cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(cells, widths, strict=True)
+    ]
+    columns = "  ".join(f"{cell:<{width}}" for cell, width in zip(shortened, widths, strict=True))
     return f"{columns}  {name}" + "".join(f"  ! {remark}" for remark in remarks)
 
 

@@ -180,33 +180,33 @@ def _print_lines(lines: Sequence[str] | Iterator[str]) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
-def _print_json(facts: object) -> None:
-    _print_lines([json.dumps(facts, ensure_ascii=False, allow_nan=False)])
+def _print_json(data: object) -> None:
+    _print_lines([json.dumps(data, ensure_ascii=False, allow_nan=False)])
 
 
 def demo() -> int:
     """Run the commands on the sample folder and on files of pydicom."""
     from pydicom.data import get_testdata_file
 
-    def heading(words: str) -> None:
-        _print_lines(["", f"$ python section1_files/main.py {words}"])
+    def heading(arguments: str) -> None:
+        _print_lines(["", f"$ python section1_files/main.py {arguments}"])
 
     heading("list section1_files/sample --long")
     sample = Path(os.path.relpath(HERE / "sample"))
-    done: list[object] = [list_folder_contents(sample, details=True)]
+    results: list[object] = [list_folder_contents(sample, details=True)]
     for name in ("dosis.csv", "devices.csv.gz", "vitals.csv"):
         heading(f"csv section1_files/sample {name}")
-        done.append(read_csv(sample, name))
+        results.append(read_csv(sample, name))
     scan = Path(str(get_testdata_file("CT_small.dcm", download=False)))  # a real CT slice, out of pydicom's package
     plan = Path(str(get_testdata_file("rtplan.dcm", download=False)))
     heading(f"dicom … {scan.name} 0x0008 0x0016 PixelSpacing (0043,104E) PixelData")
-    done.append(read_dicom(scan.parent, scan.name, 0x0008, 0x0016, "PixelSpacing", "(0043,104E)", "PixelData"))
+    results.append(read_dicom(scan.parent, scan.name, 0x0008, 0x0016, "PixelSpacing", "(0043,104E)", "PixelData"))
     heading(f"dicom … {plan.name} BeamSequence[0].BeamName PatientWeight")
-    done.append(read_dicom(plan.parent, plan.name, "BeamSequence[0].BeamName", "PatientWeight"))
+    results.append(read_dicom(plan.parent, plan.name, "BeamSequence[0].BeamName", "PatientWeight"))
     heading("dicom …/dicomdirtests/77654033")
-    done.append(read_dicom_folder(scan.parent / "dicomdirtests" / "77654033"))
+    results.append(read_dicom_folder(scan.parent / "dicomdirtests" / "77654033"))
     _print_lines(["", "Try your own: python section1_files/main.py --help"])
-    return FAILED if None in done else OK
+    return FAILED if None in results else OK
 
 
 def parser() -> argparse.ArgumentParser:
@@ -277,7 +277,7 @@ def parser() -> argparse.ArgumentParser:
     )
 
     for command in (listing, table, dicom):
-        command.add_argument("--json", action="store_true", help="the same facts for a program")
+        command.add_argument("--json", action="store_true", help="print JSON")
     return top
 
 

@@ -26,14 +26,14 @@ PICTURES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 def require_program(command: str, package: str) -> str:
-    """Return the path of a program; without it the test is skipped on a person's machine and fails in CI."""
-    found = shutil.which(command)
-    if found is None:
+    """Return the path of a program; skip the test if it is missing, or fail it in CI."""
+    path = shutil.which(command)
+    if path is None:
         message = f"{command} is missing: apt install {package}"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    return found
+    return path
 
 
 def ct_image(**attributes: object) -> FileDataset:

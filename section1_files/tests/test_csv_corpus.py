@@ -1,4 +1,4 @@
-"""Every CSV file that statsmodels and scikit-learn ship gives what pandas computes from it."""
+"""The CSV files of statsmodels and scikit-learn, compared with pandas."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ import csv_report
 from csv_statistics import compute_statistics
 
 PACKAGES = ("statsmodels", "sklearn")
-# Files in which pandas finds no table, or another one; for each the reason, the rows and the columns that are right.
+# Files that pandas misreads: the reason, and the correct numbers of rows and columns.
 EXCEPTIONS = {
     "unemp.csv": ("six title lines; the rows lack the last, empty cell of the header", 203, 5),
     "scotland_population.csv": ("twelve title lines, one of them over several lines, and footnotes", 40, 14),

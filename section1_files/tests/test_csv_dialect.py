@@ -1,4 +1,4 @@
-"""Where the table of a file starts, what separates its cells, and in which form its numbers are written."""
+"""Detection of encoding, line endings, header line, delimiter, decimal mark and number format."""
 
 import io
 import json

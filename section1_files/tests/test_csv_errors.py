@@ -1,4 +1,4 @@
-"""Every file that is no CSV file is one logged line and exit status 1, with nothing half-reported."""
+"""Invalid input gives one logged line, exit status 1 and no partial report."""
 
 import os
 import subprocess
@@ -96,8 +96,8 @@ def test_table_without_numbers_is_printed_and_logged_as_an_error(
 
 
 def test_file_without_read_permission_is_rejected(run: Run) -> None:
-    run("csv", PICTURES, "none.csv")  # what is imported late is imported before root's rights are laid down
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a folder that any user may enter
+    run("csv", PICTURES, "none.csv")  # the late imports need the rights of root
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a folder that every user can enter
         Path(folder).chmod(0o755)
         path = Path(folder, "secret.csv")
         path.write_text("a\n1\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The csv command on ordinary and on unusual tables."""
+"""The statistics that the csv command reports."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""Headers and values of complete and of damaged files."""
+"""Headers and element values of valid and damaged DICOM files."""
 
 import csv
 import gzip
@@ -160,11 +160,11 @@ def test_truncated_file_is_reported_and_logged(run: Run) -> None:
     "name", ["CT_small.dcm", "JPEG2000.dcm", "rtplan.dcm", "MR_small_implicit.dcm", "ExplVR_BigEnd.dcm"]
 )
 def test_truncation_is_detected_anywhere_within_an_element(name: str, tmp_path: Path) -> None:
-    whole = (PICTURES / name).read_bytes()
+    content = (PICTURES / name).read_bytes()
     ends = element_ends(PICTURES / name)
-    for length in range(140, len(whole), max(1, len(whole) // 1000)):
+    for length in range(140, len(content), max(1, len(content) // 1000)):
         path = tmp_path / "cut.dcm"
-        path.write_bytes(whole[:length])
+        path.write_bytes(content[:length])
         try:
             remarks = read_header(path).remarks
         except InputError:
@@ -222,15 +222,15 @@ def test_folder_json_has_one_line_per_file(tmp_path: Path, run: Run) -> None:
 def test_log_contains_no_patient_data(tmp_path: Path, options: list[str]) -> None:
     path = save(ct_image(PatientID="SECRET-ID", PixelData=b"\0"), tmp_path)
     path.write_bytes(path.read_bytes().replace(b"20260102", b"SECRET^X"))
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, main.__file__, "dicom", path, *options],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "SECRET^X" in done.stdout
-    assert not re.search("SECRET|Doe", done.stderr)
+    assert "SECRET^X" in process.stdout
+    assert not re.search("SECRET|Doe", process.stderr)
 
 
 def test_header_longer_than_64_kib_is_read(tmp_path: Path) -> None:
@@ -330,9 +330,9 @@ def test_requested_tags_become_columns_of_the_folder_table(tmp_path: Path, run: 
 def test_invalid_option_combinations_are_usage_errors(
     options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as exit_:
+    with pytest.raises(SystemExit) as exit_info:
         main.main(["dicom", str(PICTURES / "CT_small.dcm"), *options])
-    assert exit_.value.code == 2
+    assert exit_info.value.code == 2
     assert message in capsys.readouterr().err
 
 

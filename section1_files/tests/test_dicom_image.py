@@ -1,4 +1,4 @@
-"""Images of files that the tests write, compared with DCMTK or with values from the standard."""
+"""Rendering, frames, montages and image export."""
 
 import subprocess
 from pathlib import Path
@@ -25,8 +25,8 @@ def render(path: Path, frame: int = 1, window: tuple[float, float] | None = None
 
 def test_window_option_matches_dcmtk(tmp_path: Path) -> None:
     path = PICTURES / "dicomdirtests/77654033/CT2/17106"
-    theirs = render_with_dcmtk(path, tmp_path, "+Ww", "40", "400")
-    assert np.abs(render(path, window=(40, 400)).astype(int) - theirs.astype(int)).max() <= 1
+    expected = render_with_dcmtk(path, tmp_path, "+Ww", "40", "400")
+    assert np.abs(render(path, window=(40, 400)).astype(int) - expected.astype(int)).max() <= 1
 
 
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every way in which the standard stores and displays pixels, in files written here, against DCMTK."""
+"""Pixel encodings, lookup tables, windows and overlays of the standard, compared with DCMTK."""
 
 import subprocess
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ def lut(descriptor: list[int], data: Any, vr: str = "US") -> pydicom.Sequence:
 def palette(descriptor: list[int], tables: Sequence[NDArray[Any]], syntax: UID = ExplicitVRLittleEndian) -> Elements:
     vr = "SS" if descriptor[1] < 0 else "US"
     descriptors: Elements = [(0x00281101 + number, vr, descriptor) for number in range(3)]
-    datas = [encode(table, syntax, swap_bytes=table.dtype.itemsize == 1) for table in tables]
-    return descriptors + [(0x00281201 + number, "OW", data) for number, data in enumerate(datas)]
+    values = [encode(table, syntax, swap_bytes=table.dtype.itemsize == 1) for table in tables]
+    return descriptors + [(0x00281201 + number, "OW", value) for number, value in enumerate(values)]
 
 
 def overlay(
@@ -173,14 +173,14 @@ def write(folder: Path, array: NDArray[Any], options: dict[str, Any]) -> Path:
 def test_pixel_variant_matches_dcmtk(name: str, tmp_path: Path) -> None:
     array, options = VARIANTS[name]
     path, target = write(tmp_path, array, options), tmp_path / "dcmtk.pnm"
-    shown = ["+Wl", "1"] if "VOILUTSequence" in options else ["+Wi", "1"] if "WindowCenter" in options else ["+Wm"]
+    display = ["+Wl", "1"] if "VOILUTSequence" in options else ["+Wi", "1"] if "WindowCenter" in options else ["+Wm"]
     image = DicomImage(path)
     for frame in range(1, image.frames + 1):
-        words = [require_program("dcm2pnm", "dcmtk"), *shown, "+F", str(frame), str(path), str(target)]
-        subprocess.run(words, check=True, capture_output=True)
-        ours = image.render(frame)
-        with Image.open(target) as theirs:
-            assert np.abs(ours.astype(int) - np.asarray(theirs)).max() <= 1
+        command = [require_program("dcm2pnm", "dcmtk"), *display, "+F", str(frame), str(path), str(target)]
+        subprocess.run(command, check=True, capture_output=True)
+        actual = image.render(frame)
+        with Image.open(target) as expected:
+            assert np.abs(actual.astype(int) - np.asarray(expected)).max() <= 1
     assert image.remarks == []
 
 

@@ -1,4 +1,4 @@
-"""The README describes the program as it is."""
+"""The README matches the program."""
 
 import argparse
 import re
@@ -21,18 +21,18 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return dict(action.choices)
 
 
-@pytest.mark.parametrize(("words", "shown"), CONSOLE, ids=[words for words, _ in CONSOLE])
-def test_readme_sessions_show_the_real_output(words: str, shown: str) -> None:
-    here = words.replace("section1_files", SECTION.name).replace("/data", str(PICTURES)).split()
-    done = subprocess.run(
-        [sys.executable, str(SECTION / "main.py"), *here],
+@pytest.mark.parametrize(("arguments", "expected"), CONSOLE, ids=[arguments for arguments, _ in CONSOLE])
+def test_readme_sessions_show_the_real_output(arguments: str, expected: str) -> None:
+    command_line = arguments.replace("section1_files", SECTION.name).replace("/data", str(PICTURES)).split()
+    process = subprocess.run(
+        [sys.executable, str(SECTION / "main.py"), *command_line],
         cwd=SECTION.parent,
         capture_output=True,
         text=True,
         check=True,
     )
-    said = done.stdout.replace(SECTION.name, "section1_files").replace(str(PICTURES), "/data")
-    assert said.rstrip() == shown.rstrip()
+    output = process.stdout.replace(SECTION.name, "section1_files").replace(str(PICTURES), "/data")
+    assert output.rstrip() == expected.rstrip()
 
 
 def test_readme_has_three_sessions() -> None:
@@ -48,8 +48,8 @@ def test_readme_documents_every_command_and_option(command: str) -> None:
 
 
 def test_modules_named_in_the_readme_exist() -> None:
-    named = set(re.findall(r"`(\w+\.py)`", README))
-    assert named <= {path.name for path in SECTION.glob("*.py")}
+    names = set(re.findall(r"`(\w+\.py)`", README))
+    assert names <= {path.name for path in SECTION.glob("*.py")}
 
 
 def test_readme_explains_every_dependency() -> None:
