@@ -4,7 +4,8 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from errors import InputError
@@ -57,11 +58,11 @@ class CellRule:
     decimal: str = "."
     grouping: str | None = None
     na_values: Iterable[str] = NA_VALUES
-    na_words: frozenset[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        words = frozenset(word.strip(WHITESPACE).lower() for word in self.na_values)
-        object.__setattr__(self, "na_words", words | {""})
+    @cached_property
+    def na_words(self) -> frozenset[str]:
+        """The words for a missing value in lower case, and the empty cell."""
+        return frozenset({"", *(word.strip(WHITESPACE).lower() for word in self.na_values)})
 
     def is_missing(self, cell: str) -> bool:
         """Return whether a cell, already stripped, stands for a missing value."""

@@ -173,7 +173,8 @@ def open_csv(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]
             if magic.startswith(b"\x1f\x8b"):
                 yield cast("io.BufferedReader", gzip.GzipFile(fileobj=raw)), raw
             elif magic == b"\x28\xb5\x2f\xfd":
-                yield _open_zstd(raw), raw
+                with _open_zstd(raw) as stream:
+                    yield stream, raw
             else:
                 yield raw, raw
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
@@ -182,22 +183,17 @@ def open_csv(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]
         raise InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions") from error
 
 
-def _open_zstd(raw: BinaryIO) -> io.BufferedReader:
+@contextmanager
+def _open_zstd(raw: BinaryIO) -> Iterator[io.BufferedReader]:
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
-
-    class Reader(zstd.ZstdFile):
-        """Reports damage with the same exception as gzip does."""
-
-        def readinto(self, buffer: object) -> int:  # type: ignore[override,unused-ignore]
-            try:
-                return super().readinto(buffer)  # type: ignore[arg-type,unused-ignore]
-            except zstd.ZstdError as error:
-                raise EOFError(str(error)) from error
-
-    return io.BufferedReader(cast("io.RawIOBase", Reader(raw)), 1 << 20)
+    try:
+        with zstd.open(raw) as stream:
+            yield cast("io.BufferedReader", stream)
+    except zstd.ZstdError as error:  # the same exception as gzip raises for damaged data
+        raise EOFError(str(error)) from error
 
 
 def guess_encoding(sample: bytes) -> str:

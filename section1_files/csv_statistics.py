@@ -3,7 +3,7 @@
 import math
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from csv_columns import Anomalies, Column
 from csv_dialect import NA_VALUES, WHITESPACE, CellRule, Dialect, guess_dialect
 from csv_source import SAMPLE_BYTES, CsvSource, open_csv, reject_markup
 from errors import InputError
-from progress import Progress
+from progress import byte_progress
 
 if TYPE_CHECKING:
     import polars as pl
@@ -209,14 +209,14 @@ def compute_statistics(path: Path, options: Options = Options()) -> CsvStatistic
 
     """
     try:
-        with open_csv(path) as (stream, raw), Progress(path, raw) as progress:
-            return _compute(path, CsvSource(stream, options.encoding), options, progress)
+        with open_csv(path) as (stream, raw), byte_progress(path, raw) as update:
+            return _compute(path, CsvSource(stream, options.encoding), options, update)
     except InputError as error:
         error.path = error.path or path
         raise
 
 
-def _compute(path: Path, source: CsvSource, options: Options, progress: Progress) -> CsvStatistics:
+def _compute(path: Path, source: CsvSource, options: Options, update_progress: Callable[[], object]) -> CsvStatistics:
     lines = source.iter_lines()
     text = source.to_utf8(next(lines, b""), 1)
     reject_markup(text[:SAMPLE_BYTES])
@@ -246,7 +246,7 @@ def _compute(path: Path, source: CsvSource, options: Options, progress: Progress
     reader = BlockReader(dialect.delimiter, len(names), selected, rule, options.quartiles)
     for summary in _summarize_all(iter_blocks(source, lines, text[start:], line, dialect.delimiter), reader):
         statistics.merge(summary)
-        progress.update()
+        update_progress()
     statistics.encoding = source.encoding
     _mark_codes(statistics, sample, selected)
     for column in statistics.columns:
@@ -298,16 +298,8 @@ def _mark_codes(statistics: CsvStatistics, sample: str, selected: Sequence[int])
 
 def _summarize_all(blocks: Iterator[Block], reader: BlockReader) -> Iterator[Summary]:
     """Yield the summary of each block, in the order of the file, a few in work at a time."""
-    first = next(blocks, None)
-    if first is None:
-        return
-    second = next(blocks, None)
-    if second is None:  # a small file needs no threads
-        yield reader.summarize(first)
-        return
     pending: deque[Future[Summary]] = deque()
     with ThreadPoolExecutor(MAX_BLOCKS) as pool:
-        pending.extend(pool.submit(reader.summarize, block) for block in (first, second))
         for block in blocks:
             pending.append(pool.submit(reader.summarize, block))
             if len(pending) > MAX_BLOCKS:
