@@ -272,7 +272,7 @@ def parser() -> argparse.ArgumentParser:
     dicom.add_argument("--frame", type=int, help="the frame of the image, from 1 (the default)")
     dicom.add_argument("--montage", action="store_true", help="all frames side by side (at most 64)")
     dicom.add_argument(
-        "--window", type=_window_number, nargs=2, metavar=("CENTRE", "WIDTH"), help="grey window; the width is positive"
+        "--window", type=float, nargs=2, metavar=("CENTRE", "WIDTH"), help="grey window; the width is positive"
     )
 
     for command in (listing, table, dicom):
@@ -326,19 +326,12 @@ def _run_csv(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _window_number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-    return number
-
-
 def _check_dicom_options(arguments: argparse.Namespace) -> str | None:
     """Return what is wrong with a combination of options."""
     if arguments.image is None and (arguments.window or arguments.frame is not None or arguments.montage):
         return "--window, --frame and --montage need --image"
-    if arguments.window and arguments.window[1] <= 0:
-        return "--window: the width must be greater than 0"
+    if arguments.window and not (math.isfinite(arguments.window[0]) and 0 < arguments.window[1] < math.inf):
+        return "--window: the numbers must be finite, and the width must be greater than 0"
     if arguments.montage and arguments.frame is not None:
         return "--montage shows all frames; leave out --frame"
     if arguments.csv and arguments.json:
