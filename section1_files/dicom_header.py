@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import pydicom
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
@@ -29,6 +29,11 @@ DIRECTORY_RECORDS, ROWS, PIXEL_URL = 0x00041220, 0x00280010, 0x00287FE0
 # Elements that identify a data set without the PS3.10 preamble: ACR-NEMA recognition code, SOP class, SOP instance,
 # modality, study.
 IDENTIFYING = (0x00080010, 0x00080016, 0x00080018, MODALITY, 0x0020000D)
+DIRECTORY_LABELS = {
+    "PATIENT": ["PatientName", "PatientID"],
+    "STUDY": ["StudyDate", "StudyDescription", "StudyID"],
+    "SERIES": ["Modality", "SeriesNumber", "SeriesDescription"],
+}
 PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 BULK_VRS = {"OB", "OD", "OF", "OL", "OV", "OW"}  # PS3.5 section 6.2
 LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -160,10 +165,9 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         problem = "encrypted ZIP archive" if "password" in str(error) else "damaged or truncated compressed data"
         raise InputError(path, problem, FETCH_AGAIN) from error
-    except PermissionError as error:
-        raise InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions") from error
     except OSError as error:
-        raise InputError(path, f"cannot be read ({os_error_text(error)})") from error
+        advice = "check its permissions" if isinstance(error, PermissionError) else ""
+        raise InputError(path, f"cannot be read ({os_error_text(error)})", advice) from error
 
 
 def _spool(path: Path, read: Callable[[int], bytes]) -> Any:
@@ -347,7 +351,7 @@ def get_value(header: Header, path: TagPath) -> Value:
     dataset = header.dataset
     for step in path.steps[:-1]:
         items = _get_items(header, dataset, step.tag)
-        if items is None or step.item is None or step.item >= len(items):
+        if step.item is None or step.item >= len(items):
             return Value(path, "", State.ABSENT)
         dataset = items[step.item]
     return _get_value(header, dataset, path)
@@ -367,26 +371,28 @@ def _get_value(header: Header, dataset: Dataset, path: TagPath) -> Value:
     vr = getattr(raw, "VR", None) or "UN"
     if isinstance(raw, RawDataElement) and raw.length and vr in BULK_VRS:
         return Value(path, vr, State.PRESENT, f"{raw.length:,} bytes")
-    try:
-        with suppress_pydicom_output():
-            if dataset is header.dataset:
-                load_deferred(header, tag)
-            element = dataset[tag]
-            text = _format(element.value, element.VR)
-    except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
+    decoded = _decode(header, dataset, tag)
+    if decoded is None:
         return Value(path, vr, State.INVALID)
+    element, text = decoded
     return Value(path, element.VR, State.EMPTY if text is None else State.PRESENT, text or "")
 
 
-def _get_items(header: Header, dataset: Dataset, tag: int) -> pydicom.Sequence | None:
+def _decode(header: Header, dataset: Dataset, tag: int) -> tuple[DataElement, str | None] | None:
+    """Return a data element and its value as text; None where it is absent or cannot be decoded."""
     try:
         with suppress_pydicom_output():
             if dataset is header.dataset and tag in dataset:
                 load_deferred(header, tag)
-            items = dataset[tag].value if tag in dataset else None
-    except Exception:  # noqa: BLE001 (a damaged sequence has no items)
+            return dataset[tag], _format(dataset[tag].value, dataset[tag].VR)
+    except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
         return None
-    return items if isinstance(items, pydicom.Sequence) else None
+
+
+def _get_items(header: Header, dataset: Dataset, tag: int) -> Sequence[Dataset]:
+    """Return the items of a sequence; none where the element is not a valid sequence."""
+    decoded = _decode(header, dataset, tag)
+    return decoded[0].value if decoded and isinstance(decoded[0].value, pydicom.Sequence) else []
 
 
 def iter_values(header: Header) -> Iterator[Value]:
@@ -394,9 +400,10 @@ def iter_values(header: Header) -> Iterator[Value]:
 
     def walk(dataset: Dataset, tags: Iterable[int], parents: tuple[PathStep, ...]) -> Iterator[Value]:
         for tag in tags:
-            yield _get_value(header, dataset, TagPath((*parents, PathStep(tag))))
-            items = _get_items(header, dataset, tag) if len(parents) < MAX_DEPTH else None
-            for number, item in enumerate(items or ()):
+            value = _get_value(header, dataset, TagPath((*parents, PathStep(tag))))
+            yield value
+            items = _get_items(header, dataset, tag) if value.vr == "SQ" and len(parents) < MAX_DEPTH else []
+            for number, item in enumerate(items):
                 yield from walk(item, sorted(item.keys()), (*parents, PathStep(tag, number)))
 
     tags = [*header.dataset.file_meta.keys(), *header.dataset.keys(), *header.pixels]
@@ -409,13 +416,11 @@ def _format(value: object, vr: str) -> str | None:
         return f"{len(value)} {'item' if len(value) == 1 else 'items'}"
     if isinstance(value, bytes):
         return f"{len(value):,} bytes" if value else None
-    if value is None or value == "":
+    if value is None or value == "" or value == []:
         return None
     if isinstance(value, UID):
         return str(value) if value.name == value else f"{value} ({value.name})"
     if isinstance(value, (MultiValue, list)):
-        if not value:
-            return None
         more = f"\\… ({len(value):,} values)" if len(value) > SHOWN_VALUES else ""
         return "\\".join(_format(part, vr) or "" for part in value[:SHOWN_VALUES]) + more
     text = str(value)
@@ -429,29 +434,24 @@ def check_character_set(header: Header) -> str | None:
     with suppress_pydicom_output() as caught:
         try:
             pydicom.charset.convert_encodings(cast("Any", header.dataset.get("SpecificCharacterSet")) or [])
-        except Exception:  # noqa: BLE001 (an invalid value is as unknown as an unknown one)
-            return "unknown character set: names may look wrong"
-    return "unknown character set: names may look wrong" if caught else None
+            is_known = not caught
+        except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
+            is_known = False
+    return None if is_known else "unknown character set: names may look wrong"
 
 
 def format_directory(header: Header) -> list[str]:
     """Return the patients, studies and series of a DICOMDIR (PS3.3 annex F), indented, with their image counts."""
-    items = _get_items(header, header.dataset, DIRECTORY_RECORDS) or pydicom.Sequence()
-    records = {int(cast("Any", item).seq_item_tell): item for item in items}
-    labels: dict[str, tuple[str, ...]] = {
-        "PATIENT": ("PatientName", "PatientID"),
-        "STUDY": ("StudyDate", "StudyDescription", "StudyID"),
-        "SERIES": ("Modality", "SeriesNumber", "SeriesDescription"),
+    records = {
+        int(cast("Any", item).seq_item_tell): item for item in _get_items(header, header.dataset, DIRECTORY_RECORDS)
     }
     lines: list[str] = []
     seen: set[int] = set()
 
-    def text(item: Dataset, keyword: str) -> str:
-        tag = pydicom.tag.Tag(keyword)
-        value = _get_value(header, item, TagPath((PathStep(tag),)))
-        return value.text if value.state is State.PRESENT else ""
+    def get(item: Dataset, keyword: str) -> str:
+        return _get_value(header, item, TagPath((PathStep(pydicom.tag.Tag(keyword)),))).text
 
-    def follow(offset: int, depth: int, get: Callable[[Dataset, str], str]) -> int:
+    def follow(offset: int, depth: int) -> int:
         """Append the records that are chained from `offset`; return how many of them are objects."""
         objects = 0
         while offset in records and offset not in seen and depth < MAX_DEPTH:
@@ -459,15 +459,14 @@ def format_directory(header: Header) -> list[str]:
             item = records[offset]
             kind = get(item, "DirectoryRecordType")
             position = len(lines)
-            below = follow(int(get(item, "OffsetOfReferencedLowerLevelDirectoryEntity") or 0), depth + 1, get)
-            if kind in labels:
-                shown = "  ".join(filter(None, (get(item, keyword) for keyword in labels[kind])))
+            below = follow(int(get(item, "OffsetOfReferencedLowerLevelDirectoryEntity") or 0), depth + 1)
+            if kind in DIRECTORY_LABELS:
+                label = "  ".join(filter(None, (get(item, keyword) for keyword in DIRECTORY_LABELS[kind])))
                 count = f"  ({below} {'object' if below == 1 else 'objects'})" if kind == "SERIES" else ""
-                lines.insert(position, printable(f"{'  ' * depth}{kind.capitalize()}  {shown}{count}"))
-            objects += below + (kind not in labels)
+                lines.insert(position, printable(f"{'  ' * depth}{kind.capitalize()}  {label}{count}"))
+            objects += below + (kind not in DIRECTORY_LABELS)
             offset = int(get(item, "OffsetOfTheNextDirectoryRecord") or 0)
         return objects
 
-    start = int(text(header.dataset, "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity") or 0)
-    follow(start, 0, text)
+    follow(int(get(header.dataset, "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity") or 0), 0)
     return lines
