@@ -6,7 +6,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -154,12 +154,13 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
             if archive is not None and zipfile.is_zipfile(archive):
                 members = stack.enter_context(zipfile.ZipFile(archive))
                 packed = stack.enter_context(members.open(path.relative_to(archive).as_posix()))
-                stream = stack.enter_context(_spool(path, packed.read))
+                stream = stack.enter_context(_spool(path, _iter_chunks(packed)))
             else:
                 stream = stack.enter_context(require_regular_file(path).open("rb"))
                 if stream.peek(2)[:2] == b"\x1f\x8b":
-                    stream = stack.enter_context(_spool(path, gzip.GzipFile(fileobj=stream).read))
-            yield stack.enter_context(_inflate(path, stream))
+                    stream = stack.enter_context(_spool(path, _iter_chunks(gzip.GzipFile(fileobj=stream))))
+            inflated = _inflate(stream)
+            yield stream if inflated is None else stack.enter_context(_spool(path, inflated))
     except KeyError as error:
         raise InputError(path, "no such member in the ZIP archive", "check the name") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
@@ -170,45 +171,41 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
         raise InputError(path, f"cannot be read ({os_error_text(error)})", advice) from error
 
 
-def _spool(path: Path, read: Callable[[int], bytes]) -> Any:
+def _iter_chunks(stream: Any) -> Iterator[bytes]:
+    while chunk := stream.read(FIRST_BYTES):
+        yield chunk
+
+
+@contextmanager
+def _spool(path: Path, chunks: Iterable[bytes]) -> Iterator[Any]:
     """Copy unpacked data to a temporary file, in memory while it is small."""
-    stream, size = tempfile.SpooledTemporaryFile(DEFER_BYTES * 16), 0  # noqa: SIM115 (the caller closes it)
-    try:
-        while chunk := read(FIRST_BYTES):
-            size += len(chunk)
-            if size > MAX_UNPACKED_BYTES:
-                raise InputError(path, f"unpacks to more than {MAX_UNPACKED_BYTES >> 20:,} MiB", "unpack it yourself")
+    with tempfile.SpooledTemporaryFile(DEFER_BYTES * 16) as stream:
+        for chunk in chunks:
             stream.write(chunk)
-    except BaseException:
-        stream.close()
-        raise
-    stream.seek(0)
-    return stream
+            if stream.tell() > MAX_UNPACKED_BYTES:
+                raise InputError(path, f"unpacks to more than {MAX_UNPACKED_BYTES >> 20:,} MiB", "unpack it yourself")
+        stream.seek(0)
+        yield stream
 
 
-def _inflate(path: Path, stream: Any) -> Any:
-    """Return the stream, with a deflated data set replaced by its inflated bytes."""
+def _inflate(stream: Any) -> Iterator[bytes] | None:
+    """Return the chunks of a file with its deflated data set inflated; None where it is not deflated."""
     start = stream.read(4096)
     stream.seek(0)
     if start[128:132] != b"DICM" or b"UI\x16\0" + DeflatedExplicitVRLittleEndian.encode() not in start:
-        return stream
+        return None
     _read_file_meta(stream)
     position = stream.tell()
     stream.seek(0)
-    meta: bytes = stream.read(position)
-    inflator, data = zlib.decompressobj(-zlib.MAX_WBITS), b""
 
-    def read(size: int) -> bytes:
-        nonlocal meta, data
-        if meta:
-            first, meta = meta, b""
-            return first
-        while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(size)):
-            if chunk := inflator.decompress(data, size):
-                return chunk
-        return inflator.flush()
+    def iter_chunks() -> Iterator[bytes]:
+        yield stream.read(position)
+        inflator = zlib.decompressobj(-zlib.MAX_WBITS)
+        while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(FIRST_BYTES)):
+            yield inflator.decompress(data, FIRST_BYTES)
+        yield inflator.flush()
 
-    return _spool(path, read)
+    return iter_chunks()
 
 
 def _read_file_meta(stream: Any) -> Dataset:
