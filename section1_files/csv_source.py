@@ -1,4 +1,4 @@
-"""From the bytes of a file or of standard input to blocks of complete lines in UTF-8.
+"""Convert the bytes of a file or of standard input to blocks of complete lines in UTF-8.
 
 Handles compression, encodings and line endings; rejects what is not text. Reads forward only, so a pipe works too.
 """
@@ -53,10 +53,10 @@ C1_LETTERS = {code: bytes([code]).decode("windows-1252", "ignore") or chr(code) 
 
 
 class CsvSource:
-    """Text of a CSV file. `encoding` is final when all blocks are read: it may turn out not to be UTF-8."""
+    """Text of a CSV file. `encoding` is final once all blocks have been read."""
 
     def __init__(self, stream: io.BufferedReader, encoding: str | None = None) -> None:
-        """Find out the encoding, unless it is given.
+        """Detect the encoding, unless it is given.
 
         Raises:
             InputError: The file is empty, not text, or the encoding is unknown.
@@ -78,7 +78,7 @@ class CsvSource:
     def iter_lines(self) -> Iterator[bytes]:
         """Yield blocks of complete lines, each line ended by LF; `to_utf8` must be applied to each in turn.
 
-        CRLF and CR, also mixed with LF, become LF. The last line gets an LF where it has none.
+        CRLF and CR, also mixed with LF, become LF. A final LF is added where it is missing.
         """
         block = rest = b""
         for chunk in self._iter_chunks():
@@ -98,7 +98,7 @@ class CsvSource:
             yield block if block.endswith(b"\n") else block + b"\n"
 
     def _iter_chunks(self) -> Iterator[bytes]:
-        """Yield the file's bytes; those of an encoding without ASCII's bytes, or one that was named, as UTF-8."""
+        """Yield the file's bytes, converted to UTF-8 where the encoding is known to be another one."""
         chunk, self._first = self._first, b""
         if self._is_utf8:
             chunk = chunk.removeprefix(codecs.BOM_UTF8)
@@ -147,7 +147,7 @@ class CsvSource:
         return text
 
     def _from_windows_1252(self, text: bytes) -> bytes:
-        """Return UTF-8; the file counts as Latin-1 until a byte shows where Windows-1252 differs from it."""
+        """Return UTF-8; the encoding is reported as Latin-1 unless a byte exists only in Windows-1252."""
         decoded = text.decode("latin-1")
         if C1_BYTES.search(text):
             self.encoding = "windows-1252"

@@ -107,7 +107,7 @@ class Header:
 
 
 class EofDetector:
-    """A stream that notices when a reader wants more than it has.
+    """A stream that detects reads beyond its end.
 
     A reader finds the regular end by asking once for the 8 bytes of the next element's header and getting none.
     """
@@ -209,7 +209,7 @@ def _inflate(stream: Any) -> Iterator[bytes] | None:
 
 
 def _read_file_meta(stream: Any) -> Dataset:
-    """Read the file meta information (PS3.10 section 7.1) if there is any; the stream then stands at the data set."""
+    """Read the file meta information (PS3.10 section 7.1) if present, and stop at the data set."""
     start = stream.read(132)
     stream.seek(132 if start[128:] == b"DICM" else 0)
     first = stream.read(2)
@@ -245,7 +245,7 @@ def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
         if not complete:
             header = _parse(path, detector, only)
         scanned = stream.tell() >= size or _scan_pixels(detector, header)
-        # A value that was skipped without reading it may end beyond the file.
+        # A skipped value may end beyond the file.
         header.truncated = not scanned or detector.hit_eof or stream.tell() > size
     if header.truncated:
         header.remarks.append(TRUNCATED)
@@ -261,12 +261,12 @@ def _parser_errors(path: Path, problem: str, advice: str) -> Iterator[None]:
         yield
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # a real one; pydicom raises OSError without a number for damaged sequences
+            raise  # of the operating system; pydicom raises OSError without a number for damaged sequences
         raise InputError(path, problem, advice) from error
 
 
 def _parse(path: Path, stream: Any, only: Sequence[int] | None) -> Header:
-    """Read the elements before the pixels; the stream then stands at the first pixel element, or at its end."""
+    """Read the elements before the pixels; the stream is then positioned at the first pixel element, or at its end."""
     tags = None if only is None else [*only, *IDENTIFYING]
     start = stream.read(132)
     stream.seek(0)
@@ -335,7 +335,7 @@ def _skip_items(stream: Any, order: ByteOrder) -> bool:
 
 
 def load_deferred(header: Header, tag: int) -> None:
-    """Read the value of a top-level element that was left in the file because of its size."""
+    """Read the value of a top-level element that was too long to be read with the header."""
     raw = header.dataset.get_item(tag, keep_deferred=True)
     if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
         with open_dicom(header.path) as stream:

@@ -71,7 +71,7 @@ def read_csv(
     """Print columns, rows, and for each numeric column average and standard deviation of a CSV file.
 
     The standard deviation is that of a sample (n - 1), or with `population` that of a population (n). The path `-` is
-    standard input. A file without rows or without numeric columns is reported, and the lack is logged. Returns the
+    standard input. A file without rows or numeric columns is reported, and logged as an error. Returns the
     statistics; None when the file cannot be read or is not CSV.
     """
     import csv_report
@@ -364,11 +364,13 @@ def _run_dicom(arguments: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when all went well, 1 when something could not be read, 2 for wrong usage."""
+    """Run the command line; return 0 for success, 1 for unreadable input; wrong usage exits with 2."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its code
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # characters that the terminal cannot encode are shown as their codes
     try:
         status = run(parser().parse_args(argv))
         sys.stdout.flush()
@@ -377,7 +379,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe had enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     return status

@@ -9,7 +9,7 @@ def require_regular_file(path: Path) -> Path:
     """Return `path` when it can be read as a file.
 
     Raises:
-        InputError: The path does not exist, or is a folder, a pipe or a device (reading a pipe could wait for ever).
+        InputError: The path does not exist, or is a folder, a pipe or a device (reading a pipe could block forever).
 
     """
     try:

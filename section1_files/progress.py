@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def with_progress(items: Sequence[T]) -> Iterable[T]:
-    """Iterate over items, with a bar on standard error where the result does not appear on the terminal itself."""
+    """Iterate over items, with a bar on standard error unless the results are printed to the terminal."""
     if len(items) < 100 or sys.stdout.isatty() or not sys.stderr.isatty():
         return items
     from tqdm import tqdm
