@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from errors import InputError, os_error_text
-from paths import require_regular_file
+from errors import InputError, os_error_text, require_regular_file
 
 STDIN = Path("-")
 SAMPLE_BYTES = 1 << 16

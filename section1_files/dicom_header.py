@@ -21,8 +21,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicom_tags import PathStep, TagPath
-from errors import InputError, os_error_text, printable
-from paths import require_regular_file
+from errors import InputError, os_error_text, printable, require_regular_file
 
 PATIENT_NAME, STUDY_DATE, MODALITY, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080060, 0x00080005
 DIRECTORY_RECORDS, ROWS, PIXEL_URL = 0x00041220, 0x00280010, 0x00287FE0

@@ -5,7 +5,6 @@ presentation. Overlays are drawn on top. What is left out of the image is listed
 """
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -229,19 +228,17 @@ class DicomImage:
         count = min(self.frames, MONTAGE_FRAMES)
         if count < self.frames:
             self._remark(f"the montage shows {count} of {self.frames} frames")
-        tiles = list(self._render_tiles(count, window))
+        tiles = []
+        for number in range(count):
+            tile = Image.fromarray(self.render(1 + number * self.frames // count, window))
+            tile.thumbnail((MONTAGE_TILE, MONTAGE_TILE))
+            tiles.append(tile)
         across = math.ceil(math.sqrt(count))
         width, height = tiles[0].size
         sheet = Image.new(tiles[0].mode, (across * width, math.ceil(count / across) * height))
         for number, tile in enumerate(tiles):
             sheet.paste(tile, (number % across * width, number // across * height))
         return np.asarray(sheet)
-
-    def _render_tiles(self, count: int, window: Window | None) -> Iterator[Image.Image]:
-        for number in range(count):
-            tile = Image.fromarray(self.render(1 + number * self.frames // count, window))
-            tile.thumbnail((MONTAGE_TILE, MONTAGE_TILE))
-            yield tile
 
 
 def apply_window(values: NDArray[Any], window: Window, function: str = "LINEAR") -> Picture:
