@@ -1,17 +1,18 @@
-"""Fixtures; in the section's folder, so that bare `pytest` finds the modules here."""
+"""Fixtures, in the section's folder so that bare `pytest` finds the modules."""
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import main
 
 if TYPE_CHECKING:
-    from support import Outcome, Run, Write
+    from support import Outcome, ReadJson, Run, Write
 
 
 @pytest.fixture
@@ -38,3 +39,14 @@ def csv_file(tmp_path: Path) -> Write:
         return path
 
     return write
+
+
+@pytest.fixture
+def read(run: Run, csv_file: Write) -> ReadJson:
+    """Write a CSV file and return the parsed output of `csv --json`."""
+
+    def call(content: str | bytes, *options: str) -> dict[str, Any]:
+        result: dict[str, Any] = json.loads(run("csv", csv_file(content), "--json", *options).output)
+        return result
+
+    return call

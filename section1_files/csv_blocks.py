@@ -1,6 +1,6 @@
-"""From blocks of lines to blocks of complete records, and from these to records.
+"""Split blocks of lines into blocks of complete records, and parse these.
 
-A record is what RFC 4180 says, and in files that violate it, what Python's csv module makes of them.
+Records follow RFC 4180; files that violate it are read like Python's csv module does.
 """
 
 import csv
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from csv_source import MAX_LINE_BYTES, CsvSource
 from errors import InputError
 
-CACHE_BYTES = 1 << 18  # bytes that are scanned in one go, so that they stay in the processor's cache
+CACHE_BYTES = 1 << 18  # scanned at a time, so that they stay in the processor's cache
 
 
 @dataclass(frozen=True)

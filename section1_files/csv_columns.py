@@ -30,7 +30,7 @@ MAX_DISTINCT_CHARACTERS = 4_000_000
 
 @dataclass
 class Anomalies:
-    """A finding in several lines: how many, and the first few lines with what they hold."""
+    """A kind of finding: how often it occurs, and the first few lines with their values."""
 
     count: int = 0
     first: list[tuple[int, str]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Anomalies:
             self.first.append((line, value))
 
     def merge(self, other: Anomalies) -> None:
-        """Add the findings of another block, which may lie before or behind."""
+        """Add the findings of another block, in any order."""
         self.count += other.count
         self.first = sorted([*self.first, *other.first])[:MAX_EXAMPLES]
 
@@ -133,7 +133,7 @@ class Column:
 
     @classmethod
     def from_numbers(cls, values: NDArray[np.float64], *, are_integers: bool, keep: bool = False) -> Column:
-        """Return the column of finite numbers without a gap."""
+        """Return the column of finite numbers without missing values."""
         column = cls(uncounted=len(values), has_fractions=not are_integers and _have_fractions(values))
         column.plain.add(values, keep=keep)
         return column
@@ -165,19 +165,19 @@ class Column:
         return column
 
     def _add_others(self, cells: pl.Series, lines: Sequence[int], rule: CellRule, *, keep: bool) -> None:
-        """Add cells that are not plain numbers; one parse per shape, with 1 for 1 to 9, decides on all of a shape."""
+        """Add cells that are not plain numbers; cells that differ only in their digits are parsed once."""
         import polars as pl
 
         matching = cells.str.contains(f"^(?:{FORMATTED.pattern})$").arg_true()
         shapes = cells.gather(matching).str.replace_all("[1-9]", "1")
-        of_key: dict[tuple[str, str, bool, bool], list[str]] = {}
+        shapes_by_key: dict[tuple[str, str, bool, bool], list[str]] = {}
         for shape in shapes.unique():
             if amount := rule.parse_formatted(shape):
                 key = (amount.unit, amount.separator, amount.is_certain, math.copysign(1, amount.value) < 0)
-                of_key.setdefault(key, []).append(shape)
+                shapes_by_key.setdefault(key, []).append(shape)
         is_text = np.ones(len(cells), np.bool_)
-        for (unit, separator, is_certain, is_negative), found in of_key.items():
-            rows = matching.filter(shapes.is_in(found))
+        for (unit, separator, is_certain, is_negative), matches in shapes_by_key.items():
+            rows = matching.filter(shapes.is_in(matches))
             is_text[rows.to_numpy()] = False
             digits = (
                 cells.gather(rows)
@@ -231,14 +231,14 @@ class Column:
         self.formatted = {}
 
     def _is_consistent(self, grouped: Numbers | None) -> bool:
-        """Whether plain numbers fit numbers with a separator: none of 1234 beside 1,234, nor of 1,5 beside 1.000."""
+        """Return whether plain numbers fit numbers with a separator: not 1234 beside 1,234, nor 1,5 beside 1.000."""
         plain = self.plain.moments
         all_small = max(plain.maximum, -plain.minimum) < 1000
         return all_small and (grouped is None or grouped.certain > 0 or not self.has_fractions)
 
     @property
     def moments(self) -> Moments:
-        """The moments of the column's numbers, once it is finished."""
+        """The moments of the column's numbers, after `finish`."""
         return self.plain.moments
 
     @property
@@ -283,7 +283,7 @@ def _count_values(values: pl.Series) -> Counter[str] | None:
 
 
 def _cast_to_float(stripped: pl.Series, rule: CellRule) -> pl.Series:
-    """Return the cells as Float64, with null for what is not a plain number."""
+    """Return the cells as Float64, with null where a cell is not a plain number."""
     import polars as pl
 
     if rule.decimal == ",":

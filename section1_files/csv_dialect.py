@@ -1,10 +1,11 @@
-"""How a CSV file is written: its delimiter, its decimal mark, where its table starts, what its cells mean."""
+"""Guess the dialect of a CSV file: delimiter, decimal mark, header line and number format."""
 
 import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from errors import InputError
@@ -57,11 +58,11 @@ class CellRule:
     decimal: str = "."
     grouping: str | None = None
     na_values: Iterable[str] = NA_VALUES
-    na_words: frozenset[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        words = frozenset(word.strip(WHITESPACE).lower() for word in self.na_values)
-        object.__setattr__(self, "na_words", words | {""})
+    @cached_property
+    def na_words(self) -> frozenset[str]:
+        """The words for a missing value in lower case, and the empty cell."""
+        return frozenset({"", *(word.strip(WHITESPACE).lower() for word in self.na_values)})
 
     def is_missing(self, cell: str) -> bool:
         """Return whether a cell, already stripped, stands for a missing value."""
@@ -70,8 +71,8 @@ class CellRule:
     def parse_number(self, cell: str) -> float | None:
         """Return the number in a stripped cell; None where it is not a plain number.
 
-        A number is ASCII digits with an optional sign, decimal mark and exponent. `nan`, `inf` and what is too large
-        for a double (`1e400`) are returned as such. `1_000`, `0x10` and digits of other scripts are not numbers.
+        A number is ASCII digits with an optional sign, decimal mark and exponent. `nan`, `inf` and numbers
+        too large for a double (`1e400`) are returned, too. `1_000`, `0x10` and non-ASCII digits are not numbers.
         """
         if self.decimal == ",":
             if "." in cell:
@@ -154,7 +155,7 @@ class Candidate(NamedTuple):
 def guess_dialect(
     sample: str, delimiter: str | None = None, decimal: str | None = None, *, complete: bool = True
 ) -> Dialect:
-    """Return the dialect of a text from its first lines; what is given is not guessed.
+    """Return the dialect of a text from its first lines; arguments that are given are not guessed.
 
     Args:
         sample: The first lines, each ended by LF.

@@ -1,4 +1,4 @@
-"""From the bytes of a file or of standard input to blocks of complete lines in UTF-8.
+"""Convert the bytes of a file or of standard input to blocks of complete lines in UTF-8.
 
 Handles compression, encodings and line endings; rejects what is not text. Reads forward only, so a pipe works too.
 """
@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from errors import InputError, os_error_text
-from paths import require_regular_file
+from errors import InputError, os_error_text, require_regular_file
 
 STDIN = Path("-")
 SAMPLE_BYTES = 1 << 16
@@ -53,10 +52,10 @@ C1_LETTERS = {code: bytes([code]).decode("windows-1252", "ignore") or chr(code) 
 
 
 class CsvSource:
-    """Text of a CSV file. `encoding` is final when all blocks are read: it may turn out not to be UTF-8."""
+    """Text of a CSV file. `encoding` is final once all blocks have been read."""
 
     def __init__(self, stream: io.BufferedReader, encoding: str | None = None) -> None:
-        """Find out the encoding, unless it is given.
+        """Detect the encoding, unless it is given.
 
         Raises:
             InputError: The file is empty, not text, or the encoding is unknown.
@@ -78,7 +77,7 @@ class CsvSource:
     def iter_lines(self) -> Iterator[bytes]:
         """Yield blocks of complete lines, each line ended by LF; `to_utf8` must be applied to each in turn.
 
-        CRLF and CR, also mixed with LF, become LF. The last line gets an LF where it has none.
+        CRLF and CR, also mixed with LF, become LF. A final LF is added where it is missing.
         """
         block = rest = b""
         for chunk in self._iter_chunks():
@@ -98,7 +97,7 @@ class CsvSource:
             yield block if block.endswith(b"\n") else block + b"\n"
 
     def _iter_chunks(self) -> Iterator[bytes]:
-        """Yield the file's bytes; those of an encoding without ASCII's bytes, or one that was named, as UTF-8."""
+        """Yield the file's bytes, converted to UTF-8 where the encoding is known to be another one."""
         chunk, self._first = self._first, b""
         if self._is_utf8:
             chunk = chunk.removeprefix(codecs.BOM_UTF8)
@@ -147,7 +146,7 @@ class CsvSource:
         return text
 
     def _from_windows_1252(self, text: bytes) -> bytes:
-        """Return UTF-8; the file counts as Latin-1 until a byte shows where Windows-1252 differs from it."""
+        """Return UTF-8; the encoding is reported as Latin-1 unless a byte exists only in Windows-1252."""
         decoded = text.decode("latin-1")
         if C1_BYTES.search(text):
             self.encoding = "windows-1252"
@@ -173,7 +172,8 @@ def open_csv(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]
             if magic.startswith(b"\x1f\x8b"):
                 yield cast("io.BufferedReader", gzip.GzipFile(fileobj=raw)), raw
             elif magic == b"\x28\xb5\x2f\xfd":
-                yield _open_zstd(raw), raw
+                with _open_zstd(raw) as stream:
+                    yield stream, raw
             else:
                 yield raw, raw
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
@@ -182,22 +182,17 @@ def open_csv(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]
         raise InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions") from error
 
 
-def _open_zstd(raw: BinaryIO) -> io.BufferedReader:
+@contextmanager
+def _open_zstd(raw: BinaryIO) -> Iterator[io.BufferedReader]:
     if sys.version_info >= (3, 14):
         from compression import zstd
     else:
         from backports import zstd
-
-    class Reader(zstd.ZstdFile):
-        """Reports damage with the same exception as gzip does."""
-
-        def readinto(self, buffer: object) -> int:  # type: ignore[override,unused-ignore]
-            try:
-                return super().readinto(buffer)  # type: ignore[arg-type,unused-ignore]
-            except zstd.ZstdError as error:
-                raise EOFError(str(error)) from error
-
-    return io.BufferedReader(cast("io.RawIOBase", Reader(raw)), 1 << 20)
+    try:
+        with zstd.open(raw) as stream:
+            yield cast("io.BufferedReader", stream)
+    except zstd.ZstdError as error:  # the same exception as gzip raises for damaged data
+        raise EOFError(str(error)) from error
 
 
 def guess_encoding(sample: bytes) -> str:

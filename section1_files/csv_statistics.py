@@ -1,9 +1,9 @@
-"""Statistics of a CSV file of any size in one pass: blocks are summarized side by side and merged in order."""
+"""Statistics of a CSV file of any size in one pass: blocks are summarized in parallel and merged in order."""
 
 import math
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,20 +16,20 @@ from csv_columns import Anomalies, Column
 from csv_dialect import NA_VALUES, WHITESPACE, CellRule, Dialect, guess_dialect
 from csv_source import SAMPLE_BYTES, CsvSource, open_csv, reject_markup
 from errors import InputError
-from progress import Progress
+from progress import byte_progress
 
 if TYPE_CHECKING:
     import polars as pl
 
-MAX_BLOCKS = 3  # in work at a time, beside the one that is read; polars spreads each over the cores
-POLARS_MIN_BYTES = 1 << 17  # below, importing polars takes longer than doing without
+MAX_BLOCKS = 3  # summarized at a time, while another is read; polars spreads each over the cores
+POLARS_MIN_BYTES = 1 << 17  # for less, importing polars takes longer than it saves
 LEADING_ZERO = re.compile(r"0[0-9]+")
 TOTAL = re.compile(r"(?:grand |sub)?totals?|sums?|summe|gesamt|suma|mean|average|media|promedio", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What overrides the guesses, None leaving a guess to be made; `columns` are names or numbers from 1."""
+    """The user's choices; None means to guess. `columns` are names, or numbers from 1."""
 
     encoding: str | None = None
     delimiter: str | None = None
@@ -89,17 +89,17 @@ class BlockReader:
     keep: bool
 
     def summarize(self, block: Block) -> Summary:
-        """Return the summary of a block: by polars where its rows are regular, else by the csv module."""
+        """Return the summary of a block, by polars where its rows are regular, else by the csv module."""
         summary = None
         if block.is_regular and len(block.text) >= POLARS_MIN_BYTES:
             summary = self._summarize_regular(block)
         if summary is None:
             summary = self._summarize_any(block)
-        self._note_total(block, summary)
+        self._find_total_row(block, summary)
         return summary
 
     def _summarize_any(self, block: Block) -> Summary:
-        """Summarize any records. Cells that a short row lacks are missing; further cells of a long row are ignored."""
+        """Summarize any records. Short rows have missing values; extra cells of long rows are ignored."""
         summary = Summary([])
         records = parse_records(block.text, block.first_line, self.delimiter)
         starts, rows = [], []
@@ -121,7 +121,7 @@ class BlockReader:
         return summary
 
     def _summarize_regular(self, block: Block) -> Summary | None:
-        """Summarize a block by polars; None where a row does not fit or polars reads it unlike the csv module."""
+        """Summarize a block by polars; None where polars may read it differently from the csv module."""
         import polars as pl
 
         starts = find_row_starts(block, self.delimiter, self.width)
@@ -133,8 +133,8 @@ class BlockReader:
             if frame.height != len(starts):
                 return None
             columns = {index: self._summarize_clean(frame[_polars_name(index)]) for index in self.selected}
-            again = [index for index, column in columns.items() if column is None]
-            unread = [index for index in again if types[index] != pl.String]
+            unclean = [index for index, column in columns.items() if column is None]
+            unread = [index for index in unclean if types[index] != pl.String]
             if unread:
                 frame = frame.with_columns(self._read_frame(block, dict.fromkeys(unread, pl.String)))
         except pl.exceptions.PolarsError:
@@ -167,7 +167,7 @@ class BlockReader:
         import polars as pl
 
         head = parse_records(block.text, block.first_line, self.delimiter, limit=50).cells
-        if self.rule.decimal == "," and b"." in block.text:  # polars would take a point, too
+        if self.rule.decimal == "," and b"." in block.text:  # polars would accept a point, too
             return [pl.String] * len(self.selected)
         types: list[type[pl.DataType]] = []
         for index in self.selected:
@@ -180,7 +180,7 @@ class BlockReader:
         return types
 
     def _summarize_clean(self, cells: "pl.Series") -> Column | None:
-        """Summarize a column without a gap; None where a cell is text, missing or not finite."""
+        """Summarize a column of finite numbers; None where a cell is text, missing or not finite."""
         if not cells.dtype.is_numeric() or cells.null_count():
             return None
         values = cells.to_numpy().astype(np.float64, copy=False)
@@ -188,8 +188,8 @@ class BlockReader:
         is_finite = math.isfinite(column.moments.minimum) and math.isfinite(column.moments.maximum)
         return column if is_finite else None
 
-    def _note_total(self, block: Block, summary: Summary) -> None:
-        """Note a row among the last five that looks like a sum of the others."""
+    def _find_total_row(self, block: Block, summary: Summary) -> None:
+        """Record a row among the last five that looks like a total of the others."""
         last_lines = block.text[-5000:].decode(errors="replace").split("\n")[-6:-1]
         for line, text in enumerate(last_lines, -len(last_lines)):
             first_cell = text.split(self.delimiter)[0].strip(' \t":')
@@ -209,14 +209,14 @@ def compute_statistics(path: Path, options: Options = Options()) -> CsvStatistic
 
     """
     try:
-        with open_csv(path) as (stream, raw), Progress(path, raw) as progress:
-            return _compute(path, CsvSource(stream, options.encoding), options, progress)
+        with open_csv(path) as (stream, raw), byte_progress(path, raw) as update:
+            return _compute(path, CsvSource(stream, options.encoding), options, update)
     except InputError as error:
         error.path = error.path or path
         raise
 
 
-def _compute(path: Path, source: CsvSource, options: Options, progress: Progress) -> CsvStatistics:
+def _compute(path: Path, source: CsvSource, options: Options, update_progress: Callable[[], object]) -> CsvStatistics:
     lines = source.iter_lines()
     text = source.to_utf8(next(lines, b""), 1)
     reject_markup(text[:SAMPLE_BYTES])
@@ -246,7 +246,7 @@ def _compute(path: Path, source: CsvSource, options: Options, progress: Progress
     reader = BlockReader(dialect.delimiter, len(names), selected, rule, options.quartiles)
     for summary in _summarize_all(iter_blocks(source, lines, text[start:], line, dialect.delimiter), reader):
         statistics.merge(summary)
-        progress.update()
+        update_progress()
     statistics.encoding = source.encoding
     _mark_codes(statistics, sample, selected)
     for column in statistics.columns:
@@ -297,17 +297,9 @@ def _mark_codes(statistics: CsvStatistics, sample: str, selected: Sequence[int])
 
 
 def _summarize_all(blocks: Iterator[Block], reader: BlockReader) -> Iterator[Summary]:
-    """Yield the summary of each block, in the order of the file, a few in work at a time."""
-    first = next(blocks, None)
-    if first is None:
-        return
-    second = next(blocks, None)
-    if second is None:  # a small file needs no threads
-        yield reader.summarize(first)
-        return
+    """Yield the summary of each block, in the order of the file, a few at a time."""
     pending: deque[Future[Summary]] = deque()
     with ThreadPoolExecutor(MAX_BLOCKS) as pool:
-        pending.extend(pool.submit(reader.summarize, block) for block in (first, second))
         for block in blocks:
             pending.append(pool.submit(reader.summarize, block))
             if len(pending) > MAX_BLOCKS:

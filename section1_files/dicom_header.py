@@ -6,7 +6,7 @@ import tempfile
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -14,21 +14,25 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import pydicom
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicom_tags import PathStep, TagPath
-from errors import InputError, os_error_text, printable
-from paths import require_regular_file
+from errors import InputError, os_error_text, printable, require_regular_file
 
 PATIENT_NAME, STUDY_DATE, MODALITY, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080060, 0x00080005
 DIRECTORY_RECORDS, ROWS, PIXEL_URL = 0x00041220, 0x00280010, 0x00287FE0
 # Elements that identify a data set without the PS3.10 preamble: ACR-NEMA recognition code, SOP class, SOP instance,
 # modality, study.
 IDENTIFYING = (0x00080010, 0x00080016, 0x00080018, MODALITY, 0x0020000D)
+DIRECTORY_LABELS = {
+    "PATIENT": ["PatientName", "PatientID"],
+    "STUDY": ["StudyDate", "StudyDescription", "StudyID"],
+    "SERIES": ["Modality", "SeriesNumber", "SeriesDescription"],
+}
 PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 BULK_VRS = {"OB", "OD", "OF", "OL", "OV", "OW"}  # PS3.5 section 6.2
 LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -102,7 +106,7 @@ class Header:
 
 
 class EofDetector:
-    """A stream that notices when a reader wants more than it has.
+    """A stream that detects reads beyond its end.
 
     A reader finds the regular end by asking once for the 8 bytes of the next element's header and getting none.
     """
@@ -149,66 +153,62 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
             if archive is not None and zipfile.is_zipfile(archive):
                 members = stack.enter_context(zipfile.ZipFile(archive))
                 packed = stack.enter_context(members.open(path.relative_to(archive).as_posix()))
-                stream = stack.enter_context(_spool(path, packed.read))
+                stream = stack.enter_context(_spool(path, _iter_chunks(packed)))
             else:
                 stream = stack.enter_context(require_regular_file(path).open("rb"))
                 if stream.peek(2)[:2] == b"\x1f\x8b":
-                    stream = stack.enter_context(_spool(path, gzip.GzipFile(fileobj=stream).read))
-            yield stack.enter_context(_inflate(path, stream))
+                    stream = stack.enter_context(_spool(path, _iter_chunks(gzip.GzipFile(fileobj=stream))))
+            inflated = _inflate(stream)
+            yield stream if inflated is None else stack.enter_context(_spool(path, inflated))
     except KeyError as error:
         raise InputError(path, "no such member in the ZIP archive", "check the name") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         problem = "encrypted ZIP archive" if "password" in str(error) else "damaged or truncated compressed data"
         raise InputError(path, problem, FETCH_AGAIN) from error
-    except PermissionError as error:
-        raise InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions") from error
     except OSError as error:
-        raise InputError(path, f"cannot be read ({os_error_text(error)})") from error
+        advice = "check its permissions" if isinstance(error, PermissionError) else ""
+        raise InputError(path, f"cannot be read ({os_error_text(error)})", advice) from error
 
 
-def _spool(path: Path, read: Callable[[int], bytes]) -> Any:
+def _iter_chunks(stream: Any) -> Iterator[bytes]:
+    while chunk := stream.read(FIRST_BYTES):
+        yield chunk
+
+
+@contextmanager
+def _spool(path: Path, chunks: Iterable[bytes]) -> Iterator[Any]:
     """Copy unpacked data to a temporary file, in memory while it is small."""
-    stream, size = tempfile.SpooledTemporaryFile(DEFER_BYTES * 16), 0  # noqa: SIM115 (the caller closes it)
-    try:
-        while chunk := read(FIRST_BYTES):
-            size += len(chunk)
-            if size > MAX_UNPACKED_BYTES:
-                raise InputError(path, f"unpacks to more than {MAX_UNPACKED_BYTES >> 20:,} MiB", "unpack it yourself")
+    with tempfile.SpooledTemporaryFile(DEFER_BYTES * 16) as stream:
+        for chunk in chunks:
             stream.write(chunk)
-    except BaseException:
-        stream.close()
-        raise
-    stream.seek(0)
-    return stream
+            if stream.tell() > MAX_UNPACKED_BYTES:
+                raise InputError(path, f"unpacks to more than {MAX_UNPACKED_BYTES >> 20:,} MiB", "unpack it yourself")
+        stream.seek(0)
+        yield stream
 
 
-def _inflate(path: Path, stream: Any) -> Any:
-    """Return the stream, with a deflated data set replaced by its inflated bytes."""
+def _inflate(stream: Any) -> Iterator[bytes] | None:
+    """Return the chunks of a file with its deflated data set inflated; None where it is not deflated."""
     start = stream.read(4096)
     stream.seek(0)
     if start[128:132] != b"DICM" or b"UI\x16\0" + DeflatedExplicitVRLittleEndian.encode() not in start:
-        return stream
+        return None
     _read_file_meta(stream)
     position = stream.tell()
     stream.seek(0)
-    meta: bytes = stream.read(position)
-    inflator, data = zlib.decompressobj(-zlib.MAX_WBITS), b""
 
-    def read(size: int) -> bytes:
-        nonlocal meta, data
-        if meta:
-            first, meta = meta, b""
-            return first
-        while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(size)):
-            if chunk := inflator.decompress(data, size):
-                return chunk
-        return inflator.flush()
+    def iter_chunks() -> Iterator[bytes]:
+        yield stream.read(position)
+        inflator = zlib.decompressobj(-zlib.MAX_WBITS)
+        while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(FIRST_BYTES)):
+            yield inflator.decompress(data, FIRST_BYTES)
+        yield inflator.flush()
 
-    return _spool(path, read)
+    return iter_chunks()
 
 
 def _read_file_meta(stream: Any) -> Dataset:
-    """Read the file meta information (PS3.10 section 7.1) if there is any; the stream then stands at the data set."""
+    """Read the file meta information (PS3.10 section 7.1) if present, and stop at the data set."""
     start = stream.read(132)
     stream.seek(132 if start[128:] == b"DICM" else 0)
     first = stream.read(2)
@@ -244,7 +244,7 @@ def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
         if not complete:
             header = _parse(path, detector, only)
         scanned = stream.tell() >= size or _scan_pixels(detector, header)
-        # A value that was skipped without reading it may end beyond the file.
+        # A skipped value may end beyond the file.
         header.truncated = not scanned or detector.hit_eof or stream.tell() > size
     if header.truncated:
         header.remarks.append(TRUNCATED)
@@ -260,12 +260,12 @@ def _parser_errors(path: Path, problem: str, advice: str) -> Iterator[None]:
         yield
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # a real one; pydicom raises OSError without a number for damaged sequences
+            raise  # of the operating system; pydicom raises OSError without a number for damaged sequences
         raise InputError(path, problem, advice) from error
 
 
 def _parse(path: Path, stream: Any, only: Sequence[int] | None) -> Header:
-    """Read the elements before the pixels; the stream then stands at the first pixel element, or at its end."""
+    """Read the elements before the pixels; the stream is then positioned at the first pixel element, or at its end."""
     tags = None if only is None else [*only, *IDENTIFYING]
     start = stream.read(132)
     stream.seek(0)
@@ -334,7 +334,7 @@ def _skip_items(stream: Any, order: ByteOrder) -> bool:
 
 
 def load_deferred(header: Header, tag: int) -> None:
-    """Read the value of a top-level element that was left in the file because of its size."""
+    """Read the value of a top-level element that was too long to be read with the header."""
     raw = header.dataset.get_item(tag, keep_deferred=True)
     if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
         with open_dicom(header.path) as stream:
@@ -347,7 +347,7 @@ def get_value(header: Header, path: TagPath) -> Value:
     dataset = header.dataset
     for step in path.steps[:-1]:
         items = _get_items(header, dataset, step.tag)
-        if items is None or step.item is None or step.item >= len(items):
+        if step.item is None or step.item >= len(items):
             return Value(path, "", State.ABSENT)
         dataset = items[step.item]
     return _get_value(header, dataset, path)
@@ -367,26 +367,28 @@ def _get_value(header: Header, dataset: Dataset, path: TagPath) -> Value:
     vr = getattr(raw, "VR", None) or "UN"
     if isinstance(raw, RawDataElement) and raw.length and vr in BULK_VRS:
         return Value(path, vr, State.PRESENT, f"{raw.length:,} bytes")
-    try:
-        with suppress_pydicom_output():
-            if dataset is header.dataset:
-                load_deferred(header, tag)
-            element = dataset[tag]
-            text = _format(element.value, element.VR)
-    except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
+    decoded = _decode(header, dataset, tag)
+    if decoded is None:
         return Value(path, vr, State.INVALID)
+    element, text = decoded
     return Value(path, element.VR, State.EMPTY if text is None else State.PRESENT, text or "")
 
 
-def _get_items(header: Header, dataset: Dataset, tag: int) -> pydicom.Sequence | None:
+def _decode(header: Header, dataset: Dataset, tag: int) -> tuple[DataElement, str | None] | None:
+    """Return a data element and its value as text; None where it is absent or cannot be decoded."""
     try:
         with suppress_pydicom_output():
             if dataset is header.dataset and tag in dataset:
                 load_deferred(header, tag)
-            items = dataset[tag].value if tag in dataset else None
-    except Exception:  # noqa: BLE001 (a damaged sequence has no items)
+            return dataset[tag], _format(dataset[tag].value, dataset[tag].VR)
+    except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
         return None
-    return items if isinstance(items, pydicom.Sequence) else None
+
+
+def _get_items(header: Header, dataset: Dataset, tag: int) -> Sequence[Dataset]:
+    """Return the items of a sequence; none where the element is not a valid sequence."""
+    decoded = _decode(header, dataset, tag)
+    return decoded[0].value if decoded and isinstance(decoded[0].value, pydicom.Sequence) else []
 
 
 def iter_values(header: Header) -> Iterator[Value]:
@@ -394,9 +396,10 @@ def iter_values(header: Header) -> Iterator[Value]:
 
     def walk(dataset: Dataset, tags: Iterable[int], parents: tuple[PathStep, ...]) -> Iterator[Value]:
         for tag in tags:
-            yield _get_value(header, dataset, TagPath((*parents, PathStep(tag))))
-            items = _get_items(header, dataset, tag) if len(parents) < MAX_DEPTH else None
-            for number, item in enumerate(items or ()):
+            value = _get_value(header, dataset, TagPath((*parents, PathStep(tag))))
+            yield value
+            items = _get_items(header, dataset, tag) if value.vr == "SQ" and len(parents) < MAX_DEPTH else []
+            for number, item in enumerate(items):
                 yield from walk(item, sorted(item.keys()), (*parents, PathStep(tag, number)))
 
     tags = [*header.dataset.file_meta.keys(), *header.dataset.keys(), *header.pixels]
@@ -409,13 +412,11 @@ def _format(value: object, vr: str) -> str | None:
         return f"{len(value)} {'item' if len(value) == 1 else 'items'}"
     if isinstance(value, bytes):
         return f"{len(value):,} bytes" if value else None
-    if value is None or value == "":
+    if value is None or value == "" or value == []:
         return None
     if isinstance(value, UID):
         return str(value) if value.name == value else f"{value} ({value.name})"
     if isinstance(value, (MultiValue, list)):
-        if not value:
-            return None
         more = f"\\… ({len(value):,} values)" if len(value) > SHOWN_VALUES else ""
         return "\\".join(_format(part, vr) or "" for part in value[:SHOWN_VALUES]) + more
     text = str(value)
@@ -429,29 +430,24 @@ def check_character_set(header: Header) -> str | None:
     with suppress_pydicom_output() as caught:
         try:
             pydicom.charset.convert_encodings(cast("Any", header.dataset.get("SpecificCharacterSet")) or [])
-        except Exception:  # noqa: BLE001 (an invalid value is as unknown as an unknown one)
-            return "unknown character set: names may look wrong"
-    return "unknown character set: names may look wrong" if caught else None
+            is_known = not caught
+        except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
+            is_known = False
+    return None if is_known else "unknown character set: names may look wrong"
 
 
 def format_directory(header: Header) -> list[str]:
     """Return the patients, studies and series of a DICOMDIR (PS3.3 annex F), indented, with their image counts."""
-    items = _get_items(header, header.dataset, DIRECTORY_RECORDS) or pydicom.Sequence()
-    records = {int(cast("Any", item).seq_item_tell): item for item in items}
-    labels: dict[str, tuple[str, ...]] = {
-        "PATIENT": ("PatientName", "PatientID"),
-        "STUDY": ("StudyDate", "StudyDescription", "StudyID"),
-        "SERIES": ("Modality", "SeriesNumber", "SeriesDescription"),
+    records = {
+        int(cast("Any", item).seq_item_tell): item for item in _get_items(header, header.dataset, DIRECTORY_RECORDS)
     }
     lines: list[str] = []
     seen: set[int] = set()
 
-    def text(item: Dataset, keyword: str) -> str:
-        tag = pydicom.tag.Tag(keyword)
-        value = _get_value(header, item, TagPath((PathStep(tag),)))
-        return value.text if value.state is State.PRESENT else ""
+    def get(item: Dataset, keyword: str) -> str:
+        return _get_value(header, item, TagPath((PathStep(pydicom.tag.Tag(keyword)),))).text
 
-    def follow(offset: int, depth: int, get: Callable[[Dataset, str], str]) -> int:
+    def follow(offset: int, depth: int) -> int:
         """Append the records that are chained from `offset`; return how many of them are objects."""
         objects = 0
         while offset in records and offset not in seen and depth < MAX_DEPTH:
@@ -459,15 +455,14 @@ def format_directory(header: Header) -> list[str]:
             item = records[offset]
             kind = get(item, "DirectoryRecordType")
             position = len(lines)
-            below = follow(int(get(item, "OffsetOfReferencedLowerLevelDirectoryEntity") or 0), depth + 1, get)
-            if kind in labels:
-                shown = "  ".join(filter(None, (get(item, keyword) for keyword in labels[kind])))
+            below = follow(int(get(item, "OffsetOfReferencedLowerLevelDirectoryEntity") or 0), depth + 1)
+            if kind in DIRECTORY_LABELS:
+                label = "  ".join(filter(None, (get(item, keyword) for keyword in DIRECTORY_LABELS[kind])))
                 count = f"  ({below} {'object' if below == 1 else 'objects'})" if kind == "SERIES" else ""
-                lines.insert(position, printable(f"{'  ' * depth}{kind.capitalize()}  {shown}{count}"))
-            objects += below + (kind not in labels)
+                lines.insert(position, printable(f"{'  ' * depth}{kind.capitalize()}  {label}{count}"))
+            objects += below + (kind not in DIRECTORY_LABELS)
             offset = int(get(item, "OffsetOfTheNextDirectoryRecord") or 0)
         return objects
 
-    start = int(text(header.dataset, "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity") or 0)
-    follow(start, 0, text)
+    follow(int(get(header.dataset, "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity") or 0), 0)
     return lines

@@ -5,7 +5,6 @@ presentation. Overlays are drawn on top. What is left out of the image is listed
 """
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import XRayAngiographicImageStorage, XRayRadiofluoroscopicImageStorage
 
 from dicom_header import read_header, suppress_pydicom_output
-from dicom_luts import LookupTable, read_lut
+from dicom_luts import read_lut
 from dicom_pixels import PixelReader, get_int, get_number, get_text
 from errors import InputError, os_error_text, printable
 
@@ -92,7 +91,7 @@ class DicomImage:
                 self._remark(f"left out: {name}")
         stored = self._pixels.read_frame(frame)
         if self._pixels.photometric == "PALETTE COLOR":
-            picture = self._apply_palette(stored)
+            picture, _ = self._apply_palette(stored)
         elif stored.ndim == 3:
             bits = self._pixels.bits_stored
             picture = np.asarray(stored >> (bits - 8) if bits > 8 else stored, np.uint8)
@@ -100,28 +99,22 @@ class DicomImage:
             grey = self._render_grey(stored, frame, window)
             picture = 255 - grey if self._pixels.photometric == "MONOCHROME1" else grey
             if get_text(self.dataset, "PixelPresentation") in ("COLOR", "MIXED"):
-                picture = self._apply_supplemental_palette(stored, picture)
+                # The supplemental palette colours the values from its first entry on (PS3.3 C.7.6.19).
+                colours, first = self._apply_palette(stored)
+                picture = np.where((stored >= first)[..., None], colours, picture[..., None])
         for group in OVERLAY_GROUPS:
             if (group, 0x0010) in self.dataset:
                 self._draw_overlay(picture, group, frame)
         return picture
 
-    def _read_palette(self) -> list[LookupTable]:
+    def _apply_palette(self, stored: NDArray[Any]) -> tuple[Picture, int]:
+        """Return the colours of the stored values, and the first value that the palette maps."""
         signed = self._pixels.signed
-        return [
+        tables = [
             read_lut(self._pixels.load(f"{name}Data"), f"{name}Descriptor", f"{name}Data", self._order, signed=signed)
             for name in PALETTE
         ]
-
-    def _apply_palette(self, stored: NDArray[Any]) -> Picture:
-        channels = [table.scale(stored) for table in self._read_palette()]
-        return np.stack(channels, axis=-1)
-
-    def _apply_supplemental_palette(self, stored: NDArray[Any], grey: Picture) -> Picture:
-        """Colour the values at and above the first entry of the supplemental palette (PS3.3 C.7.6.19)."""
-        palette = self._read_palette()
-        colour = np.stack([table.scale(stored) for table in palette], axis=-1)
-        return np.where((stored >= palette[0].first)[..., None], colour, grey[..., None])
+        return np.stack([table.scale(stored) for table in tables], axis=-1), tables[0].first
 
     def _find_macro(self, frame: int, keyword: str, needed: str) -> Dataset:
         """Return the functional group macro (PS3.3 C.7.6.16) of a frame that has `needed`, else the data set."""
@@ -235,19 +228,17 @@ class DicomImage:
         count = min(self.frames, MONTAGE_FRAMES)
         if count < self.frames:
             self._remark(f"the montage shows {count} of {self.frames} frames")
-        tiles = list(self._render_tiles(count, window))
+        tiles = []
+        for number in range(count):
+            tile = Image.fromarray(self.render(1 + number * self.frames // count, window))
+            tile.thumbnail((MONTAGE_TILE, MONTAGE_TILE))
+            tiles.append(tile)
         across = math.ceil(math.sqrt(count))
         width, height = tiles[0].size
         sheet = Image.new(tiles[0].mode, (across * width, math.ceil(count / across) * height))
         for number, tile in enumerate(tiles):
             sheet.paste(tile, (number % across * width, number // across * height))
         return np.asarray(sheet)
-
-    def _render_tiles(self, count: int, window: Window | None) -> Iterator[Image.Image]:
-        for number in range(count):
-            tile = Image.fromarray(self.render(1 + number * self.frames // count, window))
-            tile.thumbnail((MONTAGE_TILE, MONTAGE_TILE))
-            yield tile
 
 
 def apply_window(values: NDArray[Any], window: Window, function: str = "LINEAR") -> Picture:

@@ -100,7 +100,7 @@ class PixelReader:
         self._words: NDArray[Any] | None = None
 
     def load(self, keyword: str) -> Dataset:
-        """Return the data set, with the value of `keyword` read from the file if it was left there."""
+        """Return the data set, with the value of `keyword` loaded."""
         if keyword in self.header.dataset:
             load_deferred(self.header, Tag(keyword))
         return self.header.dataset

@@ -43,6 +43,11 @@ class DicomReport:
     truncated: bool = False
     directory: Sequence[str] = field(default=())  # of a DICOMDIR: patients, studies, series
 
+    @property
+    def values(self) -> list[Value]:
+        """All reported values, in the order of the columns."""
+        return [self.patient_name, self.study_date, self.modality, *self.elements]
+
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON-compatible data."""
         data: dict[str, object] = {
@@ -163,53 +168,50 @@ def report_folder(folder: Path, tags: Sequence[TagPath] = ()) -> Iterator[tuple[
 
 def table_header(tags: Sequence[TagPath] = ()) -> str:
     """Return the heading of the `table_line`s."""
-    columns = "".join(f"  {tag.keyword or str(tag):<{_column_width(tag)}}" for tag in tags)
-    return f"{'Patient’s name':<{NAME_WIDTH}}  {'Study date':<10}  {'Modality':<8}{columns}  File"
-
-
-def _column_width(tag: TagPath) -> int:
-    return max(16, len(tag.keyword or str(tag)))
+    names = ["Patient’s name", "Study date", "Modality", *(tag.keyword or str(tag) for tag in tags)]
+    return _align(names, tags) + "  File"
 
 
 def table_line(folder: Path, result: DicomReport | InputError, path: Path, tags: Sequence[TagPath] = ()) -> str:
     """Return the table line of one file; an error is at its end."""
-    name = printable(str(path.relative_to(folder)))
     if isinstance(result, InputError):
         cells, remarks = ["–"] * (3 + len(tags)), [result.problem]
     else:
-        values = (result.patient_name, result.study_date, result.modality, *result.elements)
-        cells, remarks = [str(value) for value in values], list(result.remarks)
+        cells, remarks = [str(value) for value in result.values], list(result.remarks)
         remarks += ["a DICOMDIR: read it alone to list its patients, studies and series"] if result.directory else []
-    widths = [NAME_WIDTH, 10, 8, *(_column_width(tag) for tag in tags)]
-    shown = [cell if len(cell) <= width else cell[: width - 1] + "…" for cell, width in zip(cells, widths, strict=True)]
-    columns = "  ".join(f"{cell:<{width}}" for cell, width in zip(shown, widths, strict=True))
-    return f"{columns}  {name}" + "".join(f"  ! {remark}" for remark in remarks)
+    return "  ! ".join([f"{_align(cells, tags)}  {printable(str(path.relative_to(folder)))}", *remarks])
+
+
+def _align(cells: Sequence[str], tags: Sequence[TagPath]) -> str:
+    widths = [NAME_WIDTH, 10, 8, *(max(16, len(tag.keyword or str(tag))) for tag in tags)]
+    return "  ".join(
+        f"{cell if len(cell) <= width else cell[: width - 1] + '…':<{width}}"
+        for cell, width in zip(cells, widths, strict=True)
+    )
 
 
 def csv_header(tags: Sequence[TagPath] = ()) -> str:
     """Return the header of the `csv_line`s."""
-    return to_csv(
-        ["file", "patient_name", "study_date", "modality", *(tag.keyword or str(tag) for tag in tags), "remarks"]
-    )
+    names = [tag.keyword or str(tag) for tag in tags]
+    return to_csv(["file", "patient_name", "study_date", "modality", *names, "remarks"])
 
 
 def csv_line(result: DicomReport | InputError, path: Path, tags: Sequence[TagPath] = ()) -> str:
     """Return one file as a line of CSV; an absent or empty value is an empty cell, an error is in the last column."""
     if isinstance(result, InputError):
-        return to_csv([printable(str(path)), *[""] * (3 + len(tags)), result.problem])
-    values = (result.patient_name, result.study_date, result.modality, *result.elements)
-    return to_csv([printable(str(path)), *(printable(value.text) for value in values), "; ".join(result.remarks)])
+        return to_csv([str(path), *[""] * (3 + len(tags)), result.problem])
+    return to_csv([str(path), *(value.text for value in result.values), "; ".join(result.remarks)])
 
 
 def csv_elements(report: DicomReport) -> Iterator[str]:
     """Yield every element of one file as a line of CSV, after a header."""
     yield to_csv(["tag", "keyword", "vr", "state", "value"])
     for value in report.elements:
-        yield to_csv([str(value.path), value.path.keyword, value.vr, value.state.value, printable(value.text)])
+        yield to_csv([str(value.path), value.path.keyword, value.vr, value.state.value, value.text])
 
 
 def to_csv(cells: Sequence[str]) -> str:
-    """Return a line of CSV (RFC 4180) without its end."""
+    """Return printable cells as a line of CSV (RFC 4180) without its end."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
+    csv.writer(line, lineterminator="").writerow(map(printable, cells))
     return line.getvalue()

@@ -1,4 +1,4 @@
-"""Parse the ways in which people write the tags of data elements."""
+"""Parse the notations of DICOM tags: numbers, pairs, keywords and paths."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ def parse_tags(words: Sequence[object]) -> list[TagPath]:
             are group and element. Numbers in text are hexadecimal, with or without `0x`.
 
     Raises:
-        InputError: A word is not a tag; the message shows the ways to write one.
+        InputError: A word is not a tag; the message lists the valid notations.
 
     """
     paths: list[TagPath] = []
@@ -79,7 +79,7 @@ def parse_tags(words: Sequence[object]) -> list[TagPath]:
 
 
 def is_tag(word: str) -> bool:
-    """Return whether a word is a tag, or half of one."""
+    """Return whether a word is a tag, or a group or element number."""
     try:
         return bool(TAG_HALF.fullmatch(word.strip(" ,"))) or bool(parse_tags([word]))
     except InputError:

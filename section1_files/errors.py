@@ -1,4 +1,4 @@
-"""The error that the section's modules raise on bad input."""
+"""The error that the section's modules raise on bad input, and helpers that raise or format it."""
 
 from pathlib import Path
 
@@ -39,3 +39,24 @@ def printable(text: str) -> str:
 def os_error_text(error: OSError) -> str:
     """Return the system's description of an error, without the path that `str(error)` repeats."""
     return (error.strerror or type(error).__name__).lower()
+
+
+def require_regular_file(path: Path) -> Path:
+    """Return `path` when it can be read as a file.
+
+    Raises:
+        InputError: The path does not exist, or is a folder, a pipe or a device (reading a pipe could block forever).
+
+    """
+    try:
+        is_file = path.is_file()
+        exists = is_file or path.exists()
+    except (OSError, ValueError) as error:
+        raise InputError(path, "cannot be reached", "check the path") from error
+    if not exists:
+        raise InputError(path, "no such file", "check the path and the file's name")
+    if path.is_dir():
+        raise InputError(path, "is a folder", "name a file inside it")
+    if not is_file:
+        raise InputError(path, "not a regular file (a pipe or a device)", "copy it to a file first")
+    return path

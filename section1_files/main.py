@@ -5,15 +5,16 @@ and returns it; an error is one line through `logging`, and the function returns
 """
 
 import argparse
+import functools
 import json
 import logging
 import math
 import os
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from errors import InputError, printable
 from folder import Entry, list_entries, report_lines
@@ -24,24 +25,41 @@ if TYPE_CHECKING:
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 HERE = Path(__file__).parent
+P = ParamSpec("P")
 T = TypeVar("T")
 
 log = logging.getLogger("section1")
 
 
-def list_folder_contents(path: str | Path, *, details: bool = False, as_json: bool = False) -> list[Entry] | None:
+def log_errors(function: Callable[P, T]) -> Callable[P, T | None]:
+    """Log an InputError of the function as one line, and return None instead."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            log.error("%s", error)  # noqa: TRY400 (one line, no traceback)
+            return None
+
+    return wrapper
+
+
+@log_errors
+def list_folder_contents(path: str | Path, *, details: bool = False, as_json: bool = False) -> list[Entry]:
     """Print the number of elements of a folder and their names, with `details` also kind, size and time.
 
     Returns the entries, hidden ones too, sorted by name; None when the folder cannot be read.
     """
-    entries = _log_errors(lambda: list_entries(Path(path), details=details))
-    if entries is not None and as_json:
+    entries = list_entries(Path(path), details=details)
+    if as_json:
         _print_json({"path": str(path), "count": len(entries), "entries": [entry.to_dict() for entry in entries]})
-    elif entries is not None:
+    else:
         _print_lines(report_lines(Path(path), entries))
     return entries
 
 
+@log_errors
 def read_csv(
     path: str | Path,
     filename: str = "",
@@ -49,20 +67,18 @@ def read_csv(
     *,
     population: bool = False,
     as_json: bool = False,
-) -> "CsvStatistics | None":
+) -> "CsvStatistics":
     """Print columns, rows, and for each numeric column average and standard deviation of a CSV file.
 
     The standard deviation is that of a sample (n - 1), or with `population` that of a population (n). The path `-` is
-    standard input. A file without rows or without numeric columns is reported, and the lack is logged. Returns the
+    standard input. A file without rows or numeric columns is reported, and logged as an error. Returns the
     statistics; None when the file cannot be read or is not CSV.
     """
     import csv_report
     from csv_statistics import Options, compute_statistics
 
     options = options or Options()
-    statistics = _log_errors(lambda: compute_statistics(Path(path, filename), options))
-    if statistics is None:
-        return None
+    statistics = compute_statistics(Path(path, filename), options)
     if as_json:
         _print_json(csv_report.to_dict(statistics, population=population, quartiles=options.quartiles))
     else:
@@ -74,6 +90,7 @@ def read_csv(
     return statistics
 
 
+@log_errors
 def read_dicom(
     path: str | Path,
     filename: str = "",
@@ -81,7 +98,7 @@ def read_dicom(
     as_json: bool = False,
     as_csv: bool = False,
     every: bool = False,
-) -> "DicomReport | None":
+) -> "DicomReport":
     """Print patient's name, study date, modality and the data elements `tags` of a DICOM file.
 
     Args:
@@ -100,12 +117,8 @@ def read_dicom(
     import dicom_report
     from dicom_tags import parse_tags
 
-    paths = _log_errors(lambda: parse_tags(tags))
-    if paths is None:
-        return None
-    report = _log_errors(lambda: dicom_report.build_report(Path(path, filename), paths, every=every))
-    if report is None:
-        return None
+    paths = parse_tags(tags)
+    report = dicom_report.build_report(Path(path, filename), paths, every=every)
     if as_json:
         _print_json(report.to_dict())
     elif as_csv and every:
@@ -119,7 +132,8 @@ def read_dicom(
     return report
 
 
-def read_dicom_folder(path: str | Path, *tags: object, as_json: bool = False, as_csv: bool = False) -> int | None:
+@log_errors
+def read_dicom_folder(path: str | Path, *tags: object, as_json: bool = False, as_csv: bool = False) -> int:
     """Print a line for every DICOM file below a folder or in a ZIP archive, with `tags` as further columns.
 
     Returns:
@@ -129,84 +143,69 @@ def read_dicom_folder(path: str | Path, *tags: object, as_json: bool = False, as
     import dicom_report
     from dicom_tags import parse_tags
 
-    def print_table() -> int:
-        paths, failures = parse_tags(tags), 0
-        results = dicom_report.report_folder(Path(path), paths)
-        if not as_json:
-            _print_lines([dicom_report.csv_header(paths) if as_csv else dicom_report.table_header(paths)])
-        for file, result in results:
-            failures += isinstance(result, InputError) or result.truncated
-            if as_csv:
-                _print_lines([dicom_report.csv_line(result, file, paths)])
-            elif not as_json:
-                _print_lines([dicom_report.table_line(Path(path), result, file, paths)])
-            elif isinstance(result, InputError):
-                _print_json({"path": os.fsencode(file).decode(errors="replace"), "error": str(result)})
-            else:
-                _print_json(result.to_dict())
-        if failures:
-            log.error("%s", InputError(path, f"{failures:,} of its files could not be read completely"))
-        return failures
-
-    return _log_errors(print_table)
+    paths, failures = parse_tags(tags), 0
+    results = dicom_report.report_folder(Path(path), paths)
+    if not as_json:
+        _print_lines([dicom_report.csv_header(paths) if as_csv else dicom_report.table_header(paths)])
+    for file, result in results:
+        failures += isinstance(result, InputError) or result.truncated
+        if as_csv:
+            _print_lines([dicom_report.csv_line(result, file, paths)])
+        elif not as_json:
+            _print_lines([dicom_report.table_line(Path(path), result, file, paths)])
+        elif isinstance(result, InputError):
+            _print_json({"path": os.fsencode(file).decode(errors="replace"), "error": str(result)})
+        else:
+            _print_json(result.to_dict())
+    if failures:
+        log.error("%s", InputError(path, f"{failures:,} of its files could not be read completely"))
+    return failures
 
 
-def export_image(source: Path, target: Path, frame: int | None, window: tuple[float, float] | None) -> bool:
+@log_errors
+def export_image(source: Path, target: Path, frame: int | None, window: tuple[float, float] | None) -> Path:
     """Write a frame (from 1) of a DICOM file as an image, or all frames side by side where `frame` is None."""
     from dicom_image import DicomImage, save_image
 
-    def export() -> list[str]:
-        image = DicomImage(source)
-        save_image(image.render_montage(window) if frame is None else image.render(frame, window), target)
-        return image.remarks
-
-    remarks = _log_errors(export)
-    if remarks is not None:
-        log.info("image written: %s", printable(str(target)))
-        for remark in remarks:
-            log.warning("%s: %s", printable(str(target)), remark)
-    return remarks is not None
+    image = DicomImage(source)
+    save_image(image.render_montage(window) if frame is None else image.render(frame, window), target)
+    log.info("image written: %s", printable(str(target)))
+    for remark in image.remarks:
+        log.warning("%s: %s", printable(str(target)), remark)
+    return target
 
 
-def _log_errors(work: Callable[[], T]) -> T | None:
-    try:
-        return work()
-    except InputError as error:
-        log.error("%s", error)  # noqa: TRY400 (one line, no traceback)
-        return None
-
-
-def _print_lines(lines: Sequence[str] | Iterator[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
-def _print_json(facts: object) -> None:
-    _print_lines([json.dumps(facts, ensure_ascii=False, allow_nan=False)])
+def _print_json(data: object) -> None:
+    _print_lines([json.dumps(data, ensure_ascii=False, allow_nan=False)])
 
 
 def demo() -> int:
     """Run the commands on the sample folder and on files of pydicom."""
     from pydicom.data import get_testdata_file
 
-    def heading(words: str) -> None:
-        _print_lines(["", f"$ python section1_files/main.py {words}"])
+    def heading(arguments: str) -> None:
+        _print_lines(["", f"$ python section1_files/main.py {arguments}"])
 
     heading("list section1_files/sample --long")
     sample = Path(os.path.relpath(HERE / "sample"))
-    done: list[object] = [list_folder_contents(sample, details=True)]
+    results: list[object] = [list_folder_contents(sample, details=True)]
     for name in ("dosis.csv", "devices.csv.gz", "vitals.csv"):
         heading(f"csv section1_files/sample {name}")
-        done.append(read_csv(sample, name))
+        results.append(read_csv(sample, name))
     scan = Path(str(get_testdata_file("CT_small.dcm", download=False)))  # a real CT slice, out of pydicom's package
     plan = Path(str(get_testdata_file("rtplan.dcm", download=False)))
     heading(f"dicom … {scan.name} 0x0008 0x0016 PixelSpacing (0043,104E) PixelData")
-    done.append(read_dicom(scan.parent, scan.name, 0x0008, 0x0016, "PixelSpacing", "(0043,104E)", "PixelData"))
+    results.append(read_dicom(scan.parent, scan.name, 0x0008, 0x0016, "PixelSpacing", "(0043,104E)", "PixelData"))
     heading(f"dicom … {plan.name} BeamSequence[0].BeamName PatientWeight")
-    done.append(read_dicom(plan.parent, plan.name, "BeamSequence[0].BeamName", "PatientWeight"))
+    results.append(read_dicom(plan.parent, plan.name, "BeamSequence[0].BeamName", "PatientWeight"))
     heading("dicom …/dicomdirtests/77654033")
-    done.append(read_dicom_folder(scan.parent / "dicomdirtests" / "77654033"))
+    results.append(read_dicom_folder(scan.parent / "dicomdirtests" / "77654033"))
     _print_lines(["", "Try your own: python section1_files/main.py --help"])
-    return FAILED if None in done else OK
+    return FAILED if None in results else OK
 
 
 def parser() -> argparse.ArgumentParser:
@@ -273,11 +272,11 @@ def parser() -> argparse.ArgumentParser:
     dicom.add_argument("--frame", type=int, help="the frame of the image, from 1 (the default)")
     dicom.add_argument("--montage", action="store_true", help="all frames side by side (at most 64)")
     dicom.add_argument(
-        "--window", type=_window_number, nargs=2, metavar=("CENTRE", "WIDTH"), help="grey window; the width is positive"
+        "--window", type=float, nargs=2, metavar=("CENTRE", "WIDTH"), help="grey window; the width is positive"
     )
 
     for command in (listing, table, dicom):
-        command.add_argument("--json", action="store_true", help="the same facts for a program")
+        command.add_argument("--json", action="store_true", help="print JSON")
     return top
 
 
@@ -327,19 +326,12 @@ def _run_csv(arguments: argparse.Namespace) -> int:
     return status
 
 
-def _window_number(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-    return number
-
-
 def _check_dicom_options(arguments: argparse.Namespace) -> str | None:
     """Return what is wrong with a combination of options."""
     if arguments.image is None and (arguments.window or arguments.frame is not None or arguments.montage):
         return "--window, --frame and --montage need --image"
-    if arguments.window and arguments.window[1] <= 0:
-        return "--window: the width must be greater than 0"
+    if arguments.window and not (math.isfinite(arguments.window[0]) and 0 < arguments.window[1] < math.inf):
+        return "--window: the numbers must be finite, and the width must be greater than 0"
     if arguments.montage and arguments.frame is not None:
         return "--montage shows all frames; leave out --frame"
     if arguments.csv and arguments.json:
@@ -364,19 +356,21 @@ def _run_dicom(arguments: argparse.Namespace) -> int:
     report = read_dicom(path, "", *tags, as_json=arguments.json, as_csv=arguments.csv, every=arguments.all)
     if report is None:
         return FAILED
-    exported = True
     if arguments.image is not None:
         frame = None if arguments.montage else (1 if arguments.frame is None else arguments.frame)
-        exported = export_image(path, arguments.image, frame, arguments.window and tuple(arguments.window))
-    return FAILED if report.truncated or not exported else OK
+        if not export_image(path, arguments.image, frame, arguments.window and tuple(arguments.window)):
+            return FAILED
+    return FAILED if report.truncated else OK
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 when all went well, 1 when something could not be read, 2 for wrong usage."""
+    """Run the command line; return 0 for success, 1 for unreadable input; wrong usage exits with 2."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its code
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # characters that the terminal cannot encode are shown as their codes
     try:
         status = run(parser().parse_args(argv))
         sys.stdout.flush()
@@ -385,7 +379,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe had enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     return status

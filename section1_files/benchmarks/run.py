@@ -1,4 +1,4 @@
-"""Measure section 1 and its alternatives in one run: `python benchmarks/run.py`, or with `csv` or `dicom` one half.
+"""Measure section 1 and its alternatives in one run: `python benchmarks/run.py`, or with `csv` or `dicom` one part.
 
 Every run is a complete process; the programs alternate, REPEATS times; the tables show medians and peak memory.
 Programs that are not installed are reported and left out. csvstat is slow: it reads a tenth of the file, once, and its
@@ -60,7 +60,7 @@ class Run(NamedTuple):
 
 
 def run(command: list[str]) -> Run:
-    """One run as a process of its own: wall time and peak memory."""
+    """Run a command as a process of its own; return its wall time and peak memory."""
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
@@ -81,28 +81,28 @@ def alternate(commands: dict[str, list[str]]) -> dict[str, Run]:
             print(f"  round {number + 1} of {REPEATS}: {name}        ", end="\r", file=sys.stderr)
             runs[name].append(run(command))
     return {
-        name: Run(statistics.median(r.seconds for r in found), max(r.megabytes for r in found))
-        for name, found in runs.items()
+        name: Run(statistics.median(r.seconds for r in results), max(r.megabytes for r in results))
+        for name, results in runs.items()
     }
 
 
 def write_table(path: Path, kind: str, megabytes: int) -> Path:
-    """A table of integers below a million, or of normal floats with six decimals."""
+    """Write a table of integers below a million, or of normal floats with six decimals."""
     rng = np.random.default_rng(1)
     rows = 50_000
-    form = "%d" if kind == "integers" else "%.6f"
+    number_format = "%d" if kind == "integers" else "%.6f"
     with path.open("w", encoding="ascii") as file:
         file.write(",".join(f"c{number}" for number in range(COLUMNS)) + "\n")
         values = (
             rng.integers(0, 1_000_000, (rows, COLUMNS)) if kind == "integers" else rng.normal(100, 15, (rows, COLUMNS))
         )
-        text = "\n".join(",".join(form % value for value in row) for row in values) + "\n"
+        text = "\n".join(",".join(number_format % value for value in row) for row in values) + "\n"
         for _ in range(max(1, round(megabytes * 1e6 / len(text)))):
             file.write(text)
     return path
 
 
-def csv_commands(path: Path) -> dict[str, list[str]]:
+def build_csv_commands(path: Path) -> dict[str, list[str]]:
     python = sys.executable
     names = ",".join(f"c{number}" for number in range(COLUMNS))
     commands = {"section 1": [python, MAIN, "csv", str(path), "--json"]}
@@ -128,25 +128,25 @@ def find_version(program: str) -> str | None:
         return None
 
 
-def show(title: str, found: dict[str, Run], base: str) -> None:
+def print_table(title: str, results: dict[str, Run], base: str) -> None:
     print(f"\n**{title}**\n\n| | seconds | times {base} | peak MB |\n| --- | ---: | ---: | ---: |")
-    for name, summary in found.items():
-        ratio = summary.seconds / found[base].seconds
+    for name, summary in results.items():
+        ratio = summary.seconds / results[base].seconds
         print(f"| {name} | {summary.seconds:.2f} | {ratio:.2f} | {summary.megabytes:.0f} |")
 
 
-def csv_against_alternatives(folder: Path) -> None:
+def measure_csv_alternatives(folder: Path) -> None:
     for kind in ("integers", "floats"):
         path = write_table(folder / f"{kind}.csv", kind, MEGABYTES)
-        found = alternate(csv_commands(path))
+        results = alternate(build_csv_commands(path))
         if find_version("csvkit"):
             small = write_table(folder / "small.csv", kind, MEGABYTES // 10)
             slow = run([sys.executable, "-m", "csvkit.utilities.csvstat", "--mean", str(small)])
-            found["csvstat --mean (a tenth of the file, once, times ten)"] = Run(slow.seconds * 10, slow.megabytes)
-        show(f"CSV, {MEGABYTES} MB of {kind}", found, "section 1")
+            results["csvstat --mean (a tenth of the file, once, times ten)"] = Run(slow.seconds * 10, slow.megabytes)
+        print_table(f"CSV, {MEGABYTES} MB of {kind}", results, "section 1")
 
 
-def csv_of_every_size(folder: Path) -> None:
+def measure_csv_sizes(folder: Path) -> None:
     sizes = {"1 kB": 0, "30 MB": 30, "300 MB": 300, "3 GB": 3000}
     commands = {}
     for name, megabytes in sizes.items():
@@ -154,33 +154,33 @@ def csv_of_every_size(folder: Path) -> None:
         if not megabytes:
             path.write_bytes(path.read_bytes()[:1000].rpartition(b"\n")[0] + b"\n")
         commands[name] = [sys.executable, MAIN, "csv", str(path), "--json"]
-    show("CSV of floats, section 1 on every size", alternate(commands), "300 MB")
+    print_table("CSV of floats, section 1 on every size", alternate(commands), "300 MB")
 
 
-def dicom(folder: Path) -> None:
+def measure_dicom(folder: Path) -> None:
     from pydicom.data import get_testdata_file
 
-    many = folder / "many"
-    many.mkdir()
+    headers = folder / "headers"
+    headers.mkdir()
     for number in range(2000):
         name = "CT_small.dcm" if number % 2 else "MR_small.dcm"
-        shutil.copy(str(get_testdata_file(name, download=False)), many / f"{number:04}.dcm")
+        shutil.copy(str(get_testdata_file(name, download=False)), headers / f"{number:04}.dcm")
     commands = {
-        "bare pydicom": [sys.executable, "-c", BARE_DICOM, str(many)],
-        "section 1": [sys.executable, MAIN, "dicom", str(many)],
+        "bare pydicom": [sys.executable, "-c", BARE_DICOM, str(headers)],
+        "section 1": [sys.executable, MAIN, "dicom", str(headers)],
     }
-    show("DICOM, headers of 2,000 files", alternate(commands), "bare pydicom")
-    large = large_multiframe(folder)
+    print_table("DICOM, headers of 2,000 files", alternate(commands), "bare pydicom")
+    large = write_multiframe(folder)
     small = str(get_testdata_file("CT_small.dcm", download=False))
     commands = {
         "a file of 39 kB": [sys.executable, MAIN, "dicom", small],
         "a multi-frame file of 500 MB": [sys.executable, MAIN, "dicom", str(large)],
     }
-    show("DICOM, one header", alternate(commands), "a file of 39 kB")
+    print_table("DICOM, one header", alternate(commands), "a file of 39 kB")
 
 
-def large_multiframe(folder: Path) -> Path:
-    """1,000 frames of 512 by 512; its 524 MB are never in this process, whose peak memory its children inherit."""
+def write_multiframe(folder: Path) -> Path:
+    """Write 1,000 frames of 512 by 512 without holding them in memory: child processes inherit the peak."""
     import pydicom
     from pydicom.data import get_testdata_file
 
@@ -197,18 +197,18 @@ def large_multiframe(folder: Path) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    halves = {"csv": (csv_against_alternatives, csv_of_every_size), "dicom": (dicom,)}
+    parts = {"csv": (measure_csv_alternatives, measure_csv_sizes), "dicom": (measure_dicom,)}
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("half", nargs="?", choices=list(halves), help="only this half")
-    half = parser.parse_args(argv).half
-    found = {name: find_version(name) for name in PROGRAMS}
-    for name, number in found.items():
+    parser.add_argument("part", nargs="?", choices=list(parts), help="only this part")
+    part = parser.parse_args(argv).part
+    results = {name: find_version(name) for name in PROGRAMS}
+    for name, number in results.items():
         if number is None:
             print(f"not installed, left out: {name}", file=sys.stderr)
-    versions = ", ".join(f"{name} {number}" for name, number in found.items() if number)
+    versions = ", ".join(f"{name} {number}" for name, number in results.items() if number)
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}; medians of {REPEATS}", flush=True)
     with tempfile.TemporaryDirectory() as name:
-        for measure in halves[half] if half else [part for parts in halves.values() for part in parts]:
+        for measure in parts[part] if part else [function for functions in parts.values() for function in functions]:
             measure(Path(name))
     return 0
 

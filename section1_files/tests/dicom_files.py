@@ -1,4 +1,4 @@
-"""The DICOM files of the packages pydicom and pydicom-data, found without any download."""
+"""The DICOM files of the packages pydicom and pydicom-data, located without downloading."""
 
 import importlib.util
 from pathlib import Path

@@ -1,6 +1,6 @@
 """Write `dicom_expectations.json`: what DCMTK reads in every DICOM file of pydicom and of pydicom-data.
 
-Run it after new files were added: `python tests/make_expectations.py` (needs Debian's package dcmtk).
+Run it again when files are added: `python tests/make_expectations.py` (needs Debian's package dcmtk).
 """
 
 import json
@@ -57,12 +57,12 @@ def dump_fields(path: Path) -> dict[str, str] | None:
 
     Section 1 removes empty groups at the end of a name, and the dots of an ACR-NEMA date (1993.04.30).
     """
-    done = subprocess.run(["dcmdump", "-q", "+L", "+U8", path], capture_output=True, check=False)
-    if done.returncode:
+    process = subprocess.run(["dcmdump", "-q", "+L", "+U8", path], capture_output=True, check=False)
+    if process.returncode:
         return None
-    text = done.stdout.decode(errors="replace")
-    found = re.findall(r"^\(([0-9a-f,]{9})\) (\S\S) (\(no value available\)|\[.*?\]) +#", text, re.MULTILINE)
-    values = {tag: "" if value.startswith("(no") else value[1:-1].rstrip().rstrip("=") for tag, _, value in found}
+    text = process.stdout.decode(errors="replace")
+    elements = re.findall(r"^\(([0-9a-f,]{9})\) (\S\S) (\(no value available\)|\[.*?\]) +#", text, re.MULTILINE)
+    values = {tag: "" if value.startswith("(no") else value[1:-1].rstrip().rstrip("=") for tag, _, value in elements}
     if re.fullmatch(r"\d{4}\.\d\d\.\d\d", values.get("0008,0020", "")):
         values["0008,0020"] = values["0008,0020"].replace(".", "")
     return {name: values[tag] for tag, name in TAGS.items() if tag in values}
@@ -81,12 +81,12 @@ def render_with_dcmtk(path: Path) -> NDArray[np.uint8] | str:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "image.pnm")
         for command in ("dcmj2pnm", "dcml2pnm"):
-            words = [command, *image_options(path), path, target]
-            done = subprocess.run(words, capture_output=True, check=False)
-            if done.returncode == 0 and target.exists():
+            command_line = [command, *image_options(path), path, target]
+            process = subprocess.run(command_line, capture_output=True, check=False)
+            if process.returncode == 0 and target.exists():
                 with Image.open(target) as image:
                     return np.asarray(image)
-    return done.stderr.decode(errors="replace").strip().splitlines()[-1].partition(": reading file")[0][:100]
+    return process.stderr.decode(errors="replace").strip().splitlines()[-1].partition(": reading file")[0][:100]
 
 
 def summarize(picture: NDArray[np.uint8]) -> dict[str, Any]:
@@ -112,16 +112,19 @@ def expect(path: Path, files: dict[str, Path]) -> dict[str, Any]:
         name, entry["tolerance"], entry["reason"] = SAME_IMAGE[path.name]
         entry["image"] = summarize(np.asarray(render_with_dcmtk(files[name])))
     elif "error" not in entry or "holds no pixels" not in entry["error"]:
-        theirs = render_with_dcmtk(path)
-        if not isinstance(theirs, str):
+        expected = render_with_dcmtk(path)
+        if not isinstance(expected, str):
             tolerance = TOLERANCES.get(path.name)
-            entry |= {"image": summarize(theirs)} | (
+            entry |= {"image": summarize(expected)} | (
                 {"tolerance": tolerance[0], "reason": tolerance[1]} if tolerance else {}
             )
-            if picture is not None and picture.shape != theirs.shape:
+            if picture is not None and picture.shape != expected.shape:
                 entry["image"], entry["reason"] = summarize(picture), "DCMTK ignores the supplemental palette"
         elif picture is not None:
-            entry |= {"image": summarize(picture), "reason": f"not decoded by DCMTK ({theirs}): the image of section 1"}
+            entry |= {
+                "image": summarize(picture),
+                "reason": f"not decoded by DCMTK ({expected}): the image of section 1",
+            }
     return entry
 
 

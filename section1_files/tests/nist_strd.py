@@ -1,6 +1,6 @@
 """Univariate data sets of NIST's Statistical Reference Datasets, with their certified mean and standard deviation.
 
-The NumAcc sets are made by their rule (https://www.itl.nist.gov/div898/strd/univ/homepage.html); the figures of the
+The NumAcc sets follow their definition (https://www.itl.nist.gov/div898/strd/univ/homepage.html); the figures of the
 others are public domain. `digits` is what binary doubles allow for the standard deviation: the input itself is rounded.
 """
 

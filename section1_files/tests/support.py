@@ -1,10 +1,10 @@
-"""Helpers for the tests: outcomes of the command line, DICOM files to write, programs from Debian."""
+"""Helpers for the tests: outcomes of the command line, DICOM files to write, Debian programs."""
 
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pydicom
 import pytest
@@ -20,19 +20,20 @@ class Outcome(NamedTuple):
 
 Run = Callable[..., Outcome]
 Write = Callable[[str | bytes], Path]
+ReadJson = Callable[..., dict[str, Any]]
 
 PICTURES = Path(pydicom.__file__).parent / "data" / "test_files"
 
 
 def require_program(command: str, package: str) -> str:
-    """Return the path of a program; without it the test is skipped on a person's machine and fails in CI."""
-    found = shutil.which(command)
-    if found is None:
+    """Return the path of a program; skip the test if it is missing, or fail it in CI."""
+    path = shutil.which(command)
+    if path is None:
         message = f"{command} is missing: apt install {package}"
         if os.environ.get("CI"):
             pytest.fail(message)
         pytest.skip(message)
-    return found
+    return path
 
 
 def ct_image(**attributes: object) -> FileDataset:

@@ -1,4 +1,4 @@
-"""Every CSV file that statsmodels and scikit-learn ship gives what pandas computes from it."""
+"""The CSV files of statsmodels and scikit-learn, compared with pandas."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ import csv_report
 from csv_statistics import compute_statistics
 
 PACKAGES = ("statsmodels", "sklearn")
-# Files in which pandas finds no table, or another one; for each the reason, the rows and the columns that are right.
+# Files that pandas misreads: the reason, and the correct numbers of rows and columns.
 EXCEPTIONS = {
     "unemp.csv": ("six title lines; the rows lack the last, empty cell of the header", 203, 5),
     "scotland_population.csv": ("twelve title lines, one of them over several lines, and footnotes", 40, 14),
@@ -32,7 +32,7 @@ def find_files() -> list[Path]:
 FILES = find_files()
 
 
-def test_the_packages_with_the_files_are_installed() -> None:
+def test_corpus_packages_are_installed() -> None:
     if not FILES and not os.environ.get("CI"):
         pytest.skip("missing: pip install -r requirements-test.txt")
     assert len(FILES) > 200
@@ -40,7 +40,7 @@ def test_the_packages_with_the_files_are_installed() -> None:
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.name not in EXCEPTIONS], ids=lambda path: path.name)
 @pytest.mark.filterwarnings("ignore")
-def test_rows_and_statistics_equal_those_of_pandas(path: Path) -> None:
+def test_rows_and_statistics_match_pandas(path: Path) -> None:
     import pandas as pd
 
     statistics = compute_statistics(path)
@@ -61,12 +61,12 @@ def test_rows_and_statistics_equal_those_of_pandas(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if p.name in EXCEPTIONS], ids=lambda path: path.name)
-def test_files_that_pandas_reads_otherwise_have_the_listed_shape(path: Path) -> None:
+def test_files_that_pandas_misreads_have_the_listed_shape(path: Path) -> None:
     statistics = compute_statistics(path)
     assert (statistics.rows, len(statistics.columns)) == EXCEPTIONS[path.name][1:]
 
 
-def test_a_value_below_title_lines_is_right() -> None:
+def test_column_below_title_lines_has_correct_statistics() -> None:
     for path in FILES:
         if path.name == "unemp.csv":
             value = next(column for column in compute_statistics(path).columns if column.name == "Value")

@@ -1,29 +1,16 @@
-"""Where the table of a file starts, what separates its cells, and in which form its numbers are written."""
+"""Detection of encoding, line endings, header line, delimiter, decimal mark and number format."""
 
 import io
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from support import Run, Write
+from support import ReadJson, Run, Write
 
-Read = Callable[..., dict[str, Any]]
 ENDINGS = ["a,b\r1,2\n3,4\n", "a,b\n1,2\r3,4", "a,b\r\n1,2\r3,4\n", "a,b\r1,2\r3,4", "a,b\n\r\n1,2\r\n3,4\r\n"]
 COMMAS = "the commas may be delimiters or decimal marks; decide with --delimiter , or with --decimal ,"
 DECIMALS = "may have decimals or a separator of thousands; decide with --decimal , or with --decimal ."
-
-
-@pytest.fixture
-def read(run: Run, csv_file: Write) -> Read:
-    """Write a table and return what `csv --json` prints."""
-
-    def call(content: str | bytes, *options: str) -> dict[str, Any]:
-        result: dict[str, Any] = json.loads(run("csv", csv_file(content), "--json", *options).output)
-        return result
-
-    return call
 
 
 def averages(result: dict[str, Any]) -> dict[str, float]:
@@ -31,23 +18,23 @@ def averages(result: dict[str, Any]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("content", ENDINGS)
-def test_mixed_line_endings_lose_no_row(read: Read, content: str) -> None:
+def test_mixed_line_endings_do_not_lose_rows(read: ReadJson, content: str) -> None:
     result = read(content)
     assert (result["rows"], averages(result)) == (2, {"a": 2, "b": 3})
 
 
-def test_cr_endings_with_latin1_bytes_are_read(read: Read) -> None:
+def test_cr_line_endings_with_latin1_bytes_are_read(read: ReadJson) -> None:
     result = read("ward,n\rRadiología,1\rPediatría,2\r".encode("latin-1"))
     assert (result["encoding"], result["rows"], averages(result)) == ("latin-1", 2, {"n": 1.5})
 
 
-def test_windows_1252_letters_are_not_taken_for_latin1(read: Read) -> None:
+def test_windows_1252_is_distinguished_from_latin1(read: ReadJson) -> None:
     result = read(b"name,n\nx,1\n\x93O\x92Neill\x94 \x80,2\n")
     assert result["encoding"] == "windows-1252"
     assert {"value": "“O’Neill” €", "count": 1} in result["columns"][0]["most_frequent"]
 
 
-def test_bytes_that_are_not_utf8_after_utf8_text_are_rejected(run: Run, csv_file: Write) -> None:
+def test_invalid_bytes_after_utf8_text_are_rejected(run: Run, csv_file: Write) -> None:
     outcome = run("csv", csv_file("name,n\nMuñoz,1\n".encode() + b"Pe\xf1a,2\n"))
     assert outcome.status == 1
     assert outcome.log[0].endswith("line 3: byte 0xF1 is not UTF-8; name the encoding with --encoding")
@@ -83,24 +70,24 @@ def test_bytes_that_are_not_utf8_after_utf8_text_are_rejected(run: Run, csv_file
     ],
 )
 def test_header_is_found_below_titles_and_comments(
-    read: Read, content: str, names: list[str], skipped: list[int]
+    read: ReadJson, content: str, names: list[str], skipped: list[int]
 ) -> None:
     result = read(content)
     assert [column["name"] for column in result["columns"]] == names
     assert [item["line"] for item in result["skipped_lines"]] == skipped
 
 
-def test_lines_above_the_table_are_reported(run: Run, csv_file: Write) -> None:
+def test_skipped_lines_above_the_table_are_reported(run: Run, csv_file: Write) -> None:
     outcome = run("csv", csv_file("Temperature log\ntime,value\n1,20\n2,21\n"))
     assert '! 1 line above the table skipped: line 1 "Temperature log"' in outcome.output
 
 
-def test_the_only_row_counts_where_it_has_no_line_end(read: Read) -> None:
+def test_single_row_without_a_line_ending_is_read(read: ReadJson) -> None:
     result = read("A title\nmade by hand\nname;n\nx;1,5")
     assert (result["header_line"], averages(result)) == (3, {"n": 1.5})
 
 
-def test_lines_below_a_title_have_their_number_in_the_file(read: Read) -> None:
+def test_line_numbers_below_a_title_are_those_of_the_file(read: ReadJson) -> None:
     column = read("Title\n\na,b\n1,2\n2,x\n3,4\n")["columns"][1]
     assert column["not_a_number"]["first"] == [{"line": 5, "value": "x"}]
 
@@ -115,7 +102,7 @@ def test_lines_below_a_title_have_their_number_in_the_file(read: Read) -> None:
         ("a;b\n1.234;x\n999;y\n12.345;z\n", f'numbers such as "1.234" {DECIMALS}'),
     ],
 )
-def test_an_ambiguous_table_is_rejected(run: Run, csv_file: Write, content: str, message: str) -> None:
+def test_ambiguous_table_is_rejected(run: Run, csv_file: Write, content: str, message: str) -> None:
     path = csv_file(content)
     outcome = run("csv", path)
     assert (outcome.status, outcome.output, outcome.log) == (1, "", [f"{path}: {message}"])
@@ -130,8 +117,8 @@ def test_an_ambiguous_table_is_rejected(run: Run, csv_file: Write, content: str,
         ("a;b\n1,234;x\n2,345;y\n", ["--decimal", "."], {"a": 1789.5}),
     ],
 )
-def test_an_option_decides_an_ambiguous_table(
-    read: Read, content: str, options: list[str], expected: dict[str, float]
+def test_option_resolves_an_ambiguous_table(
+    read: ReadJson, content: str, options: list[str], expected: dict[str, float]
 ) -> None:
     assert averages(read(content, *options)) == pytest.approx(expected)
 
@@ -149,8 +136,8 @@ def test_an_option_decides_an_ambiguous_table(
         ("v,w\nEUR 10,x\nEUR 20,y\n", 15, "EUR", ""),
     ],
 )
-def test_formatted_numbers_are_read_and_their_format_reported(
-    read: Read, content: str, average: float, unit: str, separator: str
+def test_formatted_numbers_are_read_and_their_format_is_reported(
+    read: ReadJson, content: str, average: float, unit: str, separator: str
 ) -> None:
     column = read(content)["columns"][0]
     assert (column["unit"], column["thousands_separator"]) == (unit, separator)
@@ -167,7 +154,7 @@ def test_formatted_numbers_are_read_and_their_format_reported(
     ],
     ids=["separator", "percent", "two currencies", "point beside decimal comma"],
 )
-def test_a_number_in_another_format_is_reported_not_averaged(read: Read, content: str) -> None:
+def test_number_in_another_format_is_reported_and_excluded(read: ReadJson, content: str) -> None:
     column = read(content)["columns"][0]
     assert column["count"] == 2
     assert [item["line"] for item in column["not_a_number"]["first"]] == [4]
@@ -176,11 +163,11 @@ def test_a_number_in_another_format_is_reported_not_averaged(read: Read, content
 @pytest.mark.parametrize(
     "cell", ["612 345 678", "192.168.100.200", "1993.04.30", "12:30", "2020-01-01", "08001-2", "$", "1,2,3"]
 )
-def test_codes_dates_and_addresses_are_text(read: Read, cell: str) -> None:
+def test_codes_dates_and_addresses_are_text(read: ReadJson, cell: str) -> None:
     assert read(f'v,w\n"{cell}",1\n"{cell}",2\n')["columns"][0]["type"] == "text"
 
 
-def test_leading_zeros_and_a_total_are_remarked(run: Run, csv_file: Write) -> None:
+def test_leading_zeros_and_total_rows_are_reported(run: Run, csv_file: Write) -> None:
     output = run("csv", csv_file("zip,n\n08001,1\n28013,2\nTotal,3\n")).output
     assert "! zip: numbers with leading zeros; if they are codes, their average means nothing" in output
     assert '! a row at the end looks like a total and is included in the statistics: line 4 "Total"' in output
@@ -197,26 +184,26 @@ def test_leading_zeros_and_a_total_are_remarked(run: Run, csv_file: Write) -> No
         ('{"a": 1}\n'.encode("utf-16"), "a JSON document"),
     ],
 )
-def test_documents_that_are_not_tables_are_named(run: Run, csv_file: Write, content: bytes, name: str) -> None:
+def test_json_html_and_xml_documents_are_rejected_by_name(run: Run, csv_file: Write, content: bytes, name: str) -> None:
     path = csv_file(content)
     outcome = run("csv", path)
     assert outcome.status == 1
     assert outcome.log == [f"{path}: not a CSV file but {name}; check where it was downloaded from"]
 
 
-def test_columns_are_selected_by_name_and_number(read: Read) -> None:
+def test_columns_are_selected_by_name_or_number(read: ReadJson) -> None:
     content = 'a,"b,c",d,a\n1,2,3,4\n5,6,7,8\n'
     assert [column["name"] for column in read(content, "--columns", "3,a")["columns"]] == ["a", "d", "a"]
     assert averages(read(content, "--columns", "b,c", "--columns", "4")) == {"b,c": 4, "a": 6}
 
 
-def test_an_unknown_column_is_rejected(run: Run, csv_file: Write) -> None:
+def test_unknown_column_is_rejected(run: Run, csv_file: Write) -> None:
     path = csv_file("a,b\n1,2\n")
     assert run("csv", path, "--columns", "a,x").log == [f'{path}: no column "x"; it has a, b']
 
 
 @pytest.mark.parametrize("rows", [4, 100_000], ids=["by csv", "by polars"])
-def test_quartiles_are_exact(read: Read, rows: int) -> None:
+def test_quartiles_are_exact(read: ReadJson, rows: int) -> None:
     content = "v,w\n" + "".join(f"{number},x\n" for number in range(rows))
     column = read(content, "--quartiles")["columns"][0]
     assert column["lower_quartile"] == (rows - 1) * 0.25
@@ -230,7 +217,7 @@ def test_standard_input_is_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert json.loads(run("csv", "-", "--json").output)["columns"][0]["average"] == 2
 
 
-def test_several_files_are_reported_and_one_failure_fails_the_run(run: Run, csv_file: Write) -> None:
+def test_one_unreadable_file_of_several_fails_the_run(run: Run, csv_file: Write) -> None:
     path = csv_file("v\n1\n3\n")
     outcome = run("csv", path.parent, path.name, "none.csv", path.name, "--json")
     assert outcome.status == 1

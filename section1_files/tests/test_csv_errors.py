@@ -1,4 +1,4 @@
-"""Every file that is no CSV file is one logged line and exit status 1, with nothing half-reported."""
+"""Invalid input gives one logged line, exit status 1 and no partial report."""
 
 import os
 import subprocess
@@ -33,50 +33,50 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0:~\x9bU"
         ),
     ],
 )
-def test_what_is_no_csv_is_refused(run: Run, csv_file: Write, content: bytes, message: str) -> None:
+def test_file_that_is_not_csv_is_rejected(run: Run, csv_file: Write, content: bytes, message: str) -> None:
     path = csv_file(content)
     outcome = run("csv", path)
     assert (outcome.status, outcome.output, outcome.log) == (1, "", [f"{path}: {message}"])
 
 
-def test_a_dicom_file_is_sent_to_the_dicom_command(run: Run) -> None:
+def test_error_for_a_dicom_file_recommends_the_dicom_command(run: Run) -> None:
     outcome = run("csv", PICTURES, "CT_small.dcm")
     assert outcome.status == 1
     assert "a DICOM file; read it with the dicom command" in outcome.log[0]
 
 
-def test_a_missing_file_is_refused(run: Run, tmp_path: Path) -> None:
+def test_missing_file_is_rejected(run: Run, tmp_path: Path) -> None:
     assert run("csv", tmp_path, "none.csv").log == [
         f"{tmp_path}/none.csv: no such file; check the path and the file's name"
     ]
 
 
-def test_a_folder_is_refused(run: Run, tmp_path: Path) -> None:
+def test_folder_is_rejected(run: Run, tmp_path: Path) -> None:
     assert run("csv", tmp_path).log == [f"{tmp_path}: is a folder; name a file inside it"]
 
 
-def test_a_pipe_is_refused_without_waiting_for_a_writer(run: Run, tmp_path: Path) -> None:
+def test_pipe_is_rejected_without_waiting_for_a_writer(run: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert "not a regular file" in run("csv", tmp_path, "pipe").log[0]
 
 
-def test_a_name_with_a_nul_is_refused(run: Run, tmp_path: Path) -> None:
+def test_file_name_with_a_nul_byte_is_rejected(run: Run, tmp_path: Path) -> None:
     assert run("csv", tmp_path, "a\0b").status == 1
 
 
-def test_an_unknown_encoding_is_refused(run: Run, csv_file: Write) -> None:
+def test_unknown_encoding_is_rejected(run: Run, csv_file: Write) -> None:
     outcome = run("csv", csv_file("a\n1\n"), "--encoding", "klingon")
     assert outcome.log[0].endswith("klingon: unknown encoding; try utf-8 or windows-1252")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "ascii"])
-def test_a_wrong_encoding_is_refused(run: Run, csv_file: Write, encoding: str) -> None:
+def test_wrong_encoding_is_rejected(run: Run, csv_file: Write, encoding: str) -> None:
     outcome = run("csv", csv_file("ä,b\n1,2\n"[:-1]), "--encoding", encoding)
     assert outcome.status == 1
     assert len(outcome.log) == 1
 
 
-def test_a_line_without_an_end_is_refused(run: Run, csv_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overlong_line_is_rejected(run: Run, csv_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_source, "MAX_LINE_BYTES", 1 << 20)
     outcome = run("csv", csv_file(b"a" * (2 << 20)))
     assert outcome.log[0].endswith("a line is longer than 1 MiB; is this a CSV file?")
@@ -86,16 +86,18 @@ def test_a_line_without_an_end_is_refused(run: Run, csv_file: Write, monkeypatch
     ("content", "message"),
     [("a,b\n", "no rows below the header"), ("a\nx\n", "no numeric columns, nothing to average")],
 )
-def test_a_table_without_numbers_is_shown_and_logged(run: Run, csv_file: Write, content: str, message: str) -> None:
+def test_table_without_numbers_is_printed_and_logged_as_an_error(
+    run: Run, csv_file: Write, content: str, message: str
+) -> None:
     outcome = run("csv", csv_file(content))
     assert outcome.status == 1
     assert "Columns: a" in outcome.output
     assert outcome.log[0].endswith(message)
 
 
-def test_no_permission_is_refused(run: Run) -> None:
-    run("csv", PICTURES, "none.csv")  # what is imported late is imported before root's rights are laid down
-    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a folder that any user may enter
+def test_file_without_read_permission_is_rejected(run: Run) -> None:
+    run("csv", PICTURES, "none.csv")  # the late imports need the rights of root
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:  # a folder that every user can enter
         Path(folder).chmod(0o755)
         path = Path(folder, "secret.csv")
         path.write_text("a\n1\n", encoding="utf-8")
@@ -112,7 +114,7 @@ def test_no_permission_is_refused(run: Run) -> None:
     assert outcome.log == [f"{path}: cannot be read (permission denied); check its permissions"]
 
 
-def test_a_reader_that_leaves_early_is_no_error(csv_file: Write) -> None:
+def test_closed_output_pipe_is_not_an_error(csv_file: Write) -> None:
     path = csv_file("a\n1\n")
     with subprocess.Popen(
         [sys.executable, str(MAIN), "csv", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE

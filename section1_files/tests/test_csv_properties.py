@@ -1,4 +1,4 @@
-"""Any table, through both parsers, against Python's own csv and statistics modules."""
+"""Property tests: both parsers, compared with each other and with Python's csv and statistics modules."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from csv_statistics import CsvStatistics, Options, compute_statistics
 
 NUMBERS = st.one_of(
     st.integers(-(10**9), 10**9).map(str),
-    # squares of numbers below 1e-100 leave the range of doubles
+    # squares of numbers below 1e-100 underflow
     st.floats(-1e12, 1e12).filter(lambda number: number == 0 or abs(number) > 1e-100).map(repr),
     st.sampled_from(["69 ", " 7", "+5", "1.", ".5", "1e3", "2E-2", "007"]),
 )
@@ -63,27 +63,27 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
     return [[f"c{number}" for number in range(width)], *rows]
 
 
-def written(rows: list[list[str]]) -> str:
+def to_csv(rows: list[list[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def read(text: str, *, small: int, block: int) -> CsvStatistics:
+def read_table(text: str, *, polars_min_bytes: int, block_bytes: int) -> CsvStatistics:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path = Path(folder, "table.csv")
         path.write_text(text, encoding="utf-8", newline="")
-        patch.setattr(csv_statistics, "POLARS_MIN_BYTES", small)
-        patch.setattr(csv_source, "BLOCK_BYTES", block)
+        patch.setattr(csv_statistics, "POLARS_MIN_BYTES", polars_min_bytes)
+        patch.setattr(csv_source, "BLOCK_BYTES", block_bytes)
         return compute_statistics(path, Options(encoding="utf-8", delimiter=",", decimal="."))
 
 
-def by_polars(text: str) -> CsvStatistics:
-    return read(text, small=0, block=csv_source.BLOCK_BYTES)
+def read_with_polars(text: str) -> CsvStatistics:
+    return read_table(text, polars_min_bytes=0, block_bytes=csv_source.BLOCK_BYTES)
 
 
-def by_csv(text: str) -> CsvStatistics:
-    return read(text, small=csv_source.BLOCK_BYTES, block=csv_source.BLOCK_BYTES)
+def read_with_csv(text: str) -> CsvStatistics:
+    return read_table(text, polars_min_bytes=csv_source.BLOCK_BYTES, block_bytes=csv_source.BLOCK_BYTES)
 
 
 def comparable(column: Column) -> tuple[object, ...]:
@@ -102,39 +102,39 @@ def comparable(column: Column) -> tuple[object, ...]:
 @given(tables())
 @settings(deadline=None, max_examples=300)
 def test_both_parsers_agree_on_any_table(rows: list[list[str]]) -> None:
-    text = written(rows)
-    one, other = by_polars(text), by_csv(text)
-    assert (one.rows, one.blank_lines) == (other.rows, other.blank_lines)
-    assert [comparable(column) for column in one.columns] == [comparable(column) for column in other.columns]
+    text = to_csv(rows)
+    first, second = read_with_polars(text), read_with_csv(text)
+    assert (first.rows, first.blank_lines) == (second.rows, second.blank_lines)
+    assert [comparable(column) for column in first.columns] == [comparable(column) for column in second.columns]
 
 
 @given(st.text("ab1,5\"\n;. '", max_size=60))
 @settings(deadline=None, max_examples=300)
 def test_both_parsers_agree_on_any_text(text: str) -> None:
     try:
-        expected = by_csv("h,i\n" + text)
-    except Exception as error:  # noqa: BLE001 (the both must reject it alike)
+        expected = read_with_csv("h,i\n" + text)
+    except Exception as error:  # noqa: BLE001 (both parsers must raise the same error)
         with pytest.raises(type(error)):
-            by_polars("h,i\n" + text)
+            read_with_polars("h,i\n" + text)
         return
-    found = by_polars("h,i\n" + text)
-    assert (found.rows, found.blank_lines, found.short_rows, found.long_rows) == (
+    result = read_with_polars("h,i\n" + text)
+    assert (result.rows, result.blank_lines, result.short_rows, result.long_rows) == (
         expected.rows,
         expected.blank_lines,
         expected.short_rows,
         expected.long_rows,
     )
-    assert [comparable(column) for column in found.columns] == [comparable(column) for column in expected.columns]
+    assert [comparable(column) for column in result.columns] == [comparable(column) for column in expected.columns]
 
 
 @given(tables(), st.sampled_from([0, 1 << 20]))
 @settings(deadline=None)
-def test_figures_agree_with_the_csv_and_statistics_modules(rows: list[list[str]], small: int) -> None:
-    text = written(rows)
-    found = read(text, small=small, block=csv_source.BLOCK_BYTES)
+def test_statistics_match_the_csv_and_statistics_modules(rows: list[list[str]], polars_min_bytes: int) -> None:
+    text = to_csv(rows)
+    result = read_table(text, polars_min_bytes=polars_min_bytes, block_bytes=csv_source.BLOCK_BYTES)
     records = [record for record in csv.reader(io.StringIO(text, newline="")) if record][1:]
     rule = CellRule()
-    for number, column in enumerate(found.columns):
+    for number, column in enumerate(result.columns):
         if not column.is_numeric or column.unit or column.separator:
             continue
         cells = [record[number].strip(" \t") for record in records if number < len(record)]
@@ -150,26 +150,28 @@ def test_figures_agree_with_the_csv_and_statistics_modules(rows: list[list[str]]
 
 @given(tables(), st.integers(1, 200))
 @settings(deadline=None)
-def test_the_size_of_a_block_changes_nothing(rows: list[list[str]], block: int) -> None:
-    text = written(rows)
-    one, other = read(text, small=0, block=block), by_polars(text)
-    # Blocks of numbers are not counted by value; what a column is and its statistics must not depend on blocks.
-    assert [comparable(column)[:-1] for column in one.columns] == [comparable(column)[:-1] for column in other.columns]
-    for found, expected in zip(one.columns, other.columns, strict=True):
+def test_result_does_not_depend_on_the_block_size(rows: list[list[str]], block_bytes: int) -> None:
+    text = to_csv(rows)
+    first, second = read_table(text, polars_min_bytes=0, block_bytes=block_bytes), read_with_polars(text)
+    # Distinct numbers are not counted in all blocks, so `values` may differ.
+    assert [comparable(column)[:-1] for column in first.columns] == [
+        comparable(column)[:-1] for column in second.columns
+    ]
+    for result, expected in zip(first.columns, second.columns, strict=True):
         largest = max(abs(expected.moments.minimum), abs(expected.moments.maximum), 1e-300)
-        assert found.moments.mean == pytest.approx(expected.moments.mean, rel=1e-11, abs=1e-14 * largest)
-        assert found.moments.m2 == pytest.approx(expected.moments.m2, rel=1e-11, abs=1e-13 * largest**2)
+        assert result.moments.mean == pytest.approx(expected.moments.mean, rel=1e-11, abs=1e-14 * largest)
+        assert result.moments.m2 == pytest.approx(expected.moments.m2, rel=1e-11, abs=1e-13 * largest**2)
 
 
 @given(st.text(max_size=12))
-def test_a_number_is_what_python_reads_from_ascii_digits(cell: str) -> None:
-    found = CellRule().parse_number(cell)
-    if found is None:
+def test_parse_number_agrees_with_float_on_ascii_text(cell: str) -> None:
+    result = CellRule().parse_number(cell)
+    if result is None:
         with pytest.raises(ValueError, match="could not convert"):
             float("x" if not cell.isascii() or "_" in cell or cell != cell.strip() else cell)
     else:
         assert cell.isascii()
-        assert found == float(cell) or math.isnan(found)
+        assert result == float(cell) or math.isnan(result)
 
 
 STYLES = [  # delimiter, decimal mark, separator of thousands
@@ -188,7 +190,7 @@ TITLES = st.sampled_from([[], ["Report 2020"], ["A title", "made by hand"], ["# 
 
 @given(st.sampled_from(STYLES), TITLES, st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 900)), min_size=1))
 @settings(deadline=None, max_examples=300)
-def test_every_style_of_numbers_below_any_title_is_read(
+def test_all_number_styles_are_read_below_any_title(
     style: tuple[str, str, str], titles: list[str], values: list[tuple[int, int]]
 ) -> None:
     delimiter, decimal, separator = style
@@ -201,8 +203,8 @@ def test_every_style_of_numbers_below_any_title_is_read(
     with TemporaryDirectory() as folder:
         path = Path(folder, "table.csv")
         path.write_text("\n".join(lines), encoding="utf-8")
-        found = compute_statistics(path)
-    assert (found.rows, found.names) == (len(values), ["a note", "amount", "count"])
+        result = compute_statistics(path)
+    assert (result.rows, result.names) == (len(values), ["a note", "amount", "count"])
     means = [statistics.fmean(cents / 100 for cents, _ in values), statistics.fmean(count for _, count in values)]
-    assert [column.moments.mean for column in found.numeric_columns] == pytest.approx(means)
-    assert [column.moments.count for column in found.numeric_columns] == [len(values)] * 2
+    assert [column.moments.mean for column in result.numeric_columns] == pytest.approx(means)
+    assert [column.moments.count for column in result.numeric_columns] == [len(values)] * 2

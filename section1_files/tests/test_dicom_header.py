@@ -1,4 +1,4 @@
-"""Headers and values of complete and of damaged files."""
+"""Headers and element values of valid and damaged DICOM files."""
 
 import csv
 import gzip
@@ -23,7 +23,7 @@ from errors import InputError
 from support import PICTURES, Run, ct_image, save
 
 
-def test_name_date_modality_and_a_tag_are_printed(run: Run) -> None:
+def test_name_date_modality_and_requested_tag_are_printed(run: Run) -> None:
     outcome = run("dicom", PICTURES, "CT_small.dcm", "0x0008", "0x0016")
     assert outcome.status == 0
     assert outcome.output.splitlines()[1:] == [
@@ -34,7 +34,7 @@ def test_name_date_modality_and_a_tag_are_printed(run: Run) -> None:
     ]
 
 
-def test_read_dicom_returns_what_it_prints() -> None:
+def test_read_dicom_returns_the_report() -> None:
     report = main.read_dicom(PICTURES, "CT_small.dcm", 0x0008, 0x0016, "PatientID")
     assert report is not None
     assert (report.patient_name.text, report.study_date.text) == ("CompressedSamples^CT1", "20040119")
@@ -46,12 +46,12 @@ def show(path: Path, *words: str) -> list[str]:
     return [str(value) for value in build_report(path, parse_tags(words)).elements]
 
 
-def test_absent_and_empty_are_different_answers(tmp_path: Path) -> None:
+def test_absent_and_empty_elements_are_distinguished(tmp_path: Path) -> None:
     path = save(ct_image(PatientBirthDate=""), tmp_path)
     assert show(path, "PatientBirthDate", "PatientWeight") == ["<empty>", "<absent>"]
 
 
-def test_a_value_that_cannot_be_converted_is_invalid(tmp_path: Path) -> None:
+def test_undecodable_value_is_reported_as_invalid(tmp_path: Path) -> None:
     path = save(ct_image(), tmp_path)
     rows = b"\x28\x00\x10\x00US\x02\x00\x02\x00"
     assert rows in path.read_bytes()
@@ -59,20 +59,20 @@ def test_a_value_that_cannot_be_converted_is_invalid(tmp_path: Path) -> None:
     assert show(path, "Rows") == ["<invalid>"]
 
 
-def test_bulk_values_show_their_size(tmp_path: Path) -> None:
+def test_bulk_data_is_shown_as_its_size(tmp_path: Path) -> None:
     path = save(ct_image(), tmp_path)
     assert show(path, "PixelData") == ["4 bytes"]
     assert show(PICTURES / "JPEG2000.dcm", "PixelData") == ["compressed frames"]
     assert show(PICTURES / "image_dfl.dcm", "PixelData") == ["262,144 bytes"]
 
 
-def test_private_elements_and_paths_into_sequences_are_read() -> None:
+def test_private_elements_and_sequence_paths_are_read() -> None:
     assert show(PICTURES / "CT_small.dcm", "0009,1001") == ["GE_GENESIS_FF"]
     assert show(PICTURES / "rtplan.dcm", "BeamSequence[0].BeamName", "BeamSequence") == ["Field 1", "1 item"]
     assert show(PICTURES / "rtplan.dcm", "BeamSequence[7].BeamName", "Modality") == ["<absent>", "RTPLAN"]
 
 
-def test_elements_behind_the_pixels_are_read(tmp_path: Path) -> None:
+def test_elements_after_the_pixel_data_are_read(tmp_path: Path) -> None:
     path = save(ct_image(DataSetTrailingPadding=b"\0" * 10), tmp_path)
     assert show(path, "DataSetTrailingPadding") == ["10 bytes"]
 
@@ -87,11 +87,11 @@ def test_elements_behind_the_pixels_are_read(tmp_path: Path) -> None:
         ("chrX2.dcm", "Wang^XiaoDong=王^小东"),
     ],
 )
-def test_names_in_every_character_set_print_right(name: str, patient: str, run: Run) -> None:
+def test_patient_names_are_decoded_from_their_character_set(name: str, patient: str, run: Run) -> None:
     assert patient in run("dicom", PYDICOM_DATA / "charset_files" / name).output
 
 
-def test_an_unknown_character_set_is_reported(tmp_path: Path, run: Run) -> None:
+def test_unknown_character_set_is_reported(tmp_path: Path, run: Run) -> None:
     path = save(ct_image(), tmp_path)
     dataset = pydicom.dcmread(path)
     dataset.add_new(0x00080005, "CS", "ISO_IR 100")
@@ -100,7 +100,7 @@ def test_an_unknown_character_set_is_reported(tmp_path: Path, run: Run) -> None:
     assert "! unknown character set: names may look wrong" in run("dicom", path).output
 
 
-def test_an_escape_sequence_in_a_value_does_not_reach_the_terminal(tmp_path: Path, run: Run) -> None:
+def test_escape_sequences_in_values_are_not_printed(tmp_path: Path, run: Run) -> None:
     path = save(ct_image(), tmp_path)
     path.write_bytes(path.read_bytes().replace(b"Doe^John", b"Doe\x1b[2J"))
     assert "\x1b" not in run("dicom", path).output
@@ -109,14 +109,14 @@ def test_an_escape_sequence_in_a_value_does_not_reach_the_terminal(tmp_path: Pat
 @pytest.mark.parametrize(
     "name", ["ExplVR_LitEndNoMeta.dcm", "ExplVR_BigEndNoMeta.dcm", "image_dfl.dcm", "MR_small_bigendian.dcm"]
 )
-def test_files_without_preamble_deflated_and_big_endian_are_read(name: str, run: Run) -> None:
+def test_deflated_big_endian_and_preamble_free_files_are_read(name: str, run: Run) -> None:
     outcome = run("dicom", PICTURES, name)
     assert (outcome.status, outcome.log) == (0, [])
     assert "!" not in outcome.output
 
 
 @pytest.mark.parametrize("name", ["DICOMDIR", "DICOMDIR-bigEnd", "DICOMDIR-implicit", "DICOMDIR-reordered"])
-def test_a_dicomdir_is_listed_as_patients_studies_and_series(name: str, run: Run) -> None:
+def test_dicomdir_is_listed_as_patients_studies_and_series(name: str, run: Run) -> None:
     lines = run("dicom", PICTURES / "dicomdirtests", name).output.splitlines()
     assert lines[4:8] == [
         "  Patient  Doe^Archibald  77654033",
@@ -132,7 +132,7 @@ def test_a_dicomdir_is_listed_as_patients_studies_and_series(name: str, run: Run
     [b"", b"just a text\n" * 50, b"\x89PNG\r\n\x1a\n" + b"\0" * 300, b"\0" * 500, b"\x08\0\x05\0" * 100],
     ids=["empty", "text", "png", "zeros", "tags"],
 )
-def test_other_files_are_rejected(content: bytes, tmp_path: Path, run: Run) -> None:
+def test_files_that_are_not_dicom_are_rejected(content: bytes, tmp_path: Path, run: Run) -> None:
     path = tmp_path / "file.dcm"
     path.write_bytes(content)
     outcome = run("dicom", path)
@@ -143,13 +143,13 @@ def test_other_files_are_rejected(content: bytes, tmp_path: Path, run: Run) -> N
     )
 
 
-def test_a_preamble_alone_is_damaged(tmp_path: Path, run: Run) -> None:
+def test_preamble_without_elements_is_reported_as_damaged(tmp_path: Path, run: Run) -> None:
     path = tmp_path / "file.dcm"
     path.write_bytes(b"\0" * 128 + b"DICM")
     assert run("dicom", path).log == [f"{path}: {DAMAGED}; fetch the file again"]
 
 
-def test_a_truncated_file_is_reported_and_logged(run: Run) -> None:
+def test_truncated_file_is_reported_and_logged(run: Run) -> None:
     outcome = run("dicom", PICTURES, "MR_truncated.dcm")
     assert outcome.status == 1
     assert f"! {TRUNCATED}" in outcome.output
@@ -159,12 +159,12 @@ def test_a_truncated_file_is_reported_and_logged(run: Run) -> None:
 @pytest.mark.parametrize(
     "name", ["CT_small.dcm", "JPEG2000.dcm", "rtplan.dcm", "MR_small_implicit.dcm", "ExplVR_BigEnd.dcm"]
 )
-def test_a_file_cut_anywhere_but_between_two_elements_is_noticed(name: str, tmp_path: Path) -> None:
-    whole = (PICTURES / name).read_bytes()
+def test_truncation_is_detected_anywhere_within_an_element(name: str, tmp_path: Path) -> None:
+    content = (PICTURES / name).read_bytes()
     ends = element_ends(PICTURES / name)
-    for length in range(140, len(whole), max(1, len(whole) // 1000)):
+    for length in range(140, len(content), max(1, len(content) // 1000)):
         path = tmp_path / "cut.dcm"
-        path.write_bytes(whole[:length])
+        path.write_bytes(content[:length])
         try:
             remarks = read_header(path).remarks
         except InputError:
@@ -180,7 +180,7 @@ def element_ends(path: Path) -> set[int]:
     return {start - size for start in starts if start for size in (8, 12)}  # a value's header has 8 or 12 bytes
 
 
-def test_the_pixels_of_a_large_file_are_left_on_disk(tmp_path: Path) -> None:
+def test_pixels_are_not_read_with_the_header(tmp_path: Path) -> None:
     path = save(ct_image(), tmp_path)
     content = path.read_bytes()
     at = content.rindex(b"\xe0\x7f\x10\x00")
@@ -197,7 +197,7 @@ def test_the_pixels_of_a_large_file_are_left_on_disk(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_a_folder_is_a_table_with_errors_in_their_rows(tmp_path: Path, run: Run) -> None:
+def test_folder_table_shows_errors_in_their_rows(tmp_path: Path, run: Run) -> None:
     (tmp_path / "deep").mkdir()
     save(ct_image(), tmp_path / "deep")
     shutil.copy(PICTURES / "MR_truncated.dcm", tmp_path / "cut.dcm")
@@ -210,7 +210,7 @@ def test_a_folder_is_a_table_with_errors_in_their_rows(tmp_path: Path, run: Run)
     assert outcome.log == [f"{tmp_path}: 2 of its files could not be read completely"]
 
 
-def test_a_folder_as_json_is_a_line_for_each_file(tmp_path: Path, run: Run) -> None:
+def test_folder_json_has_one_line_per_file(tmp_path: Path, run: Run) -> None:
     save(ct_image(), tmp_path, "a.dcm")
     (tmp_path / "b.txt").touch()
     one, other = map(json.loads, run("dicom", tmp_path, "--json").output.splitlines())
@@ -219,21 +219,21 @@ def test_a_folder_as_json_is_a_line_for_each_file(tmp_path: Path, run: Run) -> N
 
 
 @pytest.mark.parametrize("options", [[], ["StudyDate", "--all"], ["--image", "out.png"]])
-def test_no_patient_data_reach_the_log(tmp_path: Path, options: list[str]) -> None:
+def test_log_contains_no_patient_data(tmp_path: Path, options: list[str]) -> None:
     path = save(ct_image(PatientID="SECRET-ID", PixelData=b"\0"), tmp_path)
     path.write_bytes(path.read_bytes().replace(b"20260102", b"SECRET^X"))
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, main.__file__, "dicom", path, *options],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert "SECRET^X" in done.stdout
-    assert not re.search("SECRET|Doe", done.stderr)
+    assert "SECRET^X" in process.stdout
+    assert not re.search("SECRET|Doe", process.stderr)
 
 
-def test_a_header_longer_than_64_kib_is_read(tmp_path: Path) -> None:
+def test_header_longer_than_64_kib_is_read(tmp_path: Path) -> None:
     dataset = ct_image()
     item = pydicom.Dataset()
     item.TextValue = "x" * 1000
@@ -244,7 +244,7 @@ def test_a_header_longer_than_64_kib_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("undefined", [True, False])
-def test_elements_over_one_mib_are_shown(tmp_path: Path, run: Run, undefined: bool) -> None:
+def test_elements_over_one_mib_are_read(tmp_path: Path, run: Run, undefined: bool) -> None:
     item = pydicom.Dataset()
     item.TextValue = "long" * 400_000
     dataset = ct_image(EncapsulatedDocument=bytes(3 << 20), ContentSequence=pydicom.Sequence([item]))
@@ -255,13 +255,13 @@ def test_elements_over_one_mib_are_shown(tmp_path: Path, run: Run, undefined: bo
     assert run("dicom", path, "--all", "--json").status == 0
 
 
-def test_an_acr_nema_date_is_read_as_a_date(tmp_path: Path) -> None:
+def test_acr_nema_date_is_normalized(tmp_path: Path) -> None:
     path = save(ct_image(), tmp_path)
     path.write_bytes(path.read_bytes().replace(b"DA\x08\x0020260102", b"DA\x0a\x002026.01.02"))
     assert build_report(path).study_date.text == "20260102"
 
 
-def test_gzip_and_zip_are_unpacked(tmp_path: Path, run: Run) -> None:
+def test_gzip_and_zip_files_are_unpacked(tmp_path: Path, run: Run) -> None:
     path = save(ct_image(), tmp_path)
     packed = tmp_path / "image.dcm.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
@@ -275,7 +275,7 @@ def test_gzip_and_zip_are_unpacked(tmp_path: Path, run: Run) -> None:
     assert [line.split()[0] for line in lines[1:]] == ["Doe^John", "–"]
 
 
-def test_a_decompression_bomb_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dicom_header.MAX_UNPACKED_BYTES", 1 << 20)
     path = tmp_path / "bomb.gz"
     path.write_bytes(gzip.compress(bytes(2 << 20)))
@@ -283,28 +283,28 @@ def test_a_decompression_bomb_is_rejected(tmp_path: Path, monkeypatch: pytest.Mo
         read_header(path)
 
 
-def test_a_truncated_gzip_file_is_one_error(tmp_path: Path) -> None:
+def test_truncated_gzip_file_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "cut.gz"
     path.write_bytes(gzip.compress((PICTURES / "CT_small.dcm").read_bytes())[:5000])
     with pytest.raises(InputError, match="damaged or truncated compressed data"):
         read_header(path)
 
 
-def test_all_elements_are_a_tree(run: Run) -> None:
+def test_all_option_prints_a_tree(run: Run) -> None:
     lines = run("dicom", PICTURES, "rtplan.dcm", "--all").output.splitlines()
     at = next(number for number, line in enumerate(lines) if "(300A,00B0)" in line)
     assert lines[at] == "  (300A,00B0) SQ BeamSequence: 1 item"
     assert lines[at + 1 : at + 3] == ["    item 0", "      (0008,0070) LO Manufacturer: Linac co."]
 
 
-def test_all_elements_as_csv_have_their_paths(run: Run) -> None:
+def test_all_option_as_csv_has_element_paths(run: Run) -> None:
     rows = list(csv.DictReader(run("dicom", PICTURES, "rtplan.dcm", "--all", "--csv").output.splitlines()))
     (row,) = [row for row in rows if row["tag"] == "(300A,00B0)[0].(300A,00C2)"]
     assert (row["keyword"], row["vr"], row["value"]) == ("BeamName", "LO", "Field 1")
 
 
 @pytest.mark.parametrize("words", [["0x0010", "0x0020"], ["PatientID"], ["0010,0020"]])
-def test_tags_over_a_folder_are_columns(tmp_path: Path, run: Run, words: list[str]) -> None:
+def test_requested_tags_become_columns_of_the_folder_table(tmp_path: Path, run: Run, words: list[str]) -> None:
     save(ct_image(PatientID="A-1"), tmp_path, "a.dcm")
     (tmp_path / "b.txt").write_text("text")
     outcome = run("dicom", tmp_path, *words, "--csv")
@@ -321,20 +321,22 @@ def test_tags_over_a_folder_are_columns(tmp_path: Path, run: Run, words: list[st
         (["--frame", "2"], "need --image"),
         (["--montage"], "need --image"),
         (["--image", "x.png", "--window", "40", "0"], "width must be greater than 0"),
-        (["--image", "x.png", "--window", "nan", "400"], "not a finite number"),
-        (["--image", "x.png", "--window", "wide", "400"], "invalid _window_number value"),
+        (["--image", "x.png", "--window", "nan", "400"], "numbers must be finite"),
+        (["--image", "x.png", "--window", "wide", "400"], "invalid float value"),
         (["--image", "x.png", "--montage", "--frame", "1"], "leave out --frame"),
         (["--csv", "--json"], "choose --csv or --json"),
     ],
 )
-def test_wrong_options_are_usage_errors(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as exit_:
+def test_invalid_option_combinations_are_usage_errors(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_info:
         main.main(["dicom", str(PICTURES / "CT_small.dcm"), *options])
-    assert exit_.value.code == 2
+    assert exit_info.value.code == 2
     assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["none.dcm", "PatientIDD", "0x0008"])
-def test_a_missing_file_or_tag_is_one_line(tmp_path: Path, run: Run, word: str) -> None:
+def test_missing_file_or_unknown_tag_is_one_logged_line(tmp_path: Path, run: Run, word: str) -> None:
     outcome = run("dicom", tmp_path, word)
     assert (outcome.status, outcome.output, len(outcome.log)) == (1, "", 1)

@@ -1,4 +1,4 @@
-"""Images of files that the tests write, compared with DCMTK or with values from the standard."""
+"""Rendering, frames, montages and image export."""
 
 import subprocess
 from pathlib import Path
@@ -23,48 +23,48 @@ def render(path: Path, frame: int = 1, window: tuple[float, float] | None = None
     return DicomImage(path).render(frame, window)
 
 
-def test_a_window_can_be_chosen(tmp_path: Path) -> None:
+def test_window_option_matches_dcmtk(tmp_path: Path) -> None:
     path = PICTURES / "dicomdirtests/77654033/CT2/17106"
-    theirs = render_with_dcmtk(path, tmp_path, "+Ww", "40", "400")
-    assert np.abs(render(path, window=(40, 400)).astype(int) - theirs.astype(int)).max() <= 1
+    expected = render_with_dcmtk(path, tmp_path, "+Ww", "40", "400")
+    assert np.abs(render(path, window=(40, 400)).astype(int) - expected.astype(int)).max() <= 1
 
 
-def test_monochrome1_is_dark_where_its_values_are_high(tmp_path: Path) -> None:
+def test_monochrome1_is_inverted(tmp_path: Path) -> None:
     path = save(ct_image(PhotometricInterpretation="MONOCHROME1"), tmp_path)
     assert render(path).tolist() == [[255, 191], [127, 0]]
 
 
-def test_padding_does_not_stretch_the_range(tmp_path: Path) -> None:
+def test_padding_pixels_are_excluded_from_the_range(tmp_path: Path) -> None:
     path = save(ct_image(PixelPaddingValue=0, PixelData=bytes([0, 100, 150, 200])), tmp_path)
     assert render(path)[0, 1] == 0
     assert render(path)[1, 1] == 255
 
 
-def test_a_flat_image_is_black_not_an_error(tmp_path: Path) -> None:
+def test_constant_image_is_black(tmp_path: Path) -> None:
     assert not render(save(ct_image(PixelData=bytes([7] * 4)), tmp_path)).any()
 
 
-def test_a_frame_is_chosen_by_its_number_from_one(tmp_path: Path) -> None:
+def test_frames_are_numbered_from_one(tmp_path: Path) -> None:
     path = save(ct_image(NumberOfFrames=2, PixelData=bytes([0, 0, 0, 9, 9, 0, 0, 0])), tmp_path)
     assert render(path, 1).tolist() == [[0, 0], [0, 255]]
     assert render(path, 2).tolist() == [[255, 0], [0, 0]]
 
 
 @pytest.mark.parametrize("frame", [0, 3])
-def test_a_missing_frame_is_rejected(tmp_path: Path, frame: int) -> None:
+def test_frame_number_out_of_range_is_rejected(tmp_path: Path, frame: int) -> None:
     path = save(ct_image(NumberOfFrames=2, PixelData=bytes(8)), tmp_path)
     with pytest.raises(InputError, match="has no frame"):
         render(path, frame)
 
 
-def test_the_command_writes_a_picture(tmp_path: Path, run: Run) -> None:
+def test_image_option_writes_a_png(tmp_path: Path, run: Run) -> None:
     target = tmp_path / "ct.png"
     assert run("dicom", PICTURES, "CT_small.dcm", "--image", target).status == 0
     with Image.open(target) as picture:
         assert picture.size == (128, 128)
 
 
-def test_a_montage_has_every_frame(tmp_path: Path, run: Run) -> None:
+def test_montage_contains_every_frame(tmp_path: Path, run: Run) -> None:
     path = save(ct_image(NumberOfFrames=3, PixelData=bytes([0, 9, 0, 9, 9, 0, 9, 0, 9, 9, 0, 0])), tmp_path)
     target = tmp_path / "all.png"
     assert run("dicom", path, "--image", target, "--montage").status == 0
@@ -82,14 +82,16 @@ def test_a_montage_has_every_frame(tmp_path: Path, run: Run) -> None:
         ("meta_missing_tsyntax.dcm", "missing.png", "cannot be decoded"),
     ],
 )
-def test_a_failed_image_is_one_logged_line(tmp_path: Path, run: Run, name: str, target: str, message: str) -> None:
+def test_failed_image_export_is_logged_and_writes_no_file(
+    tmp_path: Path, run: Run, name: str, target: str, message: str
+) -> None:
     outcome = run("dicom", PICTURES, name, "--image", tmp_path / target)
     assert outcome.status == 1
     assert message in outcome.log[-1]
     assert not (tmp_path / target).exists()
 
 
-def test_a_header_that_claims_terabytes_is_rejected(tmp_path: Path) -> None:
+def test_implausible_image_size_is_rejected(tmp_path: Path) -> None:
     path = save(ct_image(Rows=65535, Columns=65535, NumberOfFrames=1000), tmp_path)
     with pytest.raises(InputError, match="cannot be decoded"):
         render(path)

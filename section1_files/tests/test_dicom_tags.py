@@ -28,17 +28,17 @@ SOP_CLASS = "(0008,0016)"
         ("SOPClassUID",),
     ],
 )
-def test_every_way_to_write_a_tag_names_the_same_element(words: tuple[object, ...]) -> None:
+def test_all_tag_notations_give_the_same_element(words: tuple[object, ...]) -> None:
     assert [str(path) for path in parse_tags(words)] == [SOP_CLASS]
 
 
 @given(st.lists(st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF)), max_size=5))
-def test_numbers_in_a_row_are_group_and_element(pairs: list[tuple[int, int]]) -> None:
+def test_consecutive_numbers_are_group_and_element(pairs: list[tuple[int, int]]) -> None:
     words = [f"0x{half:04X}" for pair in pairs for half in pair]
     assert [path.tag for path in parse_tags(words)] == [group << 16 | element for group, element in pairs]
 
 
-def test_several_ways_can_be_mixed() -> None:
+def test_tag_notations_can_be_mixed() -> None:
     paths = parse_tags(["0x0008", "0x0060", "PatientID", "0010,0010"])
     assert [path.keyword for path in paths] == ["Modality", "PatientID", "PatientName"]
 
@@ -51,7 +51,7 @@ def test_several_ways_can_be_mixed() -> None:
         "(0008,1110)[0].ReferencedSOPInstanceUID",
     ],
 )
-def test_a_path_leads_into_a_sequence(word: str) -> None:
+def test_sequence_paths_are_parsed(word: str) -> None:
     assert [str(path) for path in parse_tags([word])] == ["(0008,1110)[0].(0008,1155)"]
 
 
@@ -71,6 +71,6 @@ def test_a_path_leads_into_a_sequence(word: str) -> None:
         (2**32,),
     ],
 )
-def test_a_wrong_tag_is_rejected_with_the_ways_to_write_one(words: tuple[object, ...]) -> None:
+def test_invalid_tag_error_lists_the_valid_notations(words: tuple[object, ...]) -> None:
     with pytest.raises(InputError, match="write 0x0008 0x0016"):
         parse_tags(words)

@@ -1,4 +1,4 @@
-"""Every way in which the standard stores and displays pixels, in files written here, against DCMTK."""
+"""Pixel encodings, lookup tables, windows and overlays of the standard, compared with DCMTK."""
 
 import subprocess
 from collections.abc import Sequence
@@ -51,8 +51,8 @@ def lut(descriptor: list[int], data: Any, vr: str = "US") -> pydicom.Sequence:
 def palette(descriptor: list[int], tables: Sequence[NDArray[Any]], syntax: UID = ExplicitVRLittleEndian) -> Elements:
     vr = "SS" if descriptor[1] < 0 else "US"
     descriptors: Elements = [(0x00281101 + number, vr, descriptor) for number in range(3)]
-    datas = [encode(table, syntax, swap_bytes=table.dtype.itemsize == 1) for table in tables]
-    return descriptors + [(0x00281201 + number, "OW", data) for number, data in enumerate(datas)]
+    values = [encode(table, syntax, swap_bytes=table.dtype.itemsize == 1) for table in tables]
+    return descriptors + [(0x00281201 + number, "OW", value) for number, value in enumerate(values)]
 
 
 def overlay(
@@ -170,27 +170,27 @@ def write(folder: Path, array: NDArray[Any], options: dict[str, Any]) -> Path:
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_variant_equals_dcmtk(name: str, tmp_path: Path) -> None:
+def test_pixel_variant_matches_dcmtk(name: str, tmp_path: Path) -> None:
     array, options = VARIANTS[name]
     path, target = write(tmp_path, array, options), tmp_path / "dcmtk.pnm"
-    shown = ["+Wl", "1"] if "VOILUTSequence" in options else ["+Wi", "1"] if "WindowCenter" in options else ["+Wm"]
+    display = ["+Wl", "1"] if "VOILUTSequence" in options else ["+Wi", "1"] if "WindowCenter" in options else ["+Wm"]
     image = DicomImage(path)
     for frame in range(1, image.frames + 1):
-        words = [require_program("dcm2pnm", "dcmtk"), *shown, "+F", str(frame), str(path), str(target)]
-        subprocess.run(words, check=True, capture_output=True)
-        ours = image.render(frame)
-        with Image.open(target) as theirs:
-            assert np.abs(ours.astype(int) - np.asarray(theirs)).max() <= 1
+        command = [require_program("dcm2pnm", "dcmtk"), *display, "+F", str(frame), str(path), str(target)]
+        subprocess.run(command, check=True, capture_output=True)
+        actual = image.render(frame)
+        with Image.open(target) as expected:
+            assert np.abs(actual.astype(int) - np.asarray(expected)).max() <= 1
     assert image.remarks == []
 
 
-def test_float_pixels_are_stretched_and_nan_is_black(tmp_path: Path) -> None:
+def test_float_pixels_are_scaled_to_their_range_with_nan_black(tmp_path: Path) -> None:
     dataset = ct_image(FloatPixelData=np.array([0, 1, np.nan, 2], "<f4").tobytes(), BitsAllocated=32)
     del dataset.PixelData
     assert DicomImage(save(dataset, tmp_path)).render().tolist() == [[0, 128], [0, 255]]
 
 
-def test_each_frame_of_an_enhanced_image_has_its_own_window(tmp_path: Path) -> None:
+def test_enhanced_image_applies_the_window_of_each_frame(tmp_path: Path) -> None:
     groups = []
     for centre in (64, 192):
         group, voi, rescale = Dataset(), Dataset(), Dataset()
@@ -206,7 +206,7 @@ def test_each_frame_of_an_enhanced_image_has_its_own_window(tmp_path: Path) -> N
     assert image.render(2).tolist() == [[0, 0], [0, 253]]
 
 
-def test_ge_private_syntax_has_big_endian_pixels(tmp_path: Path) -> None:
+def test_ge_private_transfer_syntax_has_big_endian_pixels(tmp_path: Path) -> None:
     dataset = ct_image(BitsAllocated=16, BitsStored=16, HighBit=15, PixelData=np.array([0, 1, 2, 255], ">u2").tobytes())
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
     path = save(dataset, tmp_path)
@@ -220,12 +220,12 @@ def test_ge_private_syntax_has_big_endian_pixels(tmp_path: Path) -> None:
     assert DicomImage(path).render().tolist() == [[0, 1], [2, 255]]
 
 
-def test_a_label_on_padding_is_white(tmp_path: Path) -> None:
+def test_single_label_on_padding_is_white(tmp_path: Path) -> None:
     path = save(ct_image(PixelPaddingValue=0, PixelData=bytes([0, 7, 7, 0])), tmp_path)
     assert DicomImage(path).render().tolist() == [[0, 255], [255, 0]]
 
 
-def test_a_supplemental_palette_colours_its_range(tmp_path: Path) -> None:
+def test_supplemental_palette_colours_only_its_range(tmp_path: Path) -> None:
     raw = palette([2, 254, 16], [np.array([65535, 0], "<u2"), np.array([0, 0], "<u2"), np.array([0, 65535], "<u2")])
     path = write(tmp_path, np.array([[0, 100], [254, 255]], np.uint8), {"PixelPresentation": "COLOR", "raw": raw})
     picture = DicomImage(path).render()
@@ -244,13 +244,13 @@ def test_a_supplemental_palette_colours_its_range(tmp_path: Path) -> None:
         ({"raw": overlay(None, [1, 1])[:4]}, "left out: overlay 6000"),
     ],
 )
-def test_what_an_image_lacks_is_reported(tmp_path: Path, options: dict[str, Any], remark: str) -> None:
+def test_omissions_from_an_image_are_reported(tmp_path: Path, options: dict[str, Any], remark: str) -> None:
     image = DicomImage(write(tmp_path, U8, options))
     image.render()
     assert [remark in text for text in image.remarks] == [True]
 
 
-def test_a_montage_says_how_many_frames_it_shows(tmp_path: Path) -> None:
+def test_montage_reports_how_many_frames_it_shows(tmp_path: Path) -> None:
     image = DicomImage(write(tmp_path, np.stack([U8] * 96), {"NumberOfFrames": 96}))
     assert image.render_montage().shape == (128, 128)
     assert image.remarks == ["the montage shows 64 of 96 frames"]

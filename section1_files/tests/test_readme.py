@@ -1,4 +1,4 @@
-"""The README describes the program as it is."""
+"""The README matches the program."""
 
 import argparse
 import re
@@ -21,38 +21,38 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return dict(action.choices)
 
 
-@pytest.mark.parametrize(("words", "shown"), CONSOLE, ids=[words for words, _ in CONSOLE])
-def test_commands_print_what_the_readme_shows(words: str, shown: str) -> None:
-    here = words.replace("section1_files", SECTION.name).replace("/data", str(PICTURES)).split()
-    done = subprocess.run(
-        [sys.executable, str(SECTION / "main.py"), *here],
+@pytest.mark.parametrize(("arguments", "expected"), CONSOLE, ids=[arguments for arguments, _ in CONSOLE])
+def test_readme_sessions_show_the_real_output(arguments: str, expected: str) -> None:
+    command_line = arguments.replace("section1_files", SECTION.name).replace("/data", str(PICTURES)).split()
+    process = subprocess.run(
+        [sys.executable, str(SECTION / "main.py"), *command_line],
         cwd=SECTION.parent,
         capture_output=True,
         text=True,
         check=True,
     )
-    said = done.stdout.replace(SECTION.name, "section1_files").replace(str(PICTURES), "/data")
-    assert said.rstrip() == shown.rstrip()
+    output = process.stdout.replace(SECTION.name, "section1_files").replace(str(PICTURES), "/data")
+    assert output.rstrip() == expected.rstrip()
 
 
-def test_the_readme_has_three_sessions() -> None:
+def test_readme_has_three_sessions() -> None:
     assert len(CONSOLE) == 3
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_and_option_is_in_the_readme(command: str) -> None:
+def test_readme_documents_every_command_and_option(command: str) -> None:
     assert f"main.py {command} " in README
     for action in commands()[command]._actions:
         for option in action.option_strings:
             assert option in README or option in ("-h", "--help"), option
 
 
-def test_every_module_that_the_readme_names_exists() -> None:
-    named = set(re.findall(r"`(\w+\.py)`", README))
-    assert named <= {path.name for path in SECTION.glob("*.py")}
+def test_modules_named_in_the_readme_exist() -> None:
+    names = set(re.findall(r"`(\w+\.py)`", README))
+    assert names <= {path.name for path in SECTION.glob("*.py")}
 
 
-def test_every_dependency_has_its_reason_in_the_readme() -> None:
+def test_readme_explains_every_dependency() -> None:
     lines = (SECTION / "requirements.txt").read_text(encoding="utf-8").splitlines()
     for line in lines:
         if not line.startswith("#"):
@@ -61,14 +61,14 @@ def test_every_dependency_has_its_reason_in_the_readme() -> None:
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         main.main(["dicom", "--help"])
-    assert left.value.code == 0
+    assert exit_info.value.code == 0
     assert "examples:" in capsys.readouterr().out
 
 
-def test_wrong_usage_has_status_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as left:
+def test_usage_error_has_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
         main.main(["csv", "x", "--delimiter", "ab"])
-    assert left.value.code == 2
+    assert exit_info.value.code == 2
     assert "is not one ASCII character" in capsys.readouterr().err
