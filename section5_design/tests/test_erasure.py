@@ -11,9 +11,10 @@ from archive.encryption import key_by_id, wrapping_key
 from archive.erasure import erase_study
 from archive.models import Instance, Study
 from archive.object_store import object_key, store
-from archive.spool import spool_file, spool_folder
+from archive.spool import spool_folder
 from audit.queries import find_events
 from core.partitions import make_partitions
+from ingest.incoming import incoming_file
 from ingest.store import Sender, Stored, store_instance
 from system import instance
 
@@ -33,7 +34,7 @@ def folders(tmp_path: Path, settings: Any) -> Iterator[None]:
 
 
 def send(content: bytes) -> Stored:
-    with spool_file() as file:
+    with incoming_file() as file:
         file.write(content)
         return store_instance(file, Sender("folder:test"))
 

@@ -17,7 +17,8 @@ from archive.models import Instance
 from archive.object_store import object_key, preview_key, store
 from archive.spool import spool_file, spool_folder
 from core.partitions import make_partitions
-from ingest.store import Sender, Stored, move_and_record, store_instance
+from ingest.incoming import incoming_file
+from ingest.store import Sender, Stored, publish_and_record, store_instance
 from system import instance
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,7 +38,7 @@ def folders(tmp_path: Path, settings: Any) -> Iterator[None]:
 
 
 def send(content: bytes) -> Stored:
-    with spool_file() as file:
+    with incoming_file() as file:
         file.write(content)
         return store_instance(file, Sender("folder:test"))
 
@@ -88,14 +89,14 @@ def test_the_collector_waits_for_an_instance_that_is_being_recorded(monkeypatch:
     content = instance()[1]
     sha256 = orphan(content)
     in_transaction, may_commit = threading.Event(), threading.Event()
-    put = type(store()).put
+    contains = type(store()).contains
 
-    def slow_put(self: Any, file: Path, key: str) -> None:
-        put(self, file, key)
+    def slow_contains(self: Any, key: str) -> bool:
         in_transaction.set()
         assert may_commit.wait(30)
+        return contains(self, key)
 
-    monkeypatch.setattr(type(store()), "put", slow_put)
+    monkeypatch.setattr(type(store()), "contains", slow_contains)
 
     def in_thread(action: Any, *arguments: Any) -> threading.Thread:
         def run() -> None:
@@ -131,17 +132,21 @@ def wait_for_lock() -> None:
     until(waiting, 30)
 
 
-def test_an_object_deleted_between_two_tries_is_not_acknowledged() -> None:
-    from ingest.header import read_header
+def test_an_object_that_is_deleted_before_its_row_is_committed_is_not_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish = type(store()).publish
 
-    with spool_file() as file:
+    def publish_and_delete(self: Any, file: Any, key: str) -> None:
+        publish(self, file, key)
+        assert delete_if_unreferenced(key.rpartition("/")[2])
+
+    monkeypatch.setattr(type(store()), "publish", publish_and_delete)
+    with incoming_file() as file:
         file.write(instance()[1])
-        sha256 = file.commit()
-        with file.open() as content:
-            header = read_header(content, file.size)
-        file.path.unlink()
+        sha256 = file.finish()
         with pytest.raises(OSError, match="gone"):
-            move_and_record(file, header, sha256, Sender("folder:test"))
+            publish_and_record(file, file.read_header(), sha256, Sender("folder:test"))
     assert not Instance.objects.filter(sha256=sha256).exists()
 
 
