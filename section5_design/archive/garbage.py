@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -20,14 +19,9 @@ RESUMABLE = 48 * 3600.0  # seconds more, for uploads that may be resumed
 PREFIXES = 256
 BATCH = 1000
 
-# The lock that accepts a hash: shared by those who store an object and its row, exclusive for whoever deletes it.
+# The lock that accepts a hash: shared by those who commit a row and know its object to exist, exclusive to delete it.
 LOCK_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 7))"
 LOCK_EXCLUSIVE = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 7))"
-
-
-def lock_hash(cursor: Any, sha256: str) -> None:
-    """Keep an object from being deleted until the transaction ends; take it before the object is stored."""
-    cursor.execute(LOCK_SHARED, (sha256,))
 
 
 def delete_if_unreferenced(sha256: str) -> bool:

@@ -150,10 +150,10 @@ def fill(system: System, many: int) -> None:
     """As many instances."""
     code = (
         "import sys, django; django.setup()\n"
-        "from ingest.store import Sender, store_instance; from archive.spool import spool_file\n"
+        "from ingest.store import Sender, store_instance; from ingest.incoming import incoming_file\n"
         "from system import instance\n"
         "for _ in range(int(sys.argv[1])):\n"
-        "    with spool_file() as file:\n"
+        "    with incoming_file() as file:\n"
         "        file.write(instance()[1]); store_instance(file, Sender('folder:fill'))\n"
     )
     ((there,),) = system.query("SELECT count(*) FROM archive_instance")

@@ -15,7 +15,7 @@ from archive.encryption import key_by_id, wrapping_key
 from archive.garbage import collect_orphans, delete_if_unreferenced
 from archive.models import Instance
 from archive.object_store import object_key, preview_key, store
-from archive.spool import SpoolFile, spool_file, spool_folder
+from archive.spool import spool_file, spool_folder
 from core.partitions import make_partitions
 from ingest.incoming import incoming_file
 from ingest.store import Sender, Stored, publish_and_record, store_instance
@@ -89,14 +89,14 @@ def test_the_collector_waits_for_an_instance_that_is_being_recorded(monkeypatch:
     content = instance()[1]
     sha256 = orphan(content)
     in_transaction, may_commit = threading.Event(), threading.Event()
-    sync = type(store()).sync
+    contains = type(store()).contains
 
-    def slow_sync(self: Any, file: SpoolFile, key: str) -> None:
-        sync(self, file, key)
+    def slow_contains(self: Any, key: str) -> bool:
         in_transaction.set()
         assert may_commit.wait(30)
+        return contains(self, key)
 
-    monkeypatch.setattr(type(store()), "sync", slow_sync)
+    monkeypatch.setattr(type(store()), "contains", slow_contains)
 
     def in_thread(action: Any, *arguments: Any) -> threading.Thread:
         def run() -> None:
@@ -132,15 +132,21 @@ def wait_for_lock() -> None:
     until(waiting, 30)
 
 
-def test_an_object_deleted_between_two_tries_is_not_acknowledged() -> None:
+def test_object_deleted_before_its_row_is_committed_is_not_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish = type(store()).publish
+
+    def publish_and_delete(self: Any, file: Any, key: str) -> None:
+        publish(self, file, key)
+        assert delete_if_unreferenced(key.rpartition("/")[2])
+
+    monkeypatch.setattr(type(store()), "publish", publish_and_delete)
     with incoming_file() as file:
         file.write(instance()[1])
         sha256 = file.finish()
-        header = file.read_header()
-        store().put(file.path, object_key(sha256))  # the first try moved it
-        store().delete(object_key(sha256))
         with pytest.raises(OSError, match="gone"):
-            publish_and_record(file, header, sha256, Sender("folder:test"))
+            publish_and_record(file, file.read_header(), sha256, Sender("folder:test"))
     assert not Instance.objects.filter(sha256=sha256).exists()
 
 
