@@ -61,12 +61,17 @@ def read_object(sha256: str) -> bytes:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """What is synced, linked and committed, in its order."""
+    """Record what is synced, linked and committed, in order."""
     found: list[str] = []
 
     def spy(module: Any, name: str, label: str) -> None:
         original = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *arguments: (found.append(label), original(*arguments))[1])
+
+        def record_and_call(*arguments: Any) -> Any:
+            found.append(label)
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, record_and_call)
 
     def commit(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql == "COMMIT":
