@@ -34,9 +34,12 @@ def test_section_runs_from_a_copy_of_its_folder(section: Path, tmp_path: Path) -
 
 
 @for_each_section
-def test_section_without_dependencies_explains_how_to_install(section: Path) -> None:
+def test_section_without_dependencies_works_or_explains_how_to_install(section: Path) -> None:
     bare = [sys.executable, "-E", "-S", str(section / "main.py"), *main_arguments(section)]
     result = subprocess.run(bare, cwd=ROOT, capture_output=True, text=True, check=False)
+    if section.name.startswith("section3"):  # only large files need its dependencies
+        assert result.returncode == 0
+        return
     assert result.returncode != 0
     assert len(result.stderr.splitlines()) == 1
     assert "pip install -r" in result.stderr
