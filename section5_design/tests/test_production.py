@@ -181,10 +181,10 @@ def test_everything_runs_with_tls_everywhere_and_tells_json(
         finally:
             running.terminate()
             assert running.wait(60) == 0
-    said = ("Every part is ready", "The first account", "Ctrl-C", "worker: Warm shutdown")
-    lines = [line for line in log.read_text().splitlines() if line.strip() and not line.startswith(said)]
-    told = [json.loads(line) for line in lines]
-    assert {line["trace"] for line in told if line["name"] == "section5.images"} >= {"one"}
+    plain = ("Every program is ready", "The first account", "Ctrl-C", "worker: Warm shutdown")
+    lines = [line for line in log.read_text().splitlines() if line.strip() and not line.startswith(plain)]
+    entries = [json.loads(line) for line in lines]
+    assert {line["correlation_id"] for line in entries if line["name"] == "section5.images"} >= {"one"}
     assert not listens(int(http))
 
 
