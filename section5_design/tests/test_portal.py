@@ -183,6 +183,28 @@ def test_what_is_sent_can_be_cancelled(system: System, ana: Visit, tmp_path: Pat
     ana.complaints.clear()  # of the request that was cut off
 
 
+def test_cancelling_is_repeated_while_the_file_is_locked(system: System, ana: Visit, tmp_path: Path) -> None:
+    path = large(tmp_path / "locked.dcm")
+    locked = [True]
+
+    def handle(route: Any) -> None:
+        if route.request.method == "DELETE" and locked:
+            locked.clear()
+            route.fulfill(status=423)
+        elif route.request.method != "PATCH":
+            route.continue_()
+
+    ana.page.route("**/files/*", handle)
+    ana.page.goto("/uploads/")
+    ana.page.get_by_label("Files").set_input_files(path)
+    with ana.page.expect_request(lambda request: request.method == "PATCH"):
+        ana.page.get_by_role("button", name="Send").click()
+    ana.page.get_by_role("button", name="Cancel").click()
+    expect(ana.page.get_by_text("locked.dcm: cancelled")).to_be_visible()
+    assert system.query("SELECT state FROM uploads_uploadfile WHERE name = 'locked.dcm'") == [("cancelled",)]
+    ana.complaints.clear()  # of the locked file, and of the request that was cut off
+
+
 @pytest.mark.parametrize("stream", [True, False], ids=["by events", "by polling"])
 def test_a_page_moves_by_itself(system: System, olga: Visit, *, stream: bool) -> None:
     if not stream:

@@ -76,8 +76,19 @@
         await pause(2000);
       }
     }
-    if (url) { await ask("DELETE", url).catch(() => {}); localStorage.removeItem(memory(file)); }
+    if (url && !await remove(url)) { show(file, waiting, "uploading"); return; }
+    localStorage.removeItem(memory(file));
     show(file, cancelled, "cancelled");
+  }
+
+  // Delete a file of the server; 423 means that it still reads the request that was just aborted.
+  async function remove(url) {
+    for (let tries = 60; tries; tries--) {
+      const answer = await ask("DELETE", url).catch(() => null);
+      if (answer && answer.status !== 423 && answer.status < 500) return true;
+      await pause(500);
+    }
+    return false;
   }
 
   async function work() {
