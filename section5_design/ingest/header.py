@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from pydicom.datadict import tag_for_keyword
-from pydicom.uid import UID
 
 from ingest.scanner import ScanError, scan
 
@@ -95,7 +94,7 @@ def require_uid(dataset: Any, keyword: str) -> str:
         raise RefusedError(f"has no {keyword}")
     if len(found) > MAX_UID_LENGTH or not UID_RULE.match(found):
         raise RefusedError(f"invalid {keyword}: not a UID")
-    return str(UID(found))
+    return found
 
 
 def clean_text(value: Any, longest: int) -> str:
