@@ -212,9 +212,11 @@ def start_program(name: str, arguments: argparse.Namespace) -> bool:
         return [SystemCollector()] if name == "maintenance" else []
 
     if arguments.health_port:
-        has_heartbeat = name != "web"
-        host, port = arguments.health_host, arguments.health_port
-        health.serve(host, port, has_heartbeat=has_heartbeat, collectors=collectors)
+        listens_on = None
+        if name == "web":  # granian has no heartbeat
+            every_address = arguments.host in ("0.0.0.0", "::")  # noqa: S104
+            listens_on = ("127.0.0.1" if every_address else arguments.host, arguments.port)
+        health.serve(arguments.health_host, arguments.health_port, listens_on=listens_on, collectors=collectors)
     return True
 
 

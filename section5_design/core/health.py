@@ -25,6 +25,7 @@ log = logging.getLogger("section5.health")
 
 MAX_HEARTBEAT_AGE = 15.0  # seconds
 Answer = tuple[str, str, bytes]
+Address = tuple[str, int]
 
 
 def share_counters(part: str) -> None:
@@ -48,16 +49,25 @@ def beat(name: str = "main") -> None:
             Path(folder, f"heartbeat-{name}").touch()
 
 
-def serve(host: str, port: int, *, has_heartbeat: bool, collectors: Callable[[], Iterable[Any]] = tuple) -> None:
-    """Serve the endpoints from a separate process, which ends with this one."""
+def serve(
+    host: str, port: int, *, listens_on: Address | None = None, collectors: Callable[[], Iterable[Any]] = tuple
+) -> None:
+    """Serve the endpoints from a separate process, which ends with this one.
+
+    Args:
+        host: address of the endpoints.
+        port: port of the endpoints.
+        listens_on: where a program without heartbeats serves; it is ready while that port is open.
+        collectors: returns more metrics to serve.
+
+    """
     parent = os.getpid()
     if os.fork():
         return
     end_with_parent(parent)
     try:
-        with make_server(
-            host, port, build_application(has_heartbeat=has_heartbeat, collectors=collectors), Server, Handler
-        ) as server:
+        application = build_application(listens_on, collectors)
+        with make_server(host, port, application, Server, Handler) as server:
             server.serve_forever()
     except OSError as error:
         log.error("%s:%d: cannot serve health checks there (%s)", host, port, error.strerror)  # noqa: TRY400
@@ -82,7 +92,7 @@ class Handler(WSGIRequestHandler):
 
 
 def build_application(
-    *, has_heartbeat: bool, collectors: Callable[[], Iterable[Any]]
+    listens_on: Address | None, collectors: Callable[[], Iterable[Any]]
 ) -> Callable[..., Iterator[bytes]]:
     """Build the WSGI application."""
     from prometheus_client import CollectorRegistry
@@ -98,7 +108,7 @@ def build_application(
         if path == "/live":
             return "200 OK", "text/plain", b"live\n"
         if path == "/ready":
-            reason = unready(has_heartbeat=has_heartbeat)
+            reason = find_reason(listens_on)
             return ("503 Service Unavailable" if reason else "200 OK"), "text/plain", f"{reason or 'ready'}\n".encode()
         if path == "/metrics":
             return "200 OK", CONTENT_TYPE_LATEST, generate_latest(registry)
@@ -124,11 +134,16 @@ def wait_until_ready(ports: dict[str, int], patience: float = 60.0) -> list[str]
     return list(waiting)
 
 
-def unready(*, has_heartbeat: bool) -> str:
+def find_reason(listens_on: Address | None) -> str:
     """Return why this program is not ready; empty if it is."""
     from django.db import Error, connection
 
-    if has_heartbeat:
+    if listens_on:
+        try:
+            socket.create_connection(listens_on, timeout=2).close()
+        except OSError:
+            return "it does not listen yet"
+    else:
         files = list(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob("heartbeat-*"))
         if not files:
             return "it is starting"

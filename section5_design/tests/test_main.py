@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 import main
-from system import SECTION, administer, database, free_port, url_of
+from system import ANY_LOAD, SECTION, administer, database, free_port, url_of
 
 README = (SECTION / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_tour_ends_with_every_result(tmp_path: Path) -> None:
     with database(f"tour_{os.getpid()}") as url:
-        environment = os.environ | {"DATABASE_URL": url, "DATA_FOLDER": str(tmp_path)}
+        environment = os.environ | ANY_LOAD | {"DATABASE_URL": url, "DATA_FOLDER": str(tmp_path)}
         command = [sys.executable, str(SECTION / "main.py"), "--once"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

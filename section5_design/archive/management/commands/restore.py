@@ -28,7 +28,7 @@ class Command(BaseCommand):
         parser.add_argument("folder", type=Path, help="the backup")
 
     def handle(self, **options: Any) -> None:
-        """Objects first, so that no row is without its object; then the rows; then everything is hashed anew."""
+        """Restore objects first, so that no row lacks its object; then the rows; then hash every object again."""
         folder: Path = options["folder"]
         try:
             manifest = json.loads((folder / "backup.json").read_text(encoding="utf-8"))
