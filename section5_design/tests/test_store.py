@@ -66,7 +66,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     def spy(module: Any, name: str, label: str) -> None:
         original = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *arguments: (found.append(label), original(*arguments))[1])
+
+        def recorded(*arguments: Any) -> Any:
+            found.append(label)
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, recorded)
 
     def commit(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql == "COMMIT":
