@@ -193,12 +193,10 @@ class HeaderScanner:
     def _take_elements(self, data: memoryview, at: int) -> int:
         """Take elements until more bytes are needed or the container changes; return where the next one begins."""
         kind, implicit = self._containers[-1]
-        size, count, depth = len(data), 0, len(self._containers)
-        unpack, unpack_long = (
-            struct.Struct(f"{self._endian}HH2sH").unpack_from,
-            struct.Struct(f"{self._endian}L").unpack_from,
-        )
-        while at + 8 <= size and len(self._containers) == depth:
+        size, count = len(data), 0
+        unpack = struct.Struct(f"{self._endian}HH2sH").unpack_from
+        unpack_long = struct.Struct(f"{self._endian}L").unpack_from
+        while at + 8 <= size:
             group, element, vr, length = unpack(data, at)
             value_at = at + 8
             if kind == META and group != 2:
@@ -219,14 +217,14 @@ class HeaderScanner:
                     break
                 self._values[tag] = vr, bytes(data[value_at : value_at + kept])
             count += 1
+            at = value_at
             if group == 0xFFFE:
                 self._leave_item(tag)
-                at = value_at
-            elif length == UNDEFINED:
+                break
+            if length == UNDEFINED:
                 self._enter(ITEMS, implicit or vr == b"UN")  # PS3.5, 6.2.2, note 2
-                at = value_at
-            else:
-                at = value_at + length
+                break
+            at += length
         self._count(count, nested=kind == NESTED)
         return at
 
