@@ -75,7 +75,7 @@ class HeaderScanner:
         self._error: ScanError | None = None
         self._pending = b""  # the start of an element that is not complete yet
         self._skip = 0  # bytes of a value to step over
-        self._containers: list[tuple[int, bool]] = []  # each with whether it is encoded in Implicit VR
+        self._containers: list[tuple[int, bool | None]] = []  # each with whether it is in Implicit VR, None: not known
         self._endian = "<"
         self._elements = self._nested = 0
         self._values: dict[int, tuple[bytes, bytes]] = {}  # VR and value of each attribute found
@@ -160,7 +160,7 @@ class HeaderScanner:
         while at + 8 <= len(data):
             start, kind = at, self._containers[-1][0]
             if kind == META and bytes(data[at : at + 2]) != b"\2\0":
-                self._begin_data_set(bytes(data[at + 4 : at + 6]))
+                self._begin_data_set()
                 if self._inflater is not None:
                     break
             elif kind == ITEMS:
@@ -179,20 +179,24 @@ class HeaderScanner:
         if start.startswith(EXECUTABLES):
             raise ScanError("its preamble is executable (CVE-2019-11687)")
 
-    def _begin_data_set(self, vr: bytes) -> None:
-        """Choose the encoding of the data set: by its transfer syntax, and by what the first VR looks like."""
+    def _begin_data_set(self) -> None:
+        """Choose how to read the data set behind the file meta information, by its transfer syntax."""
         _, value = self._values.get(TRANSFER_SYNTAX, (b"", b""))
         syntax = value.decode("ascii", "replace").strip("\0 ")
         if syntax == DEFLATED:
             self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         elif syntax == BIG_ENDIAN:
             self._endian = ">"
-        self._containers = [(DATA_SET, syntax != DEFLATED and not (vr.isalpha() and vr.isupper()))]
+        self._containers = [(DATA_SET, None)]
         self._elements = 0
 
     def _take_elements(self, data: memoryview, at: int) -> int:
         """Take elements until more bytes are needed or the container changes; return where the next one begins."""
         kind, implicit = self._containers[-1]
+        if implicit is None:  # as pydicom does: some files are not encoded as they say, some only in their sequences
+            vr = bytes(data[at + 4 : at + 6])
+            implicit = not (vr.isalpha() and vr.isupper())
+            self._containers[-1] = kind, implicit
         size, count = len(data), 0
         unpack = struct.Struct(f"{self._endian}HH2sH").unpack_from
         unpack_long = struct.Struct(f"{self._endian}L").unpack_from
@@ -238,7 +242,7 @@ class HeaderScanner:
         elif tag != ITEM:
             raise ScanError("has a sequence without items")
         elif length == UNDEFINED:
-            self._enter(NESTED, self._containers[-1][1])
+            self._enter(NESTED, self._containers[-1][1] or None)
         else:
             return at + 8 + int(length)
         return at + 8
@@ -248,7 +252,7 @@ class HeaderScanner:
             raise ScanError("has an item outside of a sequence")
         self._containers.pop()
 
-    def _enter(self, kind: int, implicit: bool) -> None:
+    def _enter(self, kind: int, implicit: bool | None) -> None:
         self._containers.append((kind, implicit))
         if len(self._containers) > MAX_DEPTH:
             raise ScanError("has sequences that are nested too deep")
@@ -295,7 +299,7 @@ class HeaderScanner:
             is_little = self._endian == "<" or tag == TRANSFER_SYNTAX
             name = vr.decode("ascii", "replace") or None
             dataset._dict[BaseTag(tag)] = RawDataElement(BaseTag(tag), name, len(value), value, 0, not vr, is_little)
-        dataset.set_original_encoding(self._containers[0][1], self._endian == "<")
+        dataset.set_original_encoding(bool(self._containers[0][1]), self._endian == "<")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd values are stored as received
             return {WANTED[tag][0]: dataset[tag].value if tag < FIRST_PIXELS else "" for tag in self._values}

@@ -38,7 +38,7 @@ def read_by_pydicom(content: bytes) -> Header | str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(io.BytesIO(content), defer_size=1024)
+            dataset = pydicom.dcmread(io.BytesIO(content))
             attributes = {keyword: dataset.get(keyword) for keyword, _ in WANTED.values() if keyword in dataset}
             attributes["TransferSyntaxUID"] = dataset.file_meta.get("TransferSyntaxUID")
         return build_header(attributes)
