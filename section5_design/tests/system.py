@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import fcntl
 import http.client
 import io
 import json
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 import warnings
@@ -31,6 +33,14 @@ from pydicom.uid import generate_uid
 SECTION = Path(__file__).parent.parent
 PATIENCE = 120.0  # seconds
 ANY_LOAD = {"MAX_CPU": "100000"}  # the machine that tests run on is busy with others of them
+
+
+@contextlib.contextmanager
+def default_ports() -> Iterator[None]:
+    """Let one test at a time, over all test processes, start main.py on its default ports."""
+    with (Path(tempfile.gettempdir()) / "section5-default-ports.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 class Answer(NamedTuple):

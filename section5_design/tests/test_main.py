@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import main
-from system import ANY_LOAD, SECTION, administer, database, free_port, url_of
+from system import ANY_LOAD, SECTION, administer, database, default_ports, free_port, url_of
 
 README = (SECTION / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_tour_ends_with_every_result(tmp_path: Path) -> None:
-    with database(f"tour_{os.getpid()}") as url:
+    with database(f"tour_{os.getpid()}") as url, default_ports():
         environment = os.environ | ANY_LOAD | {"DATABASE_URL": url, "DATA_FOLDER": str(tmp_path)}
         command = [sys.executable, str(SECTION / "main.py"), "--once"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -157,8 +157,9 @@ def test_every_test_of_the_design_is_there() -> None:
         ("manage.py", ["backup", "/proc/nowhere"]),
     ],
 )
-def test_a_place_that_is_none_is_one_line(program: str, words: list[str]) -> None:
-    command = [sys.executable, str(SECTION / program), *words]
+def test_missing_file_or_folder_gives_one_line(program: str, words: list[str]) -> None:
+    port = ["--port", str(free_port())] if words[0] == "web" else []
+    command = [sys.executable, str(SECTION / program), *words, *port]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "nowhere" in done.stderr

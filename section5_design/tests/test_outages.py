@@ -136,7 +136,9 @@ def namespace() -> Iterator[tuple[list[str], str, Callable[[str], None]]]:
         pytest.skip("only root can make a network namespace")
     ip = [needs("ip", "iproute2", path="/usr/sbin:/sbin:/usr/bin")]
     name, line = f"s5-{os.getpid()}", f"s5a{os.getpid()}"
-    here, there = "10.213.77.1", "10.213.77.2"
+    block = f"10.213.{os.getpid() % 256}"  # a subnet per process, whatever an interrupted run left behind
+    first = os.getpid() // 256 % 64 * 4
+    here, there = f"{block}.{first + 1}", f"{block}.{first + 2}"
 
     def run(*words: str) -> None:
         subprocess.run([*ip, *words], check=True, capture_output=True)

@@ -16,7 +16,7 @@ import requests
 from config.production import find_faults
 from local import certificates
 from local.embedded_postgres import EmbeddedPostgres
-from system import ANY_LOAD, SECTION, free_port, instance, listens, needs, until
+from system import ANY_LOAD, SECTION, default_ports, free_port, instance, listens, needs, until
 from test_outages import RABBITMQ, rabbitmq
 
 
@@ -149,6 +149,7 @@ def test_everything_runs_with_tls_everywhere_and_tells_json(
     manage("ae", "add", "CT1", "127.0.0.1")
     log = tmp_path / "log"
     with (
+        default_ports(),
         log.open("wb") as out,
         subprocess.Popen(
             [sys.executable, str(SECTION / "main.py")], cwd=pki, env=environment, stdout=out, stderr=out
