@@ -1,19 +1,25 @@
 """Find the archive's attributes in a DICOM file while its bytes stream past, in bounded memory and time.
 
-The scanner knows the two encodings that nearly all files have, Explicit and Implicit VR Little Endian (PS3.5, 7 and A),
-and steps over everything that it does not need. For anything unusual it gives up, and pydicom reads the file: what
-the scanner returns is what pydicom would have returned.
+Elements are stepped over without being built, so that their number costs no memory, and is limited; sequences and
+pixels are walked only if their length is undefined (PS3.5, 7; PS3.10, 7). Values that are plain ASCII are decoded
+here, all others by pydicom.
 """
 
 import re
 import struct
+import warnings
+import zlib
+from typing import Any
 
-from ingest.header import EXECUTABLES
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
-# The attributes with their VR (PS3.6, 6), by tag
+# The attributes that are kept, with their VR (PS3.6, 6), by tag. Of pixels only their presence is.
+TRANSFER_SYNTAX, CHARACTER_SET = 0x00020010, 0x00080005
 WANTED = {
-    0x00020010: ("TransferSyntaxUID", b"UI"),
-    0x00080005: ("SpecificCharacterSet", b"CS"),
+    TRANSFER_SYNTAX: ("TransferSyntaxUID", b"UI"),
+    CHARACTER_SET: ("SpecificCharacterSet", b"CS"),
     0x00080016: ("SOPClassUID", b"UI"),
     0x00080018: ("SOPInstanceUID", b"UI"),
     0x00080020: ("StudyDate", b"DA"),
@@ -27,240 +33,273 @@ WANTED = {
     0x00280010: ("Rows", b"US"),
     0x00280011: ("Columns", b"US"),
     0x00280100: ("BitsAllocated", b"US"),
+    0x7FE00008: ("FloatPixelData", b""),
+    0x7FE00009: ("DoubleFloatPixelData", b""),
+    0x7FE00010: ("PixelData", b""),
 }
-PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
-PIXEL_DATA = 0x7FE00010
-ATTRIBUTES = WANTED.keys() | PIXELS.keys()
+FIRST_PIXELS = 0x7FE00008
 
-IMPLICIT_LITTLE = "1.2.840.10008.1.2"
-EXPLICIT_LITTLE = re.compile(r"1\.2\.840\.10008\.1\.2\.(?!2\Z|1\.99\Z)[0-9.]+\Z")  # neither big endian nor deflated
-CHARACTER_SET = re.compile(r"(ISO_IR |ISO 2022 IR )[0-9]+\Z|GB18030\Z|GBK\Z|\Z")  # PS3.3, C.12.1.1.2
-PLAIN = re.compile(rb"[ -\[\]-}]*[\0 ]*\Z")  # a single value, the same in each of these character sets
+DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+EXECUTABLES = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+KNOWN_CHARACTER_SET = re.compile(r"(ISO_IR |ISO 2022 IR )[0-9]+\Z|GB18030\Z|GBK\Z|\Z")  # PS3.3, C.12.1.1.2
+PLAIN = re.compile(rb"[ -\[\]-}]*[\0 ]*\Z")  # a single value that is the same in each of these character sets
 
-LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-SHORT_VRS = {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL"}
-SHORT_VRS |= {b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
-VRS = LONG_VRS | SHORT_VRS
+LONG_VRS = frozenset((b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"))
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
 
-MAX_VALUE = 1024  # bytes of an attribute
-MAX_ELEMENTS = 1 << 16  # of the data set; the standard defines about 5,000
-MAX_NESTED = 1 << 21  # elements and items within sequences of undefined length
-MAX_DEPTH = 100
-
-META, DATA_SET, NESTED_DATA_SET, SEQUENCE, FRAGMENTS = range(5)  # what contains the next element
 PREFIX_END = 132
-EXPLICIT = struct.Struct("<HH2sH")
-IMPLICIT = struct.Struct("<HHL")
-LONG = struct.Struct("<L")
+MAX_VALUE = 1 << 12  # bytes kept of a value
+MAX_ELEMENTS = 20_000  # on the first level; the standard defines about 5,000
+MAX_NESTED = 2_000_000  # elements and items in sequences of undefined length
+MAX_DEPTH = 100
+MAX_INFLATED, MAX_RATIO = 256 << 20, 200
+CHUNK = 1 << 16
+
+META, DATA_SET, NESTED, ITEMS = range(4)  # what contains the next element
 
 
-class HeaderBoundsError(Exception):
-    """The header exceeds the bounds; no library should be asked to read it."""
+class ScanError(Exception):
+    """The file is not structured as DICOM; the message says how, without patient data."""
 
 
-class UnusualHeaderError(Exception):
-    """The scanner does not interpret the file; pydicom may."""
+class NotPlainError(Exception):
+    """A value needs pydicom."""
 
 
 class HeaderScanner:
     """Scans one file, which `feed` takes from its first byte to its last."""
 
     def __init__(self) -> None:
+        self._error: ScanError | None = None
         self._pending = b""  # the start of an element that is not complete yet
         self._skip = 0  # bytes of a value to step over
-        self._containers: list[int] = []
-        self._implicit = False
-        self._last_tag = 0
+        self._containers: list[tuple[int, bool | None]] = []  # each with whether it is in Implicit VR, None: not known
+        self._endian = "<"
         self._elements = self._nested = 0
-        self._values: dict[str, str | int] = {}
-        self._gave_up = False
+        self._values: dict[int, tuple[bytes, bytes]] = {}  # VR and value of each attribute found
+        self._inflater: Any = None
+        self._deflated = self._inflated = 0
 
     def feed(self, part: bytes | memoryview) -> None:
-        """Take the next bytes.
+        """Take the next bytes; an error is raised by `finish`."""
+        if self._error is not None:
+            return
+        try:
+            if self._inflater is None:
+                self._take(part)
+            else:
+                self._inflate(part)
+        except ScanError as error:
+            self._error, self._pending = error, b""
+
+    def finish(self) -> dict[str, Any]:
+        """Return the attributes that the file has, by keyword; pixels have the value "".
 
         Raises:
-            HeaderBoundsError: There are too many elements, or sequences are nested too deep.
+            ScanError: The file is truncated, exceeds a limit, or is not structured as DICOM.
 
         """
-        if self._gave_up:
-            return
+        if self._error is not None:
+            raise self._error
+        if not self._containers:
+            raise ScanError("not a DICOM file (no DICM prefix at byte 128)")
+        if self._skip:
+            raise ScanError(f"is truncated: {self._skip} bytes are missing at its end")
+        if self._containers[-1][0] in (NESTED, ITEMS):
+            raise ScanError("is truncated inside a sequence")
+        if self._pending.strip(b"\0") or (self._inflater is not None and not self._inflater.eof):
+            raise ScanError("is truncated inside an element")
+        if not self._elements:
+            raise ScanError("contains no elements")
+        try:
+            return self._decode_plain()
+        except NotPlainError:
+            return self._decode_with_pydicom()
+
+    def _take(self, part: bytes | memoryview) -> None:
+        """Scan the next bytes, inflated if need be."""
         if self._skip >= len(part):
             self._skip -= len(part)
             return
         data = memoryview(self._pending + bytes(part)) if self._pending else memoryview(part)[self._skip :]
-        try:
-            end = self._scan(data)
-        except UnusualHeaderError:
-            self._gave_up, self._pending = True, b""
-            return
+        end = self._scan(data)
         self._skip = max(0, end - len(data))
         self._pending = bytes(data[end:])
+        if self._inflater is not None and not self._inflated:
+            deflated, self._pending = self._pending, b""
+            self._inflate(deflated)
 
-    def finish(self) -> tuple[dict[str, str | int], int] | None:
-        """Return the attributes by keyword, and how many bytes are missing at the end; None to use pydicom instead.
-
-        `TransferSyntaxUID` is among the attributes, and the keyword of the pixel data where there is one.
-        """
-        complete = self._containers == [DATA_SET] and self._elements and not self._pending and not self._gave_up
-        return (self._values, self._skip) if complete else None
+    def _inflate(self, part: bytes | memoryview) -> None:
+        """Inflate and scan the next bytes of a deflated data set (PS3.5, A.5)."""
+        self._deflated += len(part)
+        limit = min(MAX_INFLATED, (self._deflated + 5000) * MAX_RATIO)
+        while not self._inflater.eof:
+            try:
+                data = self._inflater.decompress(part, CHUNK)
+            except zlib.error:
+                raise ScanError("its deflated elements are corrupt") from None
+            self._inflated += len(data)
+            if self._inflated > limit:
+                raise ScanError(f"its deflated elements inflate to more than {limit >> 20} MB")
+            self._take(data)
+            part = self._inflater.unconsumed_tail
+            if not part and len(data) < CHUNK:
+                break
 
     def _scan(self, data: memoryview) -> int:
-        """Return where the first incomplete element begins; behind the end of `data` when its value is not needed."""
-        at, size = 0, len(data)
+        """Return where the first incomplete element begins, beyond the end of `data` when its value is not needed."""
+        at = 0
         if not self._containers:
-            if size < PREFIX_END:
+            if len(data) < PREFIX_END:
                 return 0
-            if bytes(data[128:PREFIX_END]) != b"DICM" or bytes(data[:16]).startswith(EXECUTABLES):
-                raise UnusualHeaderError
-            self._containers.append(META)
+            self._check_prefix(bytes(data[:PREFIX_END]))
+            self._containers.append((META, False))
             at = PREFIX_END
-        while at + 8 <= size:
-            container, start = self._containers[-1], at
-            if container == META and bytes(data[at : at + 2]) != b"\2\0":
-                self._begin_data_set(bytes(data[at : at + 6]))
-                continue
-            if container in (SEQUENCE, FRAGMENTS):
-                at = self._step_over_item(data, at, container)
-            elif container == NESTED_DATA_SET:
-                at = self._step_over_nested(data, at)
+        while at + 8 <= len(data):
+            start, kind = at, self._containers[-1][0]
+            if kind == META and bytes(data[at : at + 2]) != b"\2\0":
+                self._begin_data_set()
+                if self._inflater is not None:
+                    break
+            elif kind == ITEMS:
+                at = self._take_item(data, at)
             else:
-                at = self._take_elements(data, at, container)
-            if at == start:
-                break
+                at = self._take_elements(data, at)
+                if at == start:
+                    break
         return at
 
-    def _begin_data_set(self, start: bytes) -> None:
-        """Choose the encoding of the data set behind the file meta information (PS3.10, 7.1)."""
-        syntax = str(self._values.get("TransferSyntaxUID", ""))
-        self._implicit = syntax == IMPLICIT_LITTLE
-        if not (self._implicit or EXPLICIT_LITTLE.match(syntax)) or (self._implicit and start[4:] in VRS):
-            raise UnusualHeaderError
-        self._containers[-1] = DATA_SET
+    @staticmethod
+    def _check_prefix(start: bytes) -> None:
+        """Check preamble and prefix; a preamble that is a TIFF is allowed (PS3.10, 7.1)."""
+        if not start.endswith(b"DICM"):
+            raise ScanError("not a DICOM file (no DICM prefix at byte 128)")
+        if start.startswith(EXECUTABLES):
+            raise ScanError("its preamble is executable (CVE-2019-11687)")
+
+    def _begin_data_set(self) -> None:
+        """Choose how to read the data set behind the file meta information, by its transfer syntax."""
+        _, value = self._values.get(TRANSFER_SYNTAX, (b"", b""))
+        syntax = value.decode("ascii", "replace").strip("\0 ")
+        if syntax == DEFLATED:
+            self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        elif syntax == BIG_ENDIAN:
+            self._endian = ">"
+        self._containers = [(DATA_SET, None)]
         self._elements = 0
 
-    def _take_elements(self, data: memoryview, at: int, container: int) -> int:
-        """Take elements until more bytes are needed or the container changes; return the end of the last one."""
-        size, last_tag, count = len(data), self._last_tag, self._elements
-        implicit, unpack_implicit, unpack_explicit = self._implicit, IMPLICIT.unpack_from, EXPLICIT.unpack_from
-        vr = b""
+    def _take_elements(self, data: memoryview, at: int) -> int:
+        """Take elements until more bytes are needed or the container changes; return where the next one begins."""
+        kind, implicit = self._containers[-1]
+        if implicit is None:  # as pydicom does: some files are not encoded as they say, some only in their sequences
+            vr = bytes(data[at + 4 : at + 6])
+            implicit = not (vr.isalpha() and vr.isupper())
+            self._containers[-1] = kind, implicit
+        size, count = len(data), 0
+        unpack = struct.Struct(f"{self._endian}HH2sH").unpack_from
+        unpack_long = struct.Struct(f"{self._endian}L").unpack_from
         while at + 8 <= size:
-            if implicit:  # PS3.5, 7.1.3
-                group, element, length = unpack_implicit(data, at)
-                value_at = at + 8
-            else:  # PS3.5, 7.1.2
-                group, element, vr, length = unpack_explicit(data, at)
-                value_at = at + 8
-                if container == META and group != 2:
-                    break
-                if vr not in SHORT_VRS:
+            group, element, vr, length = unpack(data, at)
+            value_at = at + 8
+            if kind == META and group != 2:
+                break
+            if implicit or vr not in SHORT_VRS:
+                if vr in LONG_VRS and not implicit:  # PS3.5, 7.1.2
                     if at + 12 > size:
                         break
-                    (length,) = LONG.unpack_from(data, value_at)
+                    (length,) = unpack_long(data, value_at)
                     value_at = at + 12
-                    if vr not in LONG_VRS and group != 0xFFFE:
-                        raise UnusualHeaderError
+                elif implicit or group == 0xFFFE or not b"AA" <= vr <= b"ZZ":  # PS3.5, 7.1.3
+                    vr = b""
+                    (length,) = unpack_long(data, at + 4)
             tag = group << 16 | element
-            if tag <= last_tag or group == 0xFFFE:
-                raise UnusualHeaderError  # not in ascending order, or an item without a sequence
-            end = value_at + length
-            if tag in ATTRIBUTES:
-                if tag in PIXELS:
-                    self._values[PIXELS[tag]] = ""
-                elif length > MAX_VALUE:
-                    raise UnusualHeaderError
-                elif end > size:
+            if kind != NESTED and tag in WANTED:
+                kept = 0 if tag >= FIRST_PIXELS or length == UNDEFINED else min(length, MAX_VALUE)
+                if value_at + kept > size:
                     break
-                else:
-                    self._keep(tag, vr, bytes(data[value_at:end]))
-            last_tag = tag
+                self._values[tag] = vr, bytes(data[value_at : value_at + kept])
             count += 1
-            if length == UNDEFINED:
-                at = self._enter(container, tag, vr, value_at)
+            at = value_at
+            if group == 0xFFFE:
+                self._leave_item(tag)
                 break
-            at = end
-        self._last_tag, self._elements = last_tag, count
-        if count > MAX_ELEMENTS:
-            raise HeaderBoundsError(f"has more than {MAX_ELEMENTS:,} elements")
+            if length == UNDEFINED:
+                self._enter(ITEMS, implicit or vr == b"UN")  # PS3.5, 6.2.2, note 2
+                break
+            at += length
+        self._count(count, nested=kind == NESTED)
         return at
 
-    def _step_over_nested(self, data: memoryview, at: int) -> int:
-        """Step over an element in an item of undefined length; return `at` when more bytes are needed."""
-        self._count_nested()
-        group, element, length = IMPLICIT.unpack_from(data, at)
-        tag, vr, value_at = group << 16 | element, b"", at + 8
-        if tag == ITEM_END:
-            self._containers.pop()
-            return at + 8
-        if not self._implicit:
-            _, _, vr, length = EXPLICIT.unpack_from(data, at)
-            if vr in LONG_VRS:
-                if at + 12 > len(data):
-                    return at
-                (length,) = LONG.unpack_from(data, value_at)
-                value_at = at + 12
-        if group == 0xFFFE or not (self._implicit or vr in VRS):
-            raise UnusualHeaderError
-        if length == UNDEFINED:
-            return self._enter(NESTED_DATA_SET, tag, vr, value_at)
-        return value_at + int(length)
-
-    def _enter(self, container: int, tag: int, vr: bytes, value_at: int) -> int:
-        """Enter a sequence or pixel data of undefined length (PS3.5, 7.5 and A.4)."""
-        if vr == b"SQ" or (self._implicit and tag != PIXEL_DATA):
-            self._containers.append(SEQUENCE)
-        elif tag == PIXEL_DATA and container == DATA_SET and vr in (b"OB", b"OW"):
-            self._containers.append(FRAGMENTS)
-        else:
-            raise UnusualHeaderError
-        if len(self._containers) > MAX_DEPTH:
-            raise HeaderBoundsError("has sequences that are nested too deep")
-        return value_at
-
-    def _step_over_item(self, data: memoryview, at: int, container: int) -> int:
-        """Step over an item of defined length, enter one of undefined length, or leave the sequence (PS3.5, 7.5)."""
-        self._count_nested()
-        group, element, length = IMPLICIT.unpack_from(data, at)
+    def _take_item(self, data: memoryview, at: int) -> int:
+        """Step over an item of defined length, enter one of undefined length, or leave the items (PS3.5, 7.5)."""
+        self._count(1, nested=True)
+        group, element, length = struct.unpack_from(f"{self._endian}HHL", data, at)
         tag = group << 16 | element
         if tag == SEQUENCE_END:
             self._containers.pop()
-            return at + 8
-        if tag != ITEM:
-            raise UnusualHeaderError
-        if length != UNDEFINED:
+        elif tag != ITEM:
+            raise ScanError("has a sequence without items")
+        elif length == UNDEFINED:
+            self._enter(NESTED, self._containers[-1][1] or None)
+        else:
             return at + 8 + int(length)
-        if container == FRAGMENTS:
-            raise UnusualHeaderError
-        self._containers.append(NESTED_DATA_SET)
         return at + 8
 
-    def _count_nested(self) -> None:
-        self._nested += 1
-        if self._nested > MAX_NESTED:
-            raise HeaderBoundsError(f"has more than {MAX_NESTED:,} elements in sequences")
+    def _leave_item(self, tag: int) -> None:
+        if tag != ITEM_END or self._containers[-1][0] != NESTED:
+            raise ScanError("has an item outside of a sequence")
+        self._containers.pop()
 
-    def _keep(self, tag: int, vr: bytes, value: bytes) -> None:
-        """Keep an attribute's value; an empty one is "", or missing when it is a number."""
-        keyword, expected = WANTED[tag]
-        if vr != expected and not self._implicit:
-            raise UnusualHeaderError
-        if expected == b"US":
-            if len(value) not in (0, 2):
-                raise UnusualHeaderError
-            if value:
-                self._values[keyword] = int.from_bytes(value, "little")
-            return
-        if tag == 0x00080005:
-            if not all(CHARACTER_SET.match(one.strip()) for one in value.decode("latin-1").rstrip("\0").split("\\")):
-                raise UnusualHeaderError
-            return
-        if not PLAIN.match(value) or (expected == b"PN" and b"=" in value):
-            raise UnusualHeaderError
-        text = value.decode("ascii").rstrip("\0 ")
-        if expected != b"IS":
-            self._values[keyword] = text
-        elif text.strip().isdigit():
-            self._values[keyword] = int(text)
-        elif text:
-            raise UnusualHeaderError
+    def _enter(self, kind: int, implicit: bool | None) -> None:
+        self._containers.append((kind, implicit))
+        if len(self._containers) > MAX_DEPTH:
+            raise ScanError("has sequences that are nested too deep")
+
+    def _count(self, count: int, *, nested: bool) -> None:
+        if nested:
+            self._nested += count
+        else:
+            self._elements += count
+        if self._elements > MAX_ELEMENTS:
+            raise ScanError(f"has more than {MAX_ELEMENTS:,} elements")
+        if self._nested > MAX_NESTED:
+            raise ScanError(f"has more than {MAX_NESTED:,} elements in sequences")
+
+    def _decode_plain(self) -> dict[str, Any]:
+        """Decode the values if each is plain.
+
+        Raises:
+            NotPlainError: One is not.
+
+        """
+        found: dict[str, Any] = {}
+        for tag, (vr, value) in self._values.items():
+            keyword, expected = WANTED[tag]
+            if (vr and vr != expected and expected) or (expected != b"US" and not PLAIN.match(value)):
+                raise NotPlainError
+            if expected == b"US":
+                if len(value) != 2:
+                    raise NotPlainError
+                found[keyword] = int.from_bytes(value, "little" if self._endian == "<" else "big")
+                continue
+            text = value.decode("ascii").rstrip("\0 ")
+            if (expected == b"PN" and "=" in text) or (expected == b"IS" and not text.strip().isdigit()):
+                raise NotPlainError
+            if tag == CHARACTER_SET and not KNOWN_CHARACTER_SET.match(text.strip()):
+                raise NotPlainError
+            found[keyword] = text
+        return found
+
+    def _decode_with_pydicom(self) -> dict[str, Any]:
+        """Decode the values by pydicom: other character sets, several values, other VRs than the standard's."""
+        dataset = Dataset()
+        for tag, (vr, value) in self._values.items():
+            is_little = self._endian == "<" or tag == TRANSFER_SYNTAX
+            name = vr.decode("ascii", "replace") or None
+            dataset._dict[BaseTag(tag)] = RawDataElement(BaseTag(tag), name, len(value), value, 0, not vr, is_little)
+        dataset.set_original_encoding(bool(self._containers[0][1]), self._endian == "<")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd values are stored as received
+            return {WANTED[tag][0]: dataset[tag].value if tag < FIRST_PIXELS else "" for tag in self._values}

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from archive.spool import SpoolFile, map_disk_full
-from ingest.header import Header, RefusedError, build_header, read_header
-from ingest.header_scanner import HeaderBoundsError, HeaderScanner
+from ingest.header import Header, read_header
+from ingest.header_scanner import HeaderScanner
 
 
 class IncomingFile(SpoolFile):
@@ -14,33 +14,20 @@ class IncomingFile(SpoolFile):
     def __init__(self) -> None:
         super().__init__()
         self._scanner = HeaderScanner()
-        self._refusal = ""
 
     def write(self, part: bytes | memoryview) -> None:
         """Append bytes."""
         super().write(part)
-        try:
-            self._scanner.feed(part)
-        except HeaderBoundsError as error:
-            self._refusal = str(error)
+        self._scanner.feed(part)
 
     def read_header(self) -> Header:
-        """Return the header, once the file is finished; an unusual file is read back.
+        """Return the header of the complete file.
 
         Raises:
             RefusedError: not a valid DICOM file.
 
         """
-        if self._refusal:
-            raise RefusedError(self._refusal)
-        found = self._scanner.finish()
-        if found is None:
-            with self.open() as content:
-                return read_header(content, self.size)
-        attributes, missing = found
-        if missing:
-            raise RefusedError(f"is truncated: {missing} bytes are missing at its end")
-        return build_header(attributes, str(attributes["TransferSyntaxUID"]))
+        return read_header(self._scanner)
 
 
 @contextmanager

@@ -15,14 +15,18 @@ from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from ingest.header import Header, RefusedError, read_header
+from ingest.header_scanner import HeaderScanner
 from system import instance
 
 CONTENT = instance()[1]
 
 
 def header(path: Path) -> Header:
+    scanner = HeaderScanner()
     with path.open("rb") as file:
-        return read_header(file, path.stat().st_size)
+        while part := file.read(1 << 16):
+            scanner.feed(part)
+    return read_header(scanner)
 
 
 def refused(path: Path, content: bytes) -> str:
