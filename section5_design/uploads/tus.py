@@ -170,10 +170,14 @@ def copy(source: IO[bytes], target: IO[bytes], limit: int) -> None:
 
 
 def finish(item: UploadFile) -> None:
-    """Ingest a complete file whose last request did not; do nothing if another request is at it."""
-    with contextlib.suppress(TusError), lock(item) as target:
-        if target.tell() == item.size:
-            ingest_upload(item)
+    """Ingest a complete file whose last request did not; do nothing if another request is at it.
+
+    An incomplete file is not locked: that would refuse the request that continues it.
+    """
+    if get_offset(item) != item.size:
+        return
+    with contextlib.suppress(TusError), lock(item):
+        ingest_upload(item)
 
 
 def get_offset(item: UploadFile) -> int:
