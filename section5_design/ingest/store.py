@@ -159,6 +159,8 @@ RECORD = """
             'instance_id', id, 'study_uid', %(study_uid)s, 'sop_class_uid', %(sop_class_uid)s,
             'sop_instance_uid', %(sop_instance_uid)s)
         FROM instance
+    ), arrival AS (
+        INSERT INTO archive_arrival (instance_id) SELECT id FROM instance
     ), stored AS (
         SELECT id, outcome FROM instance UNION ALL SELECT id, 'duplicate' FROM known WHERE sha256 = %(sha256)s
     ), submission AS (
