@@ -41,7 +41,7 @@ from system import System, database  # noqa: E402
 
 
 @pytest.fixture
-def local_store(transactional_db: None, tmp_path: Path, settings: Any) -> Iterator[Path]:
+def local_store(transactional_db: None, tmp_path: Path, settings: Any) -> Iterator[Path]:  # noqa: ARG001
     """Give a test a store and a spool of its own; the keys of earlier tests went with their rows."""
     make_partitions()
     settings.DATA_FOLDER, settings.WORK_FOLDER = tmp_path, tmp_path / "work"

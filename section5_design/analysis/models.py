@@ -1,5 +1,6 @@
 """Results: of the default analysis, one for each instance; of registered ones, the runs on their targets."""
 
+import uuid
 from typing import Any, ClassVar
 
 from django.contrib.postgres.fields import ArrayField
@@ -86,6 +87,7 @@ class Run(models.Model):
     """A finished run of a registered analysis, its result; the latest is current, earlier ones stay readable."""
 
     target = models.ForeignKey(Target, models.CASCADE, related_name="runs")
+    uid = models.UUIDField(default=uuid.uuid4)  # the UIDs of its DICOM instances are derived from it
     version = models.CharField(max_length=50)
     parameters = models.JSONField(default=dict)
     inputs = ArrayField(models.BigIntegerField())  # IDs of the instances that it covers, in the order of their files

@@ -30,7 +30,7 @@ log = logging.getLogger("section5.ingest")
 class Sender:
     """Who sends: as the audit log names them, and for uploads the person and the team."""
 
-    source: str  # dicom:AE, http:TOKEN, user:NAME, folder:PATH
+    source: str  # dicom:AE, http:TOKEN, user:NAME, folder:PATH, analysis:NAME
     user_id: int | None = None
     group_id: int | None = None
 
