@@ -184,7 +184,7 @@ from django.db import transaction
 from ingest.store import Header, Sender, record
 from pydicom.uid import generate_uid
 def one(_):
-    header = Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1)
+    header = Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", 1)
     with transaction.atomic(), connection.cursor() as cursor:
         record(header, os.urandom(32).hex(), 1, Sender("folder:limit"), cursor=cursor)
 one(0)
@@ -198,7 +198,7 @@ from jobs.queue import claim
 from jobs.tasks import save_results
 from pydicom.uid import generate_uid
 for _ in range(1200):
-    header = Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", "", "", "", "CT", 1)
+    header = Header(generate_uid(), "1.2", "1.2", "1.2.3", "1.2.3.4", 1)
     with transaction.atomic(), connection.cursor() as cursor:
         record(header, os.urandom(32).hex(), 1, Sender("folder:limit"), cursor=cursor)
 def one(_):

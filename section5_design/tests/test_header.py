@@ -93,7 +93,7 @@ def test_a_preamble_that_is_also_a_program(tmp_path: Path, start: bytes) -> None
 def test_a_preamble_that_is_also_a_tiff_is_dicom(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"II*\0\x08\0\0\0".ljust(128, b"\0") + CONTENT[128:])
-    assert header(path).modality == "CT"
+    assert header(path).series["modality"] == "CT"
 
 
 def deflated(content: bytes) -> bytes:
@@ -112,7 +112,7 @@ def deflated(content: bytes) -> bytes:
 def test_deflated_elements_are_read(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(deflated(b""))
-    assert header(path).modality == "CT"
+    assert header(path).series["modality"] == "CT"
 
 
 def test_a_bomb_of_deflated_elements_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
@@ -162,7 +162,16 @@ def test_nested_elements_cost_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(CONTENT[:place] + sequence + CONTENT[place:])
     tracemalloc.start()
-    assert header(path).modality == "CT"
+    assert header(path).series["modality"] == "CT"
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+def test_dates_of_acr_nema_are_stored_without_separators(tmp_path: Path) -> None:
+    date = CONTENT.index(b"\x08\0\x20\0DA")
+    length = struct.unpack_from("<H", CONTENT, date + 6)[0]
+    old = b"\x08\0\x20\0DA\x0a\x001993.04.30"
+    path = tmp_path / "file"
+    path.write_bytes(CONTENT[:date] + old + CONTENT[date + 8 + length :])
+    assert header(path).study["study_date"] == "19930430"

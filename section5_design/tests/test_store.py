@@ -163,4 +163,4 @@ def test_unusual_file_is_read_back(mode: None) -> None:
     content = instance()[1]
     name = "Müller".encode("latin-1")
     unusual = content.replace(b"CompressedSamples", name.ljust(17))
-    assert send(unusual).header.patient_name.startswith("Müller")
+    assert send(unusual).header.study["patient_name"].startswith("Müller")
