@@ -15,7 +15,7 @@ import pytest  # noqa: E402
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 
 _folder = tempfile.TemporaryDirectory(prefix="section5-tests-")
-Path(_folder.name).chmod(0o755)  # run by root, the server belongs to nobody
+Path(_folder.name).chmod(0o755)  # if root runs the tests, the server runs as `nobody`
 atexit.register(_folder.cleanup)
 if not os.environ.get("DATABASE_URL"):
     _server = EmbeddedPostgres(Path(_folder.name) / "data")

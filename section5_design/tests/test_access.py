@@ -20,7 +20,7 @@ PEOPLE = {
     "auditor": ["auditors"],
     "administrator": ["administrators"],
 }
-# What each address answers to: owner, colleague, stranger, reader, operator, auditor, administrator, nobody.
+# The status of each URL for: owner, colleague, other team, reader, operator, auditor, administrator, anonymous.
 SEES = (200, 200, 404, 404, 200, 404, 200, 302)
 EVERYBODY = (200, 200, 200, 200, 200, 200, 200, 302)
 OPERATES = (403, 403, 403, 403, 200, 403, 200, 302)

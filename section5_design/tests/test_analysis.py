@@ -1,4 +1,4 @@
-"""The analysis, beside numpy on the whole array, and at its limits."""
+"""The default analysis against numpy on the complete array, and at its limits."""
 
 import contextlib
 import io

@@ -131,10 +131,10 @@ def test_altered_and_removed_events_are_reported(system: System) -> None:
     for command in (("audit", "verify"), ("receipt", str(held))):
         done = manage(system, *command)
         assert (done.returncode, done.stderr) == (0, "")
-    system.kill("maintenance")  # nobody adds a line while lines are broken
+    system.kill("maintenance")  # no events are added while some are altered
 
     def broken(statement: str, *values: object) -> str:
-        """What is found when somebody with all rights runs a statement, which is taken back after."""
+        """Return what verification finds after a statement with all rights, which is rolled back."""
         with_rights = (
             "BEGIN; ALTER TABLE audit_event DISABLE TRIGGER USER; ALTER TABLE audit_link DISABLE TRIGGER USER;"
         )

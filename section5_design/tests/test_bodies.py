@@ -1,4 +1,4 @@
-"""Bodies are read only from who may send them, and pages with patient data are never cached."""
+"""Request bodies are read only from authorised users, and pages with patient data are never cached."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Erasure: the UID stays searchable in the audit log, and content that is sent again meanwhile is kept."""
+"""Erasure: UIDs stay searchable in the audit log; content that is sent again meanwhile is preserved."""
 
 from collections.abc import Iterator
 from pathlib import Path

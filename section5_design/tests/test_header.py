@@ -1,4 +1,4 @@
-"""What is not DICOM as it should be is refused, with a reason and without a crash."""
+"""Malformed DICOM files are refused with a reason."""
 
 import contextlib
 import io
@@ -86,7 +86,7 @@ def test_a_hundred_thousand_nested_sequences_are_refused(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("start", [b"#!/bin/sh\nexit\n", b"MZ\x90\0", b"\x7fELF\x02", b"\xcf\xfa\xed\xfe"])
 def test_an_executable_preamble_is_refused(tmp_path: Path, start: bytes) -> None:
-    """CVE-2019-11687: what is DICOM to a viewer, and a program to who double-clicks it."""
+    """CVE-2019-11687: a DICOM file whose preamble makes it an executable."""
     assert "is executable" in refused(tmp_path / "file", start.ljust(128, b"\0") + CONTENT[128:])
 
 

@@ -44,7 +44,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[System]:
-    """A system that speaks TLS only, and takes DICOM only from who shows a certificate of the CA."""
+    """Run a system that requires TLS, and client certificates of the CA for DICOM."""
     settings = {"TLS_CERTIFICATE": str(pki / "server.pem"), "TLS_KEY": str(pki / "server.key")}
     settings |= {"TLS_CLIENT_CA": str(pki / "ca.pem"), "TRUSTED_PROXIES": "127.0.0.1"}
     with (
@@ -183,7 +183,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @contextlib.contextmanager
 def peers(system: System, *added: tuple[str, ...]) -> Iterator[None]:
-    """These may send and nobody else; after the block, everybody may again. The receiver looks anew after 5 s."""
+    """Allow only these application entities during the block. The receiver rereads them after 5 s."""
     for words in added:
         assert manage(system, "ae", "add", *words).returncode == 0
     system.kill("receiver")
@@ -224,7 +224,7 @@ def test_an_invalid_application_entity_is_reported(system: System) -> None:
 
 @contextlib.contextmanager
 def modality(title: str) -> Iterator[tuple[int, list[tuple[int, Dataset]]]]:
-    """A modality that listens for reports: its port, and what it was told."""
+    """Run a modality that listens for reports; yield its port and the reports."""
     told: list[tuple[int, Dataset]] = []
 
     def report(event: evt.Event) -> tuple[int, None]:
@@ -364,7 +364,7 @@ def test_a_thousand_connections_do_not_block_others(system: System, tmp_path: Pa
         uid, status = send(system, tmp_path)
         assert status == 0
         assert system.wait_for(uid) == ("done", "")
-        assert time.monotonic() - started < 50  # an association that waits for its turn is told so after 60
+        assert time.monotonic() - started < 50  # a queued association is rejected after 60
 
 
 def test_trickling_associations_do_not_block_others(system: System, tmp_path: Path) -> None:

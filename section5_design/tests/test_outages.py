@@ -78,7 +78,7 @@ def kill_postgresql(server: EmbeddedPostgres) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where root runs the tests, the servers are nobody's, and must reach it."""
+    """If root runs the tests, the servers run as `nobody` and need access to the folder."""
     for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         parent.chmod(0o755)
     (tmp_path / "system").mkdir()

@@ -1,4 +1,4 @@
-"""The model says what theory says, where theory has an answer."""
+"""The model agrees with queueing theory where there is a formula."""
 
 import json
 import math

@@ -247,7 +247,7 @@ def test_a_corrupt_zip_is_refused(system: System, ana: Person) -> None:
     tus(ana, bytes(broken), "broken.zip", 1 << 20)
     assert items(system)["broken.zip/one"] == ("refused", "is corrupt inside its ZIP file")
     claims = bytearray(whole)
-    struct.pack_into("<H", claims, claims.index(b"PK\1\2") + 10, 99)  # a method that nobody has
+    struct.pack_into("<H", claims, claims.index(b"PK\1\2") + 10, 99)  # an unknown method
     tus(ana, bytes(claims), "method.zip", 1 << 20)
     assert items(system)["method.zip/one"][0] == "refused"
 
