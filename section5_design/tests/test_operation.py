@@ -1,4 +1,4 @@
-"""What an operator does: look whether all is well, back up and restore, put a new version beside the old one."""
+"""Operation: health and metrics, backup and restore, manifests, rolling updates."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from django.core.management import call_command
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
+from core.postgres_programs import SERVER_PROGRAMS, program_folders
 from system import SECTION, System, administer, database, free_port, instance, listens, needs, until, url_of
 
 DEPLOY = SECTION / "deploy"
@@ -169,6 +171,25 @@ def test_a_restored_backup_is_identical(system: System, tmp_path: Path) -> None:
             other.ledger()
     finally:
         administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def test_the_arguments_of_pg_dump_contain_no_password(system: System, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    real = next(folder for folder in program_folders() if (folder / "pg_dump").exists())
+    for name in (*SERVER_PROGRAMS, "pg_dump"):
+        wrapper = tmp_path / "bin" / name
+        wrapper.write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/arguments\nexec {real}/{name} "$@"\n')
+        wrapper.chmod(0o755)
+    parts = urlsplit(system.database_url)
+    password = parts.password or "any-password"  # a server that trusts local users accepts any
+    netloc = f"{parts.username or 'postgres'}:{password}@{parts.netloc.rpartition('@')[2]}"
+    url = parts._replace(netloc=netloc).geturl()
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    done = manage(system, "backup", str(tmp_path / "backup"), DATABASE_URL=url, PATH=path)
+    assert done.returncode == 0, done.stderr
+    arguments = (tmp_path / "arguments").read_text()
+    assert "pg_dump --format" in arguments
+    assert password not in arguments
 
 
 def test_an_altered_or_incomplete_backup_is_not_restored(system: System, tmp_path: Path) -> None:
