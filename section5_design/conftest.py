@@ -39,3 +39,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Run the complete system, with its own database and Celery's filesystem transport."""
     with database(f"live_{os.getpid()}") as url, System(tmp_path_factory.mktemp("system"), url) as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module, and of a broker if it runs with both, in one process of pytest-xdist."""
+    for item in items:
+        broker = next((name for name in ("filesystem", "rabbitmq") if f"[{name}" in item.name), "")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {broker}"))
