@@ -26,26 +26,10 @@ class StrictFloatField(forms.FloatField):
         return super().to_python(value)
 
 
-class StrictIntegerField(forms.IntegerField):
-    """A whole number in ASCII digits."""
-
-    def to_python(self, value: Any) -> int | None:
-        """Return the number."""
-        if value and not re.fullmatch("-?[0-9]{1,100}", value):
-            raise ValidationError("must be a whole number")
-        return super().to_python(value)
-
-
-class FloatFilter(filters.NumberFilter):
+class StrictNumberFilter(filters.NumberFilter):
     """Compares with a number."""
 
     field_class = StrictFloatField
-
-
-class IntegerFilter(filters.NumberFilter):
-    """Compares with a whole number."""
-
-    field_class = StrictIntegerField
 
 
 class FilterBackend(filters.DjangoFilterBackend):
@@ -66,8 +50,7 @@ class ElementFilter(filters.FilterSet):
 
         model = Element
         filter_overrides: ClassVar = {
-            models.FloatField: {"filter_class": FloatFilter},
-            models.IntegerField: {"filter_class": IntegerFilter},
+            field: {"filter_class": StrictNumberFilter} for field in (models.FloatField, models.IntegerField)
         }
         fields: ClassVar = {
             "id": ["startswith"],
