@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def bind(host: str, port: int) -> Any:
-    """Return a listening server; serve() sets its application when the database is ready."""
+    """Return a listening server; it accepts requests when the database is ready, in serve()."""
     from waitress import create_server  # type: ignore[import-untyped]
     from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
     from waitress.task import ErrorTask  # type: ignore[import-untyped]
@@ -74,9 +74,14 @@ def bind(host: str, port: int) -> Any:
             logging.getLogger("section4.requests").info("refused by the server", extra=extra)
             super().execute()
 
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        from config.wsgi import application
+
+        return application(environ, start_response)
+
     HTTPChannel.error_task_class = LoggedErrorTask
     options = SERVER | (PROXY if os.environ.get("BEHIND_PROXY") == "1" else {})
-    return create_server(object(), host=host, port=port, ipv4=":" not in host, ipv6=":" in host, **options)
+    return create_server(application, host=host, port=port, ipv4=":" not in host, ipv6=":" in host, **options)
 
 
 def prepare_tables(*, migrate: bool) -> bool:
@@ -109,9 +114,6 @@ def load_sample() -> None:
 
 def serve(server: Any, once: bool, *, demonstrate: bool) -> int:
     """Serve until a signal, or once until the demonstration has been shown."""
-    from config.wsgi import application
-
-    server.application = application
     host = server.effective_host
     url = f"http://[{host}]:{server.effective_port}" if ":" in host else f"http://{host}:{server.effective_port}"
     status = OK

@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
 
 from elements.measurements import NUMBER
@@ -26,6 +27,7 @@ class StrictFloatField(forms.FloatField):
         return super().to_python(value)
 
 
+@extend_schema_field({"type": "number"})
 class StrictNumberFilter(filters.NumberFilter):
     """Compares with a number."""
 

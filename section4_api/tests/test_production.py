@@ -35,7 +35,13 @@ def test_it_refuses_to_start_without(missing: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SECRET_KEY", "short"), ("PROFILE", "prod"), ("DATABASE_URL", "sqlite:///x"), ("LOG_BODIES", "x")],
+    [
+        ("SECRET_KEY", "short"),
+        ("PROFILE", "prod"),
+        ("DATABASE_URL", "sqlite:///x"),
+        ("LOCK_TIMEOUT", "x"),
+        ("REQUEST_RATE", "x"),
+    ],
 )
 def test_it_refuses_to_start_with(name: str, value: str) -> None:
     inherited = os.environ | {"PROFILE": "production"} | SECRETS | {name: value}
@@ -73,7 +79,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Servi
         }
         tokens["url"] = url
         environment = os.environ | {"PROFILE": "production", "DATABASE_URL": url, "LOG_FILE": str(log)} | SECRETS
-        environment["REQUESTS_PER_MINUTE"] = "100"
+        environment["REQUEST_RATE"] = "100/min"
         port = str(free_port())
         command = [sys.executable, str(SECTION / "main.py"), "--port", port]
         process = stack.enter_context(subprocess.Popen(command, env=environment, text=True))
@@ -112,7 +118,6 @@ def test_a_call_without_a_token_is_401(production: tuple[Service, dict[str, str]
         ("GET", ELEMENTS),
         ("POST", ELEMENTS),
         ("DELETE", path("a")),
-        ("GET", "/metrics"),
         ("GET", "/api/schema/"),
         ("GET", "/api/docs/"),
     ):
@@ -136,7 +141,8 @@ def test_a_read_token_reads_and_does_not_write(production: tuple[Service, dict[s
 def test_a_write_token_writes_and_reads(production: tuple[Service, dict[str, str]]) -> None:
     service, tokens = production
     assert call(service, tokens["write"], "POST", ELEMENTS, element("w")).status == 201
-    assert call(service, tokens["write"], "GET", path("w")).status == 200
+    assert call(service, tokens["write"], "GET", path("w"), X_Forwarded_For="1.1.1.1, 2.2.2.2").status == 200
+    assert service.logged()[-1]["client"] == "2.2.2.2"
     assert call(service, tokens["write"], "DELETE", path("w")).status == 204
 
 
@@ -203,4 +209,3 @@ def test_who_asks_too_often_is_429_with_when_to_come_again(production: tuple[Ser
     assert [answer.status for answer in answers[:100]] == [200] * 100
     assert answers[-1].status == 429
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
-    assert call(service, tokens["read"], "GET", "/metrics").status == 200
