@@ -6,8 +6,7 @@ SECRET_KEY          production: at least 50 characters; `python -c "import secre
 ALLOWED_HOSTS       production: the host names of this server, separated by commas
 BEHIND_PROXY        1: trust X-Forwarded-Proto and X-Forwarded-For of the proxy in front (deploy/nginx.conf)
 REQUEST_RATE        of one user, over all processes, such as 600/min; unlimited unless set
-STATEMENT_TIMEOUT   milliseconds until PostgreSQL cancels a statement; 60000 unless set, 0 in manage.py
-LOCK_TIMEOUT        milliseconds that a statement may wait for a lock; 400 unless set, 0 in manage.py
+PGOPTIONS           of each connection; the service sets statement_timeout and lock_timeout (config/wsgi.py)
 LOG_FILE            where the log goes; standard error unless set
 """
 
@@ -22,14 +21,6 @@ from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).parent.parent
-
-
-def read_number(name: str, default: int) -> int:
-    """Return a non-negative integer of the environment."""
-    text = os.environ.get(name) or str(default)
-    if not (text.isascii() and text.isdecimal()):
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}")
-    return int(text)
 
 
 PROFILE = os.environ.get("PROFILE") or "development"
@@ -61,8 +52,6 @@ DATABASES["default"]["OPTIONS"] = {
     "keepalives_idle": 20,
     "keepalives_interval": 10,
     "tcp_user_timeout": 30_000,  # milliseconds
-    "options": f"-c statement_timeout={read_number('STATEMENT_TIMEOUT', 60_000)}"
-    f" -c lock_timeout={read_number('LOCK_TIMEOUT', 400)}",
     **DATABASES["default"].get("OPTIONS", {}),
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "elements_cache"}}
@@ -217,7 +206,6 @@ LOGGING: dict[str, Any] = {
         # The request's own line already says so: a 4xx is not an error of the server.
         "django.request": {"level": "ERROR"},
         "django.security": {"level": "ERROR"},
-        "django.server": {"handlers": ["log"], "level": "WARNING", "propagate": False},
         "waitress.queue": {"level": "ERROR"},
     },
 }

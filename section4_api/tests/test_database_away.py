@@ -131,7 +131,7 @@ def test_a_session_that_ends_during_a_list_or_an_export_is_503(
     postgres: EmbeddedPostgres, tmp_path: Path, query: str
 ) -> None:
     with (
-        service(tmp_path / "api.log", DATABASE_URL=postgres.url, LOCK_TIMEOUT="60000") as running,
+        service(tmp_path / "api.log", DATABASE_URL=postgres.url, PGOPTIONS="-c lock_timeout=60000") as running,
         contextlib.closing(psycopg2.connect(postgres.url)) as connection,
         connection.cursor() as cursor,
         ThreadPoolExecutor(1) as pool,

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
-from logging.config import DictConfigurator  # type: ignore[attr-defined]
+from logging.config import DictConfigurator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from django.test import Client
 
 from support import ELEMENTS, element, path, post, problem
 
-FORMATTER = DictConfigurator(settings.LOGGING).configure_formatter(settings.LOGGING["formatters"]["json"])  # type: ignore[no-untyped-call]
+FORMATTER = DictConfigurator(settings.LOGGING).configure_formatter(settings.LOGGING["formatters"]["json"])
 Lines = Callable[[], list[logging.LogRecord]]
 
 

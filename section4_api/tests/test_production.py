@@ -32,7 +32,6 @@ def test_it_refuses_to_start_without(missing: str) -> None:
         ("SECRET_KEY", "short"),
         ("PROFILE", "prod"),
         ("DATABASE_URL", "sqlite:///x"),
-        ("LOCK_TIMEOUT", "x"),
         ("REQUEST_RATE", "x"),
     ],
 )

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
 
     initial = True
 
-    dependencies: ClassVar = []
+    dependencies: ClassVar[list[tuple[str, str]]] = []
 
     operations: ClassVar = [
         migrations.CreateModel(
