@@ -133,6 +133,7 @@ def test_a_session_that_ends_during_a_list_or_an_export_is_503(
     with (
         service(tmp_path / "api.log", DATABASE_URL=postgres.url, PGOPTIONS="-c lock_timeout=60000") as running,
         contextlib.closing(psycopg2.connect(postgres.url)) as connection,
+        contextlib.closing(psycopg2.connect(postgres.url)) as locking,
         connection.cursor() as cursor,
         ThreadPoolExecutor(1) as pool,
     ):
@@ -145,12 +146,15 @@ def test_a_session_that_ends_during_a_list_or_an_export_is_503(
         connection.autocommit = True
         ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_copy WHERE bytes_processed > 0"
         if not query:  # a page is read too fast to be interrupted, unless it waits
-            cursor.execute("BEGIN; LOCK TABLE elements_element")
+            locking.cursor().execute("LOCK TABLE elements_element")
             ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         answer = pool.submit(running.ask, "GET", f"{ELEMENTS}?{query}fields=id,raw_data")
-        while not cursor.rowcount or cursor.query != ending.encode():
+        ended = 0
+        while not ended:
+            assert not answer.done()
             cursor.execute(ending)
-        cursor.execute("COMMIT")
+            ended = cursor.rowcount
+        locking.rollback()
         problem = answer.result(60)
         assert (problem.status, problem.headers["Content-Type"]) == (503, "application/problem+json")
         assert problem.json()["detail"].startswith("the database does not answer")
