@@ -333,13 +333,15 @@ def _skip_items(stream: Any, order: ByteOrder) -> bool:
     return False
 
 
-def load_deferred(header: Header, tag: int) -> None:
-    """Read the value of a top-level element that was too long to be read with the header."""
-    raw = header.dataset.get_item(tag, keep_deferred=True)
+def load_deferred(header: Header, key: int | str) -> Dataset:
+    """Read the value of a top-level element that was too long to be read with the header; return the data set."""
+    dataset = header.dataset
+    raw = dataset.get_item(key, keep_deferred=True) if key in dataset else None
     if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
         with open_dicom(header.path) as stream:
             stream.seek(raw.value_tell)
-            header.dataset[tag] = raw._replace(value=stream.read(raw.length))
+            dataset[raw.tag] = raw._replace(value=stream.read(raw.length))
+    return dataset
 
 
 def get_value(header: Header, path: TagPath) -> Value:
