@@ -20,7 +20,7 @@ from value_representations import (
     code_string,
     decimal_string,
     display_time,
-    long_string,
+    LONG_STRING,
 )
 
 log = logging.getLogger("section2")
@@ -49,7 +49,7 @@ class PatientRecord:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     name: Attribute[PersonName, PersonName | str] = Attribute(0x00100010, "PatientName", PERSON_NAME, "Name")
-    patient_id: Attribute[str, str] = Attribute(0x00100020, "PatientID", long_string(), "Patient ID")
+    patient_id: Attribute[str, str] = Attribute(0x00100020, "PatientID", LONG_STRING, "Patient ID")
     patient_id_type: Attribute[str, str] = Attribute(
         0x00100022, "TypeOfPatientID", code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
     )

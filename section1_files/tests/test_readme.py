@@ -17,7 +17,7 @@ CONSOLE = re.findall(r"^\$ python section1_files/main\.py (.+)\n((?:(?!\$|```).*
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (action,) = [action for action in main.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    (action,) = [action for action in main.build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
     return dict(action.choices)
 
 
