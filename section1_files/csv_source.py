@@ -23,7 +23,7 @@ else:
 
 STDIN = Path("-")
 SAMPLE_BYTES = 1 << 16
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
 MAX_LINE_BYTES = 16 << 20
 
 BYTE_ORDER_MARKS = {

@@ -300,7 +300,7 @@ class CsvStatistics:
     total_rows: Anomalies = field(default_factory=Anomalies)
     path: Path = Path()
     encoding: str = ""
-    dialect: Dialect = Dialect(",")
+    dialect: Dialect = field(default_factory=lambda: Dialect(","))
     names: Sequence[str] = ()
     header_looks_like_data: bool = False
 

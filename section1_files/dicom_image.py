@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import XRayAngiographicImageStorage, XRayRadiofluoroscopicImageStorage
 
 from dicom_header import load_deferred, read_header, suppress_pydicom_output
@@ -42,11 +43,11 @@ class LookupTable(NamedTuple):
     def apply(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the entry of each value; values outside the table get its first or last entry."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
-        return self.entries[index.astype(np.int64)]
+        return np.asarray(self.entries[index.astype(np.int64)])
 
     def scale(self, values: NDArray[Any]) -> Picture:
         """Return the entry of each value, scaled to 0 to 255."""
-        return np.rint(self.apply(values) * (255 / ((1 << self.bits) - 1))).astype(np.uint8)
+        return np.asarray(np.rint(self.apply(values) * (255 / ((1 << self.bits) - 1))), np.uint8)
 
 
 class DicomImage:
@@ -231,9 +232,8 @@ class DicomImage:
         except (ValueError, TypeError) as error:
             self._remark(f"left out: {name} ({printable(str(error))[:100]})")
             return
-        origin = self.dataset[group, 0x0050].value if (group, 0x0050) in self.dataset else None
-        is_pair = not isinstance(origin, (str, bytes, type(None))) and len(origin) == 2
-        top, left = (int(number) - 1 for number in origin) if is_pair else (0, 0)
+        origin: Any = self.dataset[group, 0x0050].value if (group, 0x0050) in self.dataset else None
+        top, left = (int(number) - 1 for number in origin) if isinstance(origin, MultiValue) else (0, 0)
         source = plane[max(0, -top) :, max(0, -left) :]
         target = picture[max(0, top) :, max(0, left) :]
         height, width = min(source.shape[0], target.shape[0]), min(source.shape[1], target.shape[1])

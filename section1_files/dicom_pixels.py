@@ -110,7 +110,7 @@ class PixelReader:
         if self.photometric == "YBR_PARTIAL_422":
             y, cb, cr = (y - 16 * unit) * 255 / 219, cb * 255 / 224, cr * 255 / 224
         rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=-1)
-        return np.clip(np.rint(rgb), 0, maximum).astype(np.int64)
+        return np.asarray(np.clip(np.rint(rgb), 0, maximum), np.int64)
 
     def _read_native(self, frame: int) -> NDArray[Any]:
         """Return the words of an uncompressed frame as (rows, columns) or (rows, columns, samples)."""

@@ -72,10 +72,10 @@ def build_report(path: Path, tags: Sequence[TagPath] = (), *, every: bool = Fals
     """
     only = [*MAIN_TAGS.values(), CHARACTER_SET, *(tag.parents[0][0] if tag.parents else tag.tag for tag in tags)]
     header = read_header(path, only if table else None)
-    main_values = (get_value(header, TagPath(tag)) for tag in MAIN_TAGS.values())
+    name, date, modality = (get_value(header, TagPath(tag)) for tag in MAIN_TAGS.values())
     elements = list(iter_values(header)) if every else [get_value(header, tag) for tag in tags]
     remarks = [*header.remarks, *check_character_set(header)]
-    return DicomReport(path, *main_values, elements, remarks, header.truncated, format_directory(header))
+    return DicomReport(path, name, date, modality, elements, remarks, header.truncated, format_directory(header))
 
 
 def report_lines(report: DicomReport, *, tree: bool = False) -> Iterator[str]:

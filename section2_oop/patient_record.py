@@ -13,6 +13,7 @@ from attributes import ABSENT, Attribute, State, StoredValue
 from value_representations import (
     AGE,
     DATE,
+    LONG_STRING,
     PERSON_NAME,
     TIME_OF_DAY,
     Age,
@@ -20,7 +21,6 @@ from value_representations import (
     code_string,
     decimal_string,
     display_time,
-    LONG_STRING,
 )
 
 log = logging.getLogger("section2")

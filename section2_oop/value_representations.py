@@ -103,7 +103,8 @@ class Age:
 def _convert_time(text: str) -> time:
     """Convert TM. The second 60 of a leap second, which PS3.5 allows, has no time of day and is rejected."""
     digits, _, fraction = text.partition(".")
-    return time(*(int(pair) for pair in re.findall("..", digits)), microsecond=int(fraction.ljust(6, "0")))
+    hours, minutes, seconds = (int(digits[at : at + 2] or 0) for at in (0, 2, 4))
+    return time(hours, minutes, seconds, int(fraction.ljust(6, "0")))
 
 
 def display_time(text: str) -> str:
@@ -187,7 +188,5 @@ TIME_OF_DAY = ValueRepresentation(
     _convert_time,
     (time,),
     lambda value: f"{value:%H%M%S%z}" + (f".{value.microsecond:06}" if value.microsecond else ""),
-    lambda text: (
-        text.replace(":", "") if re.fullmatch(r"[0-9]{2}(:[0-9]{2}){1,2}(\.[0-9]{1,6})?", text) else text
-    ),
+    lambda text: text.replace(":", "") if re.fullmatch(r"[0-9]{2}(:[0-9]{2}){1,2}(\.[0-9]{1,6})?", text) else text,
 )
