@@ -4,7 +4,7 @@
   const form = document.getElementById("viewer");
   if (!form) return;
   const AHEAD = 10, KEPT = 120; // frames fetched ahead; frames kept, in memory only: responses are no-store
-  const [imageWord, frameWord, of, windowWord, play, pause, broken] = form.dataset.words.split("|");
+  const [imageText, frameText, of, windowText, play, pause, broken] = form.dataset.words.split("|");
   const field = form.elements, cine = document.getElementById("cine");
   const number = (input) => (input?.value ? Number(input.value) : null);
   let level = number(field.center) === null ? null : { center: number(field.center), width: number(field.width) };
@@ -60,9 +60,9 @@
           Object.assign(this.canvas, { width: bitmap.width, height: bitmap.height });
         this.canvas.getContext("2d").drawImage(bitmap, 0, 0);
         const [image, frames] = this.images[this.position], last = this.images.at(-1)[0];
-        place.textContent = `${imageWord} ${image} ${of} ${last}` + (frames > 1 ? `, ${frameWord.toLowerCase()} ${this.stack[this.position][1] + 1} ${of} ${frames}` : "");
+        place.textContent = `${imageText} ${image} ${of} ${last}` + (frames > 1 ? `, ${frameText.toLowerCase()} ${this.stack[this.position][1] + 1} ${of} ${frames}` : "");
         const shown = level || this;
-        this.section.querySelector("[data-window]").textContent = this.grey ? `${windowWord} ${Math.round(shown.center)} / ${Math.round(shown.width)}` : "";
+        this.section.querySelector("[data-window]").textContent = this.grey ? `${windowText} ${Math.round(shown.center)} / ${Math.round(shown.width)}` : "";
         this.section.dataset.shown = this.position + 1;
         this.ahead();
       } catch (error) {
