@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.access import visible_instances
 from accounts.audit_events import about_instance, about_study, record_access
-from analysis.models import Result
+from analysis.models import Result, Run
 from archive.models import Study
 from archive.object_store import object_key, open_object
 from portal.selectors import get_instance, get_study
@@ -55,6 +55,18 @@ def download_study(request: HttpRequest, study_id: str, kind: str) -> HttpRespon
     if kind == "json":
         return HttpResponse(orjson.dumps(rows), content_type="application/json")
     return HttpResponse(format_csv(rows), content_type="text/csv; charset=utf-8")
+
+
+@require_GET
+@login_required
+def download_run(request: HttpRequest, run_id: int, index: int) -> FileResponse:
+    """Download a file of a run, if every image that it covers is visible."""
+    run = get_object_or_404(Run.objects.select_related("target__study"), pk=min(run_id, 2**62))
+    visible = visible_instances(request.user, per_row=True).filter(pk__in=run.inputs)
+    if visible.count() != len(run.inputs) or index >= len(run.files):
+        raise Http404("no such file")
+    record_access(request, "exported", run.files[index]["kind"], subject=about_study(run.target.study))
+    return FileResponse(open_object(run.files[index]["key"]), as_attachment=True, filename=run.files[index]["name"])
 
 
 def send_zip(request: HttpRequest, studies: Sequence[Study]) -> StreamingHttpResponse:

@@ -29,7 +29,11 @@ WORKER_STATES: dict[str, Promise] = {
     "draining": gettext_lazy("Draining"),
     "gone": gettext_lazy("Stopped"),
 }
-QUEUES: dict[str, Promise] = {"small": gettext_lazy("Small jobs"), "large": gettext_lazy("Large jobs")}
+QUEUES: dict[str, Promise] = {
+    "small": gettext_lazy("Small jobs"),
+    "large": gettext_lazy("Large jobs"),
+    "gpu": gettext_lazy("GPU jobs"),
+}
 EVENTS: dict[str, Promise] = {
     "received": gettext_lazy("Received"),
     "committed": gettext_lazy("Storage committed"),
@@ -49,7 +53,10 @@ EVENTS: dict[str, Promise] = {
     "unshared": gettext_lazy("Sharing stopped"),
     "labelled": gettext_lazy("Labels changed"),
     "requeued": gettext_lazy("Requeued"),
+    "run again": gettext_lazy("Analysis run again"),
     "drain": gettext_lazy("Worker drained"),
+    "destination": gettext_lazy("Destination changed"),
+    "delivered": gettext_lazy("Delivered"),
     "application entity": gettext_lazy("Application entity changed"),
     "keys": gettext_lazy("Keys changed"),
     "token": gettext_lazy("API token changed"),

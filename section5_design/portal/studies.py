@@ -22,6 +22,7 @@ from accounts.access import OPERATE, ROLES, visible_instances, visible_studies
 from accounts.audit_events import actor_of, client_address, record_access_once
 from accounts.services import share_study
 from analysis.models import AnalysisJob
+from analysis.services import list_analyses, run_again
 from archive.models import Instance, Series, Study
 from portal.downloads import send_zip
 from portal.models import StudyLabel
@@ -102,6 +103,7 @@ def show_studies(request: HttpRequest) -> HttpResponse:
         "next": f"{address.urlencode()}&after={studies[-1].pk}".lstrip("&") if more else "",
         "first": f"?{address.urlencode()}" if request.GET.get("after") else "",
         "teams": Group.objects.exclude(name__in=ROLES).order_by("name") if request.user.has_perm(OPERATE) else [],
+        "analyses": list_analyses() if request.user.has_perm(OPERATE) else [],
         "label_names": list_labels(request.user),
         "states": AnalysisJob.State.values,
         "filtered": bool(used) or "after" in request.GET,
@@ -220,7 +222,7 @@ def parse_number(request: HttpRequest, name: str) -> int | None:
 @require_POST
 @login_required
 def act_on_studies(request: HttpRequest) -> HttpResponseBase:
-    """Download, label or share the selected studies."""
+    """Download, label or share the selected studies, or run an analysis on them."""
     ids = [int(text) for text in request.POST.getlist("study")[:MAX_SELECTED] if text.isdecimal() and len(text) < 19]
     studies = list(visible_studies(request.user).filter(pk__in=ids).order_by("pk"))
     action, back = request.POST.get("action"), request.POST.get("back", "")
@@ -232,6 +234,8 @@ def act_on_studies(request: HttpRequest) -> HttpResponseBase:
         label_studies(request, studies)
     elif action == "share":
         share_studies(request, studies)
+    elif action == "run":
+        run_analysis(request, studies)
     safe = url_has_allowed_host_and_scheme(back, {request.get_host()})
     return redirect(back if safe else "studies")
 
@@ -258,3 +262,16 @@ def share_studies(request: HttpRequest, studies: list[Study]) -> None:
         share_study(study, group, actor_of(request), client_address(request))
     done = ngettext("%(count)d study shared with %(team)s.", "%(count)d studies shared with %(team)s.", len(studies))
     messages.success(request, done % {"count": len(studies), "team": group.name})
+
+
+def run_analysis(request: HttpRequest, studies: list[Study]) -> None:
+    """Run an analysis on studies again."""
+    if not request.user.has_perm(OPERATE):
+        raise PermissionDenied("operators")
+    chosen = Study.objects.filter(pk__in=[study.pk for study in studies])
+    try:
+        jobs = run_again(chosen, request.POST.get("analysis", ""), actor_of(request))
+    except KeyError:
+        messages.error(request, _("Choose an analysis."))
+        return
+    messages.success(request, ngettext("%d job queued.", "%d jobs queued.", jobs) % jobs)

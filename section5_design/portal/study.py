@@ -18,7 +18,8 @@ from accounts.access import AUDIT, OPERATE, ROLES, visible_instances
 from accounts.audit_events import about_instance, about_study, actor_of, client_address, record_access_once
 from accounts.models import Share
 from accounts.services import share_study, unshare_study
-from analysis.models import AnalysisJob, Result
+from analysis.models import AnalysisJob, Result, Run
+from analysis.services import list_analyses
 from archive.models import Instance, Series, Study
 from archive.object_store import object_key, open_object
 from audit.queries import find_events, find_instance_events
@@ -76,6 +77,8 @@ def show_study(request: HttpRequest, study_id: int) -> HttpResponse:
         "chosen": next((card.series for card in cards if card.series.pk == series), None),
         "more": address.urlencode() if len(rows) > PAGE else "",
         "results": list_results(request.user, study),
+        "runs": list_runs(request.user, study),
+        "analyses": list_analyses() if request.user.has_perm(OPERATE) else [],
         "labels": study.labels.order_by("text"),
         "shares": shares,
         "teams": teams.exclude(pk__in=shares.values("group")),
@@ -115,6 +118,15 @@ def list_results(user: Any, study: Study) -> QuerySet[Any, dict[str, Any]]:
     found = Result.objects.filter(instance__in=visible_instances(user, per_row=True).filter(series__study=study))
     grouped = found.order_by().values("analysis", "version")
     return grouped.annotate(count=Count("instance_id"), latest=Max("at")).order_by("analysis", "version")
+
+
+def list_runs(user: Any, study: Study) -> list[Run]:
+    """Return the runs of registered analyses that cover visible images only, the latest of each analysis first."""
+    runs = Run.objects.filter(target__study=study).select_related("target")
+    if not user.has_perm(OPERATE):
+        visible = visible_instances(user, per_row=True).filter(series__study=study)
+        runs = runs.filter(inputs__contained_by=list(visible.values_list("pk", flat=True)))
+    return list(runs.order_by("target__analysis", "target", "-finished_at")[:PAGE])
 
 
 @require_POST

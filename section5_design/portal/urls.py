@@ -21,6 +21,7 @@ urlpatterns = [
     path("images/<int:instance_id>/attributes/", study.show_attributes, name="attributes"),
     path("images/<int:instance_id>/picture.png", viewer.picture, name="picture"),
     re_path(INSTANCE_RESULT, downloads.download_instance, name="download-instance"),
+    path("runs/<int:run_id>/files/<int:index>", downloads.download_run, name="download-run"),
     path("uploads/", uploads.show_uploads, name="uploads"),
     path("uploads/<int:upload_id>/", uploads.show_upload, name="upload"),
     path("operations/", operations.show_operations, name="operations"),

@@ -20,7 +20,7 @@ PEOPLE = {
     "auditor": ["auditors"],
     "administrator": ["administrators"],
 }
-# What each address answers to: owner, colleague, stranger, reader, operator, auditor, administrator, nobody.
+# The status of each URL for: owner, colleague, other team, reader, operator, auditor, administrator, anonymous.
 SEES = (200, 200, 404, 404, 200, 404, 200, 302)
 EVERYBODY = (200, 200, 200, 200, 200, 200, 200, 302)
 AUDITS = (403, 403, 403, 403, 403, 200, 200, 302)
@@ -31,6 +31,7 @@ GETS = {
     "uploads": EVERYBODY,
     "password": EVERYBODY,
     "account": EVERYBODY,
+    "download-run": (404, 404, 404, 404, 404, 404, 404, 302),
     "session": EVERYBODY,
     "study": SEES,
     "download-study": SEES,
@@ -107,6 +108,7 @@ class Place:
             "drain": "/operations/drain",
             "export-audit": "/audit/export.csv",
             "session": "/session",
+            "download-run": "/runs/1/files/0",
             "person": "/people/1/",
             "revoke-token": "/account/tokens/revoke",
             "add-team": "/people/teams",
@@ -132,19 +134,19 @@ def walk_urls(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, st
             yield from walk_urls(pattern, address)
 
 
-def test_every_address_has_an_access_rule() -> None:
+def test_every_url_is_in_the_tables() -> None:
     patterns = dict(walk_urls(get_resolver()))
     assert {name for name in patterns.values() if name} == {*GETS, *POSTS, *OTHERS}
     assert {address for address, name in patterns.items() if not name} == OPEN | BY_SESSION_OR_TOKEN
 
 
 @pytest.mark.parametrize("name", GETS)
-def test_reading_needs_the_role(place: Place, name: str) -> None:
+def test_read_permissions_of_every_role(place: Place, name: str) -> None:
     assert tuple(person.get(place.path(name)).status_code for person in place.people) == GETS[name]
 
 
 @pytest.mark.parametrize("name", POSTS)
-def test_changing_needs_the_role(place: Place, name: str) -> None:
+def test_write_permissions_of_every_role(place: Place, name: str) -> None:
     values = {"group": "0", "worker": "none"}
     assert tuple(person.post(place.path(name), values).status_code for person in place.people) == POSTS[name]
 
@@ -154,7 +156,7 @@ def test_a_form_without_its_csrf_token_is_refused(place: Place) -> None:
         assert place.owner.session.post(place.owner.base + place.path(name), {}, timeout=60).status_code == 403
 
 
-def test_studies_list_shows_only_visible_studies(place: Place) -> None:
+def test_the_study_list_shows_only_visible_studies(place: Place) -> None:
     link = f'href="/studies/{place.study}/"'
     assert [link in person.get("/").text for person in place.people] == [
         True,
@@ -168,7 +170,7 @@ def test_studies_list_shows_only_visible_studies(place: Place) -> None:
     ]
 
 
-def test_sending_a_file_of_a_study_grants_access_to_that_file_only(place: Place) -> None:
+def test_a_sender_sees_the_file_it_sent_but_not_the_rest_of_the_study(place: Place) -> None:
     stranger = place.people[2]
     uid, content = instance()  # in the same study as the owner's
     stranger.send(content)
@@ -180,7 +182,7 @@ def test_sending_a_file_of_a_study_grants_access_to_that_file_only(place: Place)
     assert stranger.get(f"/images/{place.image}/").status_code == 404
 
 
-def test_images_from_the_network_are_hidden_until_an_operator_shares_them(place: Place) -> None:
+def test_network_images_are_hidden_until_an_operator_shares_them(place: Place) -> None:
     uid, content = instance(StudyInstanceUID="1.2.3.4")
     place.system.post(content)
     place.system.wait_for(uid)
@@ -195,7 +197,7 @@ def test_images_from_the_network_are_hidden_until_an_operator_shares_them(place:
     assert colleague.get(f"/studies/{study}/").status_code == 404
 
 
-def test_the_read_api_returns_what_the_pages_show(place: Place) -> None:
+def test_the_api_returns_what_the_pages_show(place: Place) -> None:
     query = f"/api/results/?sop_instance_uid={place.uid}"
     counts = [len(person.get(query).json()["results"]) for person in place.people[:-1]]
     assert counts == [1, 1, 0, 0, 1, 0, 1]
@@ -215,14 +217,14 @@ def test_five_failed_logins_lock_the_account(place: Place) -> None:
     assert Person(place.system, "owner").answer.status_code == 302
 
 
-def test_every_page_forbids_inline_scripts(place: Place) -> None:
+def test_every_page_forbids_third_party_scripts(place: Place) -> None:
     for path in ("/", "/login/", "/nowhere", f"/images/{place.image}/"):
         policy = place.owner.get(path).headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe-inline" not in policy
 
 
-def test_an_operator_requeues_quarantines_and_drains_with_audit_events(place: Place, tmp_path: Path) -> None:
+def test_operator_actions_are_recorded_with_their_user(place: Place, tmp_path: Path) -> None:
     system, operator = place.system, place.people[4]
     uid, content = instance(Rows=0)
     system.post(content)

@@ -91,7 +91,7 @@ def label(name: str, of: str) -> str:
         "role": labels.ROLES,
         "figure": labels.FIGURES,
     }
-    return str(tables[of].get(name, name))
+    return ", ".join(str(tables[of].get(part, part)) for part in (name.split(",") if of == "queue" else [name]))
 
 
 @register.filter
