@@ -106,6 +106,7 @@ def show_studies(request: HttpRequest) -> HttpResponse:
         "analyses": list_analyses() if request.user.has_perm(OPERATE) else [],
         "label_names": list_labels(request.user),
         "states": AnalysisJob.State.values,
+        "more_filters": any(wanted[name] for name in ("accession", "description", "sender")),
         "filtered": bool(used) or "after" in request.GET,
         **build_first_run(request),
     }

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from portal import account, api, audit, downloads, live, operations, people, studies, study, uploads, viewer
+from portal import account, api, audit, design, downloads, live, operations, people, studies, study, uploads, viewer
 
 STUDY_RESULTS = r"^studies/(?P<study_id>\d{1,18})/results\.(?P<kind>json|csv|zip)$"
 INSTANCE_RESULT = r"^images/(?P<instance_id>\d{1,18})/result\.(?P<kind>json|csv|png|dcm)$"
@@ -35,6 +35,7 @@ urlpatterns = [
     path("people/", people.show_people, name="people"),
     path("people/<int:person_id>/", people.show_person, name="person"),
     path("people/teams", people.add_team, name="add-team"),
+    path("design/", design.show_design),
     path("session", account.session, name="session"),
     path("events", live.events, name="events"),
     path("api/instances/", api.instances),

@@ -64,7 +64,7 @@ POSTS = {
 }
 DONE = ("requeued", "quarantined", "drain")
 OTHERS = {"login", "logout", "events", "set_language"}  # each has a test of its own
-OPEN = {"live", "ready", "api/receipts/key.pem", "dicom-web/studies", "dicom-web/studies/<str:study_uid>"}
+OPEN = {"live", "ready", "design/", "api/receipts/key.pem", "dicom-web/studies", "dicom-web/studies/<str:study_uid>"}
 BY_SESSION_OR_TOKEN = {"api/instances/", "api/studies/", "api/results/", "api/workers/"}
 BY_SESSION_OR_TOKEN |= {"api/results/<int:instance_id>/preview.png", "api/receipts/<int:instance_id>"}
 
