@@ -144,6 +144,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         return FAILED
     host = "0.0.0.0" if settings.PRODUCTION else "127.0.0.1"  # noqa: S104  # a server for others
     http, dicom = (port if is_free(host, port) else find_free_port() for port in (HTTP_PORT, DICOM_PORT))
+    os.environ["DICOM_PORT"] = str(dicom)  # the portal shows it
     this = [sys.executable, str(HERE / "main.py")]
     programs: dict[str, list[str]] = {
         "web": [*this, "web", "--host", host, "--port", str(http)],

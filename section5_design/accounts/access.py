@@ -8,16 +8,17 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from accounts.models import Share, Submission
+from accounts.models import Share, StudyAccess, Submission
 from archive.models import Instance, Study
 
 SUBMIT, OPERATE, AUDIT = "accounts.submit", "accounts.operate", "accounts.audit"
+ADMINISTER = "accounts.administer"
 ROLES = {
     "submitters": ["submit"],
     "readers": [],
     "operators": ["operate"],
     "auditors": ["audit"],
-    "administrators": ["submit", "operate", "audit"],
+    "administrators": ["submit", "operate", "audit", "administer"],
 }
 
 
@@ -57,4 +58,7 @@ def visible_studies(user: Any) -> QuerySet[Study]:
     """Return the studies of which a user may see an instance."""
     if user.has_perm(OPERATE):
         return Study.objects.all()
-    return Study.objects.filter(Exists(visible_instances(user).filter(series__study=OuterRef("pk"))))
+    teams = get_teams(user)
+    sent = StudyAccess.objects.filter(Q(user=user) | Q(group__in=teams)).values("study")
+    shared = Share.objects.filter(group__in=teams).values("study")
+    return Study.objects.filter(pk__in=sent.union(shared, all=True))

@@ -3,10 +3,8 @@
 import time
 from typing import Any
 
-from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
-from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 
@@ -57,14 +55,6 @@ def record_access_once(request: HttpRequest, kind: str, detail: str = "", *, sub
 def client_address(request: HttpRequest | None) -> str:
     """Return the network address of a request."""
     return str(request.META.get("REMOTE_ADDR", "")) if request is not None else ""
-
-
-@receiver(post_save, sender=LogEntry)
-def record_account_change(instance: LogEntry, **_: Any) -> None:
-    """Record changes to accounts, groups and roles in Django's admin."""
-    action = {ADDITION: "added", CHANGE: "changed", DELETION: "deleted"}.get(instance.action_flag, "changed")
-    detail = f"{action} {instance.content_type} {instance.object_repr}: {instance.get_change_message()}"
-    record_event("accounts", f"user:{instance.user.get_username()}", detail)
 
 
 @receiver(user_logged_in)

@@ -16,15 +16,15 @@ from audit.events import Subject, record_event
 
 
 @transaction.atomic
-def create_token(name: str, actor: str) -> str:
-    """Create an API token and return it; it cannot be read again.
+def create_token(name: str, actor: str, user: Any = None) -> str:
+    """Create an API token, of a person if one is given, and return it; it cannot be read again.
 
     Raises:
         IntegrityError: the name is in use.
 
     """
     token = secrets.token_urlsafe(32)
-    ApiToken.objects.create(digest=hash_token(token), name=name)
+    ApiToken.objects.create(digest=hash_token(token), name=name, user=user)
     record_event("token", actor, f"token of {name} created")
     return token
 

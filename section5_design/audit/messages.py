@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[tuple[str, str], str, tuple[str, str] | None, str]] = {
     "rejected": (ALERT, "E", ("110126", "Node Authentication"), "4"),
     "shared": (ALERT, "E", ATTRIBUTES, "0"),
     "unshared": (ALERT, "E", ATTRIBUTES, "0"),
+    "labelled": (ALERT, "E", ATTRIBUTES, "0"),
     "requeued": (ALERT, "E", RESTRICTED, "0"),
     "run again": (ALERT, "E", RESTRICTED, "0"),
     "destination": (ALERT, "E", ("110128", "Network Configuration"), "0"),

@@ -26,6 +26,7 @@ SIGNING_KEY_FILE  file with the Ed25519 key that signs receipts and the audit ch
 DEIDENTIFY      `1`: images are de-identified (PS3.15, Annex E) before analysis; requires UID_SECRET
 UID_SECRET      the secret that de-identified UIDs are derived from
 TRUSTED_PROXIES networks of proxies whose X-Forwarded-For is trusted, comma-separated; default: none
+DICOM_PORT      the port of the receiver, as the portal tells it to people; default: 11112
 UPLOAD_QUOTA_GB what one person may send in 24 hours; default: 500
 """
 
@@ -81,6 +82,7 @@ try:
     ]
 except ValueError as error:
     raise ImproperlyConfigured(f"TRUSTED_PROXIES: {error}") from None
+DICOM_PORT = number("DICOM_PORT", 11112)
 UPLOAD_QUOTA_GB = number("UPLOAD_QUOTA_GB", 500)
 DEIDENTIFY = os.environ.get("DEIDENTIFY") == "1"
 UID_SECRET = os.environ.get("UID_SECRET", "")
@@ -119,7 +121,7 @@ DATABASES["default"]["OPTIONS"] = {**TCP_OPTIONS, **DATABASES["default"].get("OP
 INSTALLED_APPS = [
     # before Django's own, so that the portal's translations take precedence
     *("core", "audit", "archive", "accounts", "jobs", "analysis", "ingest", "uploads", "delivery", "portal"),
-    *("django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
+    *("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
     *("django.contrib.messages", "django.contrib.staticfiles", "axes"),
 ]
 MIDDLEWARE = [

@@ -9,7 +9,8 @@ import orjson
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 
-from accounts.api_tokens import UnknownTokenError, authenticate_sender
+from accounts.access import SUBMIT
+from accounts.api_tokens import UnknownTokenError, authenticate
 from archive.spool import StorageFullError
 from ingest.header import RefusedError
 from ingest.incoming import IncomingFile, incoming_file
@@ -30,7 +31,10 @@ def stow(request: HttpRequest, study_uid: str | None = None) -> HttpResponse:
         return HttpResponse(status=405, headers={"Allow": "POST"})
     body: IO[bytes] = request.META.get("wsgi.input", request)
     try:
-        sender = Sender(authenticate_sender(request))
+        client = authenticate(request)
+        if client.user and not client.user.has_perm(SUBMIT):
+            return plain(403, "this person may not send images")
+        sender = Sender(client.source, client.user.pk if client.user else None)
         if request.content_type == "application/dicom":
             outcomes = [store_single(body, sender, study_uid)]
         else:

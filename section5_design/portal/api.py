@@ -14,7 +14,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts.access import submitted_instances, visible_instances
-from accounts.api_tokens import UnknownTokenError, authenticate_sender
+from accounts.api_tokens import UnknownTokenError, authenticate, authenticate_sender
 from accounts.audit_events import about_instance, record_access
 from accounts.models import ApiToken
 from analysis.models import Result
@@ -59,7 +59,7 @@ class UnknownReaderError(Exception):
 
 
 def readable_instances(request: HttpRequest) -> QuerySet[Instance]:
-    """Return what a request may read: a person what the portal shows, a token what it sent.
+    """Return what a request may read: a person and their own token what the portal shows, other tokens what they sent.
 
     On a private machine, and until the first account exists, anybody may read.
 
@@ -70,7 +70,8 @@ def readable_instances(request: HttpRequest) -> QuerySet[Instance]:
     if request.user.is_authenticated:
         return visible_instances(request.user)
     if request.headers.get("Authorization"):
-        return submitted_instances(authenticate_sender(request))
+        client = authenticate(request)
+        return visible_instances(client.user) if client.user else submitted_instances(client.source)
     if settings.IS_PUBLIC or get_user_model().objects.exists() or ApiToken.objects.exists():
         raise UnknownReaderError
     return Instance.objects.all()

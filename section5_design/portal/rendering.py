@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
 
@@ -23,8 +24,14 @@ class RenderingError(Exception):
     """The frame cannot be rendered."""
 
 
-def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
+def render(file: BinaryIO, frame: int, window: Window | None, *, overlays: bool = True) -> bytes:
     """Render a frame, counted from 0, as PNG; the default is the file's first window, else the complete range.
+
+    Args:
+        file: the instance.
+        frame: the frame, from 0.
+        window: the window of a grey image.
+        overlays: whether the overlays of the file are drawn in white (PS3.3, C.9.2).
 
     Raises:
         RenderingError: there is no such frame, or it is too large, or cannot be decoded.
@@ -36,7 +43,10 @@ def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
             header = pydicom.dcmread(file, force=True, defer_size=1024)
             check(header, frame)
             file.seek(0)
-            picture = Image.fromarray(render_values(decode_frame(file, frame), header, window))
+            shown = render_values(decode_frame(file, frame), header, window)
+            if overlays:
+                shown = draw_overlays(shown, header, frame)
+            picture = Image.fromarray(shown)
         except (RenderingError, ObjectIntegrityError):
             raise
         except Exception as error:
@@ -55,8 +65,30 @@ def check(header: Dataset, frame: int) -> None:
         raise RenderingError("is too large to be shown here")
 
 
-def find_scale(file: BinaryIO, minimum: object, maximum: object) -> tuple[Window, float, float]:
-    """Return the initial window and the range of rescaled values.
+def draw_overlays(shown: NDArray[np.uint8], header: Dataset, frame: int) -> NDArray[np.uint8]:
+    """Draw the overlay planes of a frame in white; planes that cannot be read are left out."""
+    for group in range(0x6000, 0x6020, 2):
+        if (group, 0x3000) not in header:
+            continue
+        try:
+            plane = header.overlay_array(group)
+            top, left = (int(value) - 1 for value in header[group, 0x0050].value)
+            first = int(header[group, 0x0051].value) - 1 if (group, 0x0051) in header else 0
+        except Exception:  # noqa: BLE001, S112  # pydicom raises all kinds of errors on malformed planes
+            continue
+        if plane.ndim == 3:
+            if not 0 <= frame - first < len(plane):
+                continue
+            plane = plane[frame - first]
+        plane = plane[max(0, -top) :, max(0, -left) :]
+        area = shown[max(0, top) :, max(0, left) :]
+        rows, columns = min(len(plane), len(area)), min(plane.shape[1], area.shape[1])
+        area[:rows, :columns][plane[:rows, :columns] > 0] = 255
+    return shown
+
+
+def find_scale(file: BinaryIO, minimum: object, maximum: object) -> tuple[Window, float, float, bool]:
+    """Return the initial window, the range of rescaled values, and whether the image is grey.
 
     Args:
         file: the instance.
@@ -72,4 +104,5 @@ def find_scale(file: BinaryIO, minimum: object, maximum: object) -> tuple[Window
         extremes = np.array([[minimum, maximum]])
         values = rescale(extremes.astype(np.int64) if "ModalityLUTSequence" in header else extremes, header)
     low, high = sorted((float(values.min()), float(values.max())))
-    return find_window(header) or window_over(low, high), low, high
+    grey = str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME")
+    return find_window(header) or window_over(low, high), low, high, grey
