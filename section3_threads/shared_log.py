@@ -47,6 +47,7 @@ class SharedFileHandler(logging.FileHandler):
 
         """
         with self.lock:  # type: ignore[union-attr]
-            lines, self._lines = self._lines, []
-            self.stream.write("".join(lines))
-            self.stream.flush()
+            if self.stream is not None:  # not closed
+                lines, self._lines = self._lines, []
+                self.stream.write("".join(lines))
+                self.stream.flush()
