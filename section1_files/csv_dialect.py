@@ -69,11 +69,7 @@ class CellRule:
         return cell.lower() in self.na_words
 
     def parse_number(self, cell: str) -> float | None:
-        """Return the number in a stripped cell; None where it is not a plain number.
-
-        A number is ASCII digits with an optional sign, decimal mark and exponent. `nan`, `inf` and numbers
-        too large for a double (`1e400`) are returned, too. `1_000`, `0x10` and non-ASCII digits are not numbers.
-        """
+        """Return the plain number in a stripped cell, also nan, and infinity for `inf` and `1e400`; else None."""
         if self.decimal == ",":
             if "." in cell:
                 return None
@@ -88,11 +84,9 @@ class CellRule:
         match = FORMATTED.fullmatch(cell)
         if not match or (match["before"] and match["after"]) or (match["sign"] and match["sign2"]):
             return None
-        if bool(match["open"]) != bool(match["close"]):
+        if bool(match["open"]) != bool(match["close"]) or IPV4.fullmatch(cell):
             return None
         whole, mark, fraction = match["digits"].translate(SPACES).partition(self.decimal)
-        if IPV4.fullmatch(cell):
-            return None
         separators = set(re.sub("[0-9]", "", whole))
         separator = separators.pop() if separators else ""
         if separators or separator not in {"", self.grouping, "'", " "} or not (fraction or "0").isdecimal():
@@ -104,7 +98,7 @@ class CellRule:
         unit = match["before"] or match["after"] or ""
         if not unit and not separator:
             return None
-        negative = bool(match["open"]) or "-" in {match["sign"], match["sign2"]}
+        negative = match["open"] or "-" in {match["sign"], match["sign2"]}
         value = float(whole.replace(separator, "") + "." + fraction)
         is_certain = separator != "." or bool(mark) or whole.count(".") > 1
         return FormattedNumber(-value if negative else value, unit, separator, is_certain)
@@ -155,17 +149,10 @@ class Candidate(NamedTuple):
 def guess_dialect(
     sample: str, delimiter: str | None = None, decimal: str | None = None, *, complete: bool = True
 ) -> Dialect:
-    """Return the dialect of a text from its first lines; arguments that are given are not guessed.
-
-    Args:
-        sample: The first lines, each ended by LF.
-        delimiter: The delimiter, or None.
-        decimal: The decimal mark, or None.
-        complete: Whether the sample is the complete file.
+    """Return the dialect of a text from its first lines, each ended by LF; `complete` if these are the complete file.
 
     Raises:
         InputError: No data, or two readings are plausible: the commas may be delimiters or decimal marks.
-
     """
     sep_line = SEP_LINE.match(sample)
     if sep_line:
@@ -298,7 +285,6 @@ def guess_number_marks(
 
     Raises:
         InputError: Where `strict`, a column of numbers such as 1,234 which may be 1234 or 1.234.
-
     """
     if decimal is not None:
         return decimal, "," if decimal == "." else "."
@@ -327,11 +313,8 @@ def guess_number_marks(
     if sure["."] or delimiter == ",":
         return ".", ","
     if possible and strict:
-        raise InputError(
-            None,
-            f'numbers such as "{possible}" may have decimals or a separator of thousands',
-            "decide with --decimal , or with --decimal .",
-        )
+        problem = f'numbers such as "{possible}" may have decimals or a separator of thousands'
+        raise InputError(None, problem, "decide with --decimal , or with --decimal .")
     return ".", None
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
 from csv_dialect import FORMATTED, NA_VALUES, WHITESPACE, CellRule, Dialect, guess_dialect
 from csv_source import BLOCK_BYTES, SAMPLE_BYTES, CsvSource, open_csv, reject_markup
-from errors import InputError, with_progress
+from errors import InputError, count_noun, with_progress
 from moments import Moments
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ class BlockReader:
                 summary.blank_lines += 1
                 continue
             if len(cells) < self.width:
-                summary.short_rows.add(start, f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}")
+                summary.short_rows.add(start, count_noun(len(cells), "cell"))
             elif any(cells[self.width :]):
                 summary.long_rows.add(start, f"{len(cells)} cells")
             starts.append(start)
