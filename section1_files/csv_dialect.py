@@ -1,6 +1,5 @@
 """Guess the dialect of a CSV file: delimiter, decimal mark, header line and number format."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from csv_blocks import parse_records
 from errors import InputError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
@@ -194,16 +194,12 @@ def guess_dialect(
 
 def _parse(sample: str, delimiter: str, skip: int, *, complete: bool) -> list[Record]:
     """Return the records that are not blank, without the last one where it may be cut off."""
-    reader = csv.reader(
-        (f"{text}\n" for text in sample.split("\n")[skip:-1]), delimiter=delimiter, skipinitialspace=True
-    )
-    records, line = [], 1 + skip
-    try:
-        for cells in reader:
-            records.append(Record(line, [cell.strip(WHITESPACE) for cell in cells]))
-            line = 1 + skip + reader.line_num
-    except csv.Error:
-        pass
+    text = sample.split("\n", skip)[skip].encode()
+    found = parse_records(text, 1 + skip, delimiter)
+    rows = ([cell.strip(WHITESPACE) for cell in cells] for cells in found.cells)
+    records = [Record(line, cells) for line, cells in zip(found.starts, rows, strict=True)]
+    if found.length < len(text):  # a quoted cell that does not end
+        records.append(Record(found.next_line, text[found.length :].decode().split(delimiter)))
     if not complete and len(records) > 1:
         records.pop()
     return [record for record in records if any(record.cells)]
