@@ -488,7 +488,7 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     rows = parse_records(sample[start:], line, dialect.delimiter, limit=1000).cells
     samples = [[row[index].strip(WHITESPACE) for row in rows if index < len(row)] for index in selected]
     if not all(any(rule.parse_number(cell) is not None for cell in cells) for cells in samples):
-        source.block_bytes //= 2  # text takes more memory than numbers
+        source.block_bytes = (source.block_bytes + 1) // 2  # text takes more memory than numbers
     reader = BlockReader(dialect.delimiter, len(names), selected, rule, options.quartiles)
     blocks = iter_blocks(source, lines, text[start:], line, dialect.delimiter)
     total = path.stat().st_size // BLOCK_BYTES if path.is_file() else 0
