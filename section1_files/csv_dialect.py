@@ -86,12 +86,12 @@ class CellRule:
             return None
         if bool(match["open"]) != bool(match["close"]) or IPV4.fullmatch(cell):
             return None
-        whole, mark, fraction = match["digits"].translate(SPACES).partition(self.decimal)
-        separators = set(re.sub("[0-9]", "", whole))
+        integer, mark, fraction = match["digits"].translate(SPACES).partition(self.decimal)
+        separators = set(re.sub("[0-9]", "", integer))
         separator = separators.pop() if separators else ""
         if separators or separator not in {"", self.grouping, "'", " "} or not (fraction or "0").isdecimal():
             return None
-        if separator and not re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:{re.escape(separator)}[0-9]{{3}})+", whole):
+        if separator and not re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:{re.escape(separator)}[0-9]{{3}})+", integer):
             return None
         if separator == " " and not mark and "\u00a0" not in cell and "\u202f" not in cell:
             return None  # 612 345 678 may be a telephone number
@@ -99,8 +99,8 @@ class CellRule:
         if not unit and not separator:
             return None
         negative = match["open"] or "-" in {match["sign"], match["sign2"]}
-        value = float(whole.replace(separator, "") + "." + fraction)
-        is_certain = separator != "." or bool(mark) or whole.count(".") > 1
+        value = float(integer.replace(separator, "") + "." + fraction)
+        is_certain = separator != "." or bool(mark) or integer.count(".") > 1
         return FormattedNumber(-value if negative else value, unit, separator, is_certain)
 
 
@@ -265,7 +265,7 @@ def _is_title(following: list[Record], width: int) -> bool:
 
 
 def _looks_like_header(record: Record) -> bool:
-    """Return whether a record holds names, or names beside years."""
+    """Return whether a record holds names, or names and years."""
     numbers = [cell for cell in record.cells if _looks_like_number(cell, CellRule())]
     return not numbers or (bool(record.cells[0]) and all(re.fullmatch("(?:19|20)[0-9]{2}", cell) for cell in numbers))
 

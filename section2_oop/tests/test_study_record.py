@@ -150,7 +150,7 @@ class Loading(FilesTestCase):
 
 
 def element_ends(path: Path) -> list[int]:
-    """The offsets at which an element ends and another follows."""
+    """Return the offsets at which an element ends and another follows."""
     dataset = pydicom.dcmread(path, force=True)
     long_vrs = {"OB", "OW", "OF", "SQ", "UN", "UT", "UC"}  # of explicit VR
     ends = []
