@@ -63,7 +63,8 @@ class DicomImage:
         self._header = read_header(path)
         self.dataset = self._header.dataset
         self.remarks: list[str] = []
-        self._pixels = PixelReader(self._header, self._remark)
+        with suppress_pydicom_output():
+            self._pixels = PixelReader(self._header, self._remark)
         self.frames = self._pixels.frames
 
     def _remark(self, text: str) -> None:
