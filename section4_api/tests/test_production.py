@@ -137,17 +137,6 @@ def test_a_token_s_name_is_taken_once(production: tuple[Service, dict[str, str]]
     assert manage("token", "revoke", "nobody", DATABASE_URL=production[1]["url"]).returncode == 1
 
 
-def test_headers_guard_the_browser(production: tuple[Service, dict[str, str]]) -> None:
-    headers = call(production[0], production[1]["read"], "GET", "/api/docs/").headers
-    assert headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
-    assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["X-Frame-Options"] == "DENY"
-    assert headers["Referrer-Policy"] == "same-origin"
-    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
-    assert "default-src 'self'" in headers["Content-Security-Policy"]
-    assert "'unsafe-inline'" not in headers["Content-Security-Policy"].partition("script-src")[2].partition(";")[0]
-
-
 def test_a_call_without_tls_is_led_to_tls(production: tuple[Service, dict[str, str]]) -> None:
     with contextlib.closing(production[0].connect()) as connection:
         answer = ask(connection, "GET", ELEMENTS, Host="api.example")

@@ -111,11 +111,6 @@ def test_a_field_that_cannot_be_changed_is_400(api: Client, method: str, field: 
     assert api.get(path("a")).json()["device_name"] == "RX 1"
 
 
-def test_data_that_are_not_as_stored_are_400_at_data(api: Client) -> None:
-    store(api, "a")
-    assert pointers(send(api, "PATCH", path("a"), {"data": ["1"]}), 400) == ["#/data"]
-
-
 def test_one_number_is_not_true(api: Client) -> None:
     post(api, element("a", "1"))
     assert pointers(send(api, "PATCH", path("a"), {"data_size": True}), 400) == ["#/data_size"]
