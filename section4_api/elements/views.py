@@ -4,7 +4,7 @@ from typing import Any
 
 from django.http import FileResponse
 from django.utils.cache import get_conditional_response
-from drf_spectacular.utils import extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.exceptions import NotFound
 from rest_framework.parsers import BaseParser
@@ -25,6 +25,7 @@ from elements.renderers import CSVRenderer, NDJSONRenderer
 from elements.serializers import ChangeSerializer, ElementSerializer, NewElementSerializer, is_keyed_map
 
 
+@extend_schema(tags=["elements"])
 @extend_schema_view(**schema.OPERATIONS)
 class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericViewSet):
     """Elements: created one by one or as a map, listed by pages, exported, renamed, deleted."""
