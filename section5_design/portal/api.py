@@ -29,14 +29,14 @@ INSTANCES = """
         job.state, job.attempts, job.reason
     FROM archive_instance AS instance
     JOIN archive_series AS series ON series.id = series_id
-    JOIN archive_study AS study ON study.id = study_id
+    JOIN archive_study AS study ON study.id = series.study_id
     JOIN analysis_job AS job ON job.instance_id = instance.id
     WHERE instance.id = ANY(%(ids)s) ORDER BY instance.id
 """
 RESULTS = """
     SELECT instance.id, sop_instance_uid, result.at, figures, preview <> '' AS preview
     FROM archive_instance AS instance JOIN analysis_result AS result ON result.instance_id = instance.id
-    WHERE instance.id = ANY(%(ids)s) ORDER BY instance.id
+    WHERE instance.id = ANY(%(ids)s) AND NOT superseded ORDER BY instance.id
 """
 WORKERS = """
     SELECT name, queues, state, started_at, heartbeat_at, cpu_percent, memory_percent, current_jobs
