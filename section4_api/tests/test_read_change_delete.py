@@ -139,13 +139,6 @@ def test_a_change_that_names_nothing_is_400(api: Client, body: bytes) -> None:
     assert send(api, "PATCH", path("a"), body).status_code in (400, 415)
 
 
-def test_a_merge_patch_is_understood(api: Client) -> None:
-    store(api, "a")
-    body = {"device_name": "RX 2"}
-    assert send(api, "PATCH", path("a"), body, content_type="application/merge-patch+json").status_code == 200
-    problem(send(api, "PUT", path("a"), body, content_type="application/merge-patch+json"), 415)
-
-
 @pytest.mark.parametrize("method", [*METHODS, "DELETE"])
 def test_if_match_stops_who_was_slower(api: Client, method: str) -> None:
     store(api, "a")
