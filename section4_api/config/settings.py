@@ -5,7 +5,7 @@ DATABASE_URL        a PostgreSQL, 14 to 18; development starts its own where thi
 SECRET_KEY          production: at least 50 characters; `python -c "import secrets; print(secrets.token_urlsafe(50))"`
 ALLOWED_HOSTS       production: the host names of this server, separated by commas
 BEHIND_PROXY        1: trust X-Forwarded-Proto and X-Forwarded-For of the proxy in front (deploy/nginx.conf)
-REQUEST_RATE        of one user, over all processes, such as 600/min; unlimited unless set
+REQUEST_RATE        of one user over all processes, such as 600/min; unlimited unless set
 PGOPTIONS           of each connection; the service sets statement_timeout and lock_timeout (config/wsgi.py)
 LOG_FILE            where the log goes; standard error unless set
 """
