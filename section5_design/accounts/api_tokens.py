@@ -17,6 +17,20 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def authenticate_token(request: HttpRequest) -> ApiToken:
+    """Return the token of a request.
+
+    Raises:
+        UnknownTokenError: it is missing or unknown.
+
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    found = ApiToken.objects.filter(digest=hash_token(token.strip())).select_related("group").first()
+    if scheme.lower() != "bearer" or found is None:
+        raise UnknownTokenError
+    return found
+
+
 def authenticate_sender(request: HttpRequest) -> str:
     """Return the sender of a request, as http:NAME.
 
@@ -26,12 +40,8 @@ def authenticate_sender(request: HttpRequest) -> str:
         UnknownTokenError: the token is missing or unknown.
 
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        found = ApiToken.objects.filter(digest=hash_token(token.strip())).first()
-        if found is None:
-            raise UnknownTokenError
-        return f"http:{found.name}"
+    if request.headers.get("Authorization", "").lower().startswith("bearer "):
+        return f"http:{authenticate_token(request).name}"
     if settings.IS_PUBLIC or ApiToken.objects.exists():
         raise UnknownTokenError
     return f"http:{request.META.get('REMOTE_ADDR', '')}"

@@ -26,12 +26,12 @@ from accounts.audit_events import (
 )
 from accounts.models import Share
 from accounts.services import share_study, unshare_study
+from analysis import rendering
 from analysis.models import AnalysisJob, Result
 from analysis.windowing import Window
 from archive.models import Instance, Series, Study
 from archive.object_store import object_key, open_object
 from audit.queries import find_instance_events
-from portal import rendering
 from portal.labels import label_for
 from portal.plots import bars
 from portal.plots import table as plot_table
