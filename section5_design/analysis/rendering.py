@@ -24,7 +24,14 @@ class RenderingError(Exception):
 
 
 def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
-    """Render a frame, counted from 0, as PNG; the default is the file's first window, else the complete range.
+    """Render a frame, counted from 0, as PNG; see `render_image`."""
+    target = io.BytesIO()
+    render_image(file, frame, window).save(target, "PNG", compress_level=1)
+    return target.getvalue()
+
+
+def render_image(file: BinaryIO, frame: int, window: Window | None) -> Image.Image:
+    """Render a frame, counted from 0; the default is the file's first window, else the complete range.
 
     Raises:
         RenderingError: there is no such frame, or it is too large, or cannot be decoded.
@@ -36,14 +43,11 @@ def render(file: BinaryIO, frame: int, window: Window | None) -> bytes:
             header = pydicom.dcmread(file, force=True, defer_size=1024)
             check(header, frame)
             file.seek(0)
-            picture = Image.fromarray(render_values(decode_frame(file, frame), header, window))
+            return Image.fromarray(render_values(decode_frame(file, frame), header, window))
         except (RenderingError, ObjectIntegrityError):
             raise
         except Exception as error:
             raise RenderingError(f"cannot be decoded ({type(error).__name__})") from error
-        target = io.BytesIO()
-        picture.save(target, "PNG", compress_level=1)
-        return target.getvalue()
 
 
 def check(header: Dataset, frame: int) -> None:

@@ -32,7 +32,7 @@ def dicomweb(view: View) -> View:
     return answered
 
 
-def by_method(**views: View) -> View:
+def by_method(**views: Any) -> Any:
     """Choose the view by the request's method; HEAD is answered as GET. Requests are authenticated by the views."""
 
     @csrf_exempt
@@ -42,6 +42,7 @@ def by_method(**views: View) -> View:
             return HttpResponse(status=405, headers={"Allow": ", ".join(views)})
         return view(request, **values)
 
+    chosen.views = views  # for the capabilities
     return chosen
 
 
