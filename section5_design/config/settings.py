@@ -24,7 +24,7 @@ SIGNING_KEY_FILE  file with the Ed25519 key that signs receipts and the audit ch
 DEIDENTIFY      `1`: images are de-identified (PS3.15, Annex E) before analysis; requires UID_SECRET
 UID_SECRET      the secret that de-identified UIDs are derived from
 TRUSTED_PROXIES networks of proxies whose X-Forwarded-For is trusted, comma-separated; default: none
-CORS_ORIGINS    web applications that may read DICOMweb with a token, such as https://viewer.example.org, comma-separated
+CORS_ORIGINS    web applications that may read DICOMweb with a token, comma-separated: https://viewer.example.org
 UPLOAD_QUOTA_GB what one person may send in 24 hours; default: 500
 """
 

@@ -77,7 +77,7 @@ def build_document(base: str, resources: Sequence[URLPattern]) -> dict[str, Any]
 
 def describe(view: Any) -> dict[str, Any]:
     """Describe an operation: its parameters, and the statuses that it may answer."""
-    function, level = getattr(view, "func", view), getattr(view, "keywords", {}).get("level")
+    function, level = getattr(view, "func", view), str(getattr(view, "keywords", {}).get("level"))
     summary = str(function.__doc__).strip().splitlines()[0]
     if function.__name__ == "stow":
         content = {name: {"schema": {"type": "string", "format": "binary"}} for name in STORED_TYPES}
