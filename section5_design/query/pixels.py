@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRBigEndian, ExplicitVRLittleEndian
+from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from analysis.windowing import decode_frame
 from archive.encryption import ObjectIntegrityError
@@ -72,8 +72,8 @@ def iter_decoded(instance: Instance, *, or_stored: bool = False) -> Iterator[byt
         yield content[start : start + CHUNK].tobytes()
 
 
-def decode(instance: Instance) -> bytes:
-    """Convert a file to Explicit VR Little Endian."""
+def decode(instance: Instance, *, implicit: bool = False) -> bytes:
+    """Convert a file to Explicit or Implicit VR Little Endian."""
     with _slots, warnings.catch_warnings(), open_object(object_key(instance.sha256)) as file:
         warnings.simplefilter("ignore")
         try:
@@ -82,9 +82,9 @@ def decode(instance: Instance) -> bytes:
                 dataset.decompress(generate_instance_uid=False)
             elif instance.transfer_syntax_uid == ExplicitVRBigEndian:
                 dataset.walk(swap_bytes)
-            dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
             target = io.BytesIO()
-            dcmwrite(target, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
+            dcmwrite(target, dataset, implicit_vr=implicit, little_endian=True, force_encoding=True)
         except ObjectIntegrityError:
             raise
         except Exception as error:

@@ -12,6 +12,7 @@ from query.attributes import COUNTED, IMAGE, MODELS, PATIENT, PATIENT_KEYWORDS, 
 from query.errors import InvalidRequestError
 from query.matching import match, match_any
 
+BATCH = 1000
 LINKS = {STUDY: "series__study", SERIES: "series"}  # of an instance
 Row = dict[str, Any]  # values by keyword: one, a list, or None
 
@@ -35,10 +36,27 @@ def find_rows(
     visible = reader.instances(per_row=bool(keys.get("StudyInstanceUID")))
     if level == PATIENT:
         return find_patients(visible, keys, window)
+    return fetch(visible, level, select(visible, level, keys).order_by("-pk")[window], wanted)
+
+
+def iter_rows(reader: Reader, level: str, keys: Mapping[str, str], wanted: Collection[str]) -> Iterator[Row]:
+    """Find everything that matches, as `find_rows` does, in batches."""
+    if level == PATIENT:
+        yield from find_rows(reader, level, keys, wanted)
+        return
+    visible = reader.instances(per_row=bool(keys.get("StudyInstanceUID")))
+    found = list(select(visible, level, keys).order_by("-pk").values_list("pk", flat=True))
+    for start in range(0, len(found), BATCH):
+        batch = MODELS[level].objects.filter(pk__in=found[start : start + BATCH]).order_by("-pk")
+        yield from fetch(visible, level, batch, wanted)
+
+
+def fetch(visible: QuerySet[Instance], level: str, found: QuerySet[Any], wanted: Collection[str]) -> list[Row]:
+    """Return the wanted attributes of rows."""
     columns = columns_at(level)
     shown = [keyword for keyword in columns if keyword in wanted]
-    found = select(visible, level, keys).order_by("-pk").values_list("pk", *(columns[name].path for name in shown))
-    rows = {key: dict(zip(shown, values, strict=True)) for key, *values in found[window]}
+    values = found.values_list("pk", *(columns[name].path for name in shown))
+    rows = {key: dict(zip(shown, row, strict=True)) for key, *row in values}
     if not set(wanted).isdisjoint(COUNTED[level]):
         for key, counts in count(visible, level, list(rows)):
             rows[key] |= counts
