@@ -17,7 +17,6 @@ from pydicom.config import IGNORE
 from pydicom.config import settings as pydicom_settings
 
 from accounts.application_entities import may_send
-from archive.overlap import enable_overlap
 from archive.spool import StorageFullError, map_disk_full
 from audit.events import record_event
 from core import metrics
@@ -260,7 +259,6 @@ def serve(server: Server, parent: int) -> None:
     """Serve in one of the processes; it ends with its parent."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    enable_overlap()
 
     def watch() -> None:
         while os.getppid() == parent:
