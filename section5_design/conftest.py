@@ -15,7 +15,7 @@ import pytest  # noqa: E402
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 
 _folder = tempfile.TemporaryDirectory(prefix="section5-tests-")
-Path(_folder.name).chmod(0o755)  # run by root, the server belongs to nobody
+Path(_folder.name).chmod(0o755)  # if root runs the tests, the server runs as `nobody`
 atexit.register(_folder.cleanup)
 if not os.environ.get("DATABASE_URL"):
     _server = EmbeddedPostgres(Path(_folder.name) / "data")
@@ -39,3 +39,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Run the complete system, with its own database and Celery's filesystem transport."""
     with database(f"live_{os.getpid()}") as url, System(tmp_path_factory.mktemp("system"), url) as running:
         yield running
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module, and of a broker if it runs with both, in one process of pytest-xdist."""
+    for item in items:
+        broker = next((name for name in ("filesystem", "rabbitmq") if f"[{name}" in item.name), "")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {broker}"))

@@ -19,9 +19,17 @@ class Study(models.Model):
     """A study, with the patient's attributes as its first instance gave them."""
 
     uid = models.CharField(max_length=64, unique=True, db_collation="C")
-    patient_id = models.CharField(max_length=64, db_index=True)
-    patient_name = models.CharField(max_length=324)
-    study_date = models.CharField(max_length=8)  # DA as received; not necessarily a valid date
+    patient_id = models.CharField(max_length=64, default="", db_default="", db_index=True)
+    patient_name = models.CharField(max_length=324, default="", db_default="")
+    patient_birth_date = models.CharField(max_length=8, default="", db_default="")
+    patient_sex = models.CharField(max_length=16, default="", db_default="")
+    # DA as received; not necessarily a valid date
+    study_date = models.CharField(max_length=8, default="", db_default="", db_index=True)
+    study_time = models.CharField(max_length=14, default="", db_default="")
+    accession_number = models.CharField(max_length=16, default="", db_default="", db_index=True)
+    study_id = models.CharField(max_length=16, default="", db_default="")
+    study_description = models.CharField(max_length=64, default="", db_default="")
+    referring_physician_name = models.CharField(max_length=324, default="", db_default="")
     created_at = models.DateTimeField(db_default=Now(), db_index=True)
 
 
@@ -30,7 +38,12 @@ class Series(models.Model):
 
     study = models.ForeignKey(Study, models.PROTECT)
     uid = models.CharField(max_length=64, db_collation="C")
-    modality = models.CharField(max_length=16)
+    modality = models.CharField(max_length=16, default="", db_default="")
+    series_number = models.IntegerField(null=True)
+    series_description = models.CharField(max_length=64, default="", db_default="")
+    body_part_examined = models.CharField(max_length=16, default="", db_default="")
+    performed_procedure_step_start_date = models.CharField(max_length=8, default="", db_default="")
+    performed_procedure_step_start_time = models.CharField(max_length=14, default="", db_default="")
 
     class Meta:
         """One row for each series of a study."""
@@ -47,6 +60,11 @@ class Instance(models.Model):
     series = models.ForeignKey(Series, models.PROTECT)
     sop_class_uid = models.CharField(max_length=64)
     transfer_syntax_uid = models.CharField(max_length=64)
+    instance_number = models.IntegerField(null=True)
+    number_of_frames = models.IntegerField(null=True)
+    rows = models.IntegerField(null=True)
+    columns = models.IntegerField(null=True)
+    bits_allocated = models.IntegerField(null=True)
     size = models.BigIntegerField()  # bytes of the file
     decoded_size = models.BigIntegerField()  # bytes of the decoded pixels; 0 without pixels
     source = models.CharField(max_length=100)  # its first sender: dicom:AE, http:TOKEN, user:NAME, folder:PATH

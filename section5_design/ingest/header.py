@@ -4,13 +4,40 @@ Pixels are never decoded here.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingest.header_scanner import HeaderScanner, ScanError
 
 UID_RULE = re.compile(r"[0-9]+(\.[0-9]+)*\Z")  # PS3.5, 9.1; leading zeros occur in real archives and are harmless
-MAX_UID_LENGTH, MAX_TEXT_LENGTH = 64, 64
+MAX_UID_LENGTH = 64
+# The archive's columns of a study, a series and an instance: keyword, and the length of its VR (PS3.5, 6.2).
+STUDY_TEXTS = {
+    "patient_id": ("PatientID", 64),
+    "patient_name": ("PatientName", 324),
+    "patient_birth_date": ("PatientBirthDate", 8),
+    "patient_sex": ("PatientSex", 16),
+    "study_date": ("StudyDate", 8),
+    "study_time": ("StudyTime", 14),
+    "accession_number": ("AccessionNumber", 16),
+    "study_id": ("StudyID", 16),
+    "study_description": ("StudyDescription", 64),
+    "referring_physician_name": ("ReferringPhysicianName", 324),
+}
+SERIES_TEXTS = {
+    "modality": ("Modality", 16),
+    "series_description": ("SeriesDescription", 64),
+    "body_part_examined": ("BodyPartExamined", 16),
+    "performed_procedure_step_start_date": ("PerformedProcedureStepStartDate", 8),
+    "performed_procedure_step_start_time": ("PerformedProcedureStepStartTime", 14),
+}
+INSTANCE_NUMBERS = {
+    "instance_number": "InstanceNumber",
+    "number_of_frames": "NumberOfFrames",
+    "rows": "Rows",
+    "columns": "Columns",
+    "bits_allocated": "BitsAllocated",
+}
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -27,11 +54,10 @@ class Header:
     transfer_syntax_uid: str
     study_uid: str
     series_uid: str
-    patient_id: str
-    patient_name: str
-    study_date: str
-    modality: str
     decoded_size: int
+    study: dict[str, str] = field(default_factory=dict)  # values of the study's columns
+    series: dict[str, str | int | None] = field(default_factory=dict)
+    numbers: dict[str, int | None] = field(default_factory=dict)  # values of the instance's columns
 
 
 def read_header(scanner: HeaderScanner) -> Header:
@@ -64,12 +90,22 @@ def build_header(attributes: dict[str, Any]) -> Header:
         transfer_syntax_uid=clean_text(attributes.get("TransferSyntaxUID"), MAX_UID_LENGTH),
         study_uid=require_uid(attributes, "StudyInstanceUID"),
         series_uid=require_uid(attributes, "SeriesInstanceUID"),
-        patient_id=clean_text(attributes.get("PatientID"), MAX_TEXT_LENGTH),
-        patient_name=clean_text(attributes.get("PatientName"), 324),
-        study_date=clean_text(attributes.get("StudyDate"), 8),
-        modality=clean_text(attributes.get("Modality"), 16),
+        study=build_texts(attributes, STUDY_TEXTS),
+        series=build_texts(attributes, SERIES_TEXTS) | {"series_number": parse_integer(attributes.get("SeriesNumber"))},
+        numbers={name: parse_integer(attributes.get(keyword)) for name, keyword in INSTANCE_NUMBERS.items()},
         decoded_size=compute_decoded_size(attributes),
     )
+
+
+def build_texts(attributes: dict[str, Any], columns: dict[str, tuple[str, int]]) -> dict[str, Any]:
+    """Return the values of columns; dates and times without the separators of ACR-NEMA 2.0."""
+    texts = {}
+    for name, (keyword, size) in columns.items():
+        value = attributes.get(keyword)
+        if value is not None and keyword.endswith(("Date", "Time")):
+            value = str(value).replace("." if keyword.endswith("Date") else ":", "")
+        texts[name] = clean_text(value, size)
+    return texts
 
 
 def require_uid(attributes: dict[str, Any], keyword: str) -> str:
@@ -91,16 +127,22 @@ def compute_decoded_size(attributes: dict[str, Any]) -> int:
     """Return the size of the decoded pixels in bytes, by the header; 0 without pixels."""
     if not any(keyword in attributes for keyword in PIXELS):
         return 0
-    bits = parse_int(attributes.get("BitsAllocated"), 8)
-    samples, frames = parse_int(attributes.get("SamplesPerPixel"), 1), parse_int(attributes.get("NumberOfFrames"), 1)
-    size = parse_int(attributes.get("Rows"), 0) * parse_int(attributes.get("Columns"), 0) * samples * frames * bits // 8
-    return min(size, 2**62)
+    bits, samples = parse_count(attributes.get("BitsAllocated"), 8), parse_count(attributes.get("SamplesPerPixel"), 1)
+    frames = parse_count(attributes.get("NumberOfFrames"), 1)
+    rows, columns = parse_count(attributes.get("Rows"), 0), parse_count(attributes.get("Columns"), 0)
+    return min(rows * columns * samples * frames * bits // 8, 2**62)
 
 
-def parse_int(value: Any, default: int) -> int:
+def parse_count(value: Any, default: int) -> int:
     """Return a non-negative integer, or a default."""
+    number = parse_integer(value)
+    return default if number is None or number < 0 else number
+
+
+def parse_integer(value: Any) -> int | None:
+    """Return an integer of 32 bits (PS3.5, 6.2: IS, US), or None if there is none."""
     try:
         number = int(value)
-    except (TypeError, ValueError):
-        return default
-    return number if number >= 0 else default
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) < 2**31 else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
+from psycopg2 import sql
 
 from analysis.handler import KIND, choose_queue
 from archive.garbage import LOCK_SHARED
@@ -19,7 +20,7 @@ from archive.object_store import object_key, store
 from archive.overlap import overlap
 from core import metrics
 from core.correlation import correlation_id
-from ingest.header import Header, RefusedError
+from ingest.header import INSTANCE_NUMBERS, Header, RefusedError
 from ingest.incoming import IncomingFile
 from jobs.dispatcher import wake
 
@@ -135,6 +136,7 @@ PARAMETERS = {
     "kind": "text",
     "queue": "text",
     "correlation_id": "text",
+    **dict.fromkeys(INSTANCE_NUMBERS, "integer"),
 }
 # One statement, so that a C-STORE waits for the database once before it commits, and prepared, so that it is planned
 # once. No row: the series is new.
@@ -143,9 +145,11 @@ RECORD = """
         SELECT id, sha256 FROM archive_instance WHERE sop_instance_uid = %(sop_instance_uid)s
     ), instance AS (
         INSERT INTO archive_instance (sop_instance_uid, sha256, series_id, sop_class_uid, transfer_syntax_uid, size,
-            decoded_size, source, correlation_id, conflict)
+            decoded_size, source, correlation_id, conflict,
+            instance_number, number_of_frames, rows, columns, bits_allocated)
         SELECT %(sop_instance_uid)s, %(sha256)s, series.id, %(sop_class_uid)s, %(syntax)s, %(size)s, %(decoded)s,
-            %(source)s, %(correlation_id)s, EXISTS (SELECT FROM known)
+            %(source)s, %(correlation_id)s, EXISTS (SELECT FROM known),
+            %(instance_number)s, %(number_of_frames)s, %(rows)s, %(columns)s, %(bits_allocated)s
         FROM archive_series AS series JOIN archive_study AS study ON study.id = series.study_id
         WHERE study.uid = %(study_uid)s AND series.uid = %(series)s
             AND NOT EXISTS (SELECT FROM known WHERE sha256 = %(sha256)s)
@@ -218,6 +222,8 @@ def record(header: Header, sha256: str, size: int, sender: Sender, *, cursor: An
         "kind": KIND,
         "queue": choose_queue(header.decoded_size),
         "correlation_id": correlation_id.get(),
+        **dict.fromkeys(INSTANCE_NUMBERS),
+        **header.numbers,
     }
     prepare_record(cursor)
     cursor.execute(f"BEGIN; {EXECUTE}", values)
@@ -232,13 +238,12 @@ def record(header: Header, sha256: str, size: int, sender: Sender, *, cursor: An
 
 def create_series(cursor: Any, header: Header) -> None:
     """Create the rows of a series and its study unless they exist."""
-    cursor.execute(
-        "INSERT INTO archive_study (uid, patient_id, patient_name, study_date) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (uid) DO NOTHING",
-        (header.study_uid, header.patient_id, header.patient_name, header.study_date),
-    )
-    cursor.execute(
-        "INSERT INTO archive_series (study_id, uid, modality)"
-        " SELECT id, %s, %s FROM archive_study WHERE uid = %s ON CONFLICT (study_id, uid) DO NOTHING",
-        (header.series_uid, header.modality, header.study_uid),
-    )
+    study = {"uid": header.study_uid, **header.study}
+    columns = sql.SQL(", ").join(map(sql.Identifier, study))
+    insert = sql.SQL("INSERT INTO archive_study ({}) VALUES %s ON CONFLICT (uid) DO NOTHING")
+    cursor.execute(insert.format(columns), (tuple(study.values()),))
+    series = {"uid": header.series_uid, **header.series}
+    columns = sql.SQL(", ").join(map(sql.Identifier, [*series, "study_id"]))
+    insert = sql.SQL("INSERT INTO archive_series ({}) VALUES %s ON CONFLICT (study_id, uid) DO NOTHING")
+    cursor.execute("SELECT id FROM archive_study WHERE uid = %s", (header.study_uid,))
+    cursor.execute(insert.format(columns), ((*series.values(), *cursor.fetchone()),))

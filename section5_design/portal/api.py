@@ -29,7 +29,7 @@ INSTANCES = """
         job.state, job.attempts, job.reason
     FROM archive_instance AS instance
     JOIN archive_series AS series ON series.id = series_id
-    JOIN archive_study AS study ON study.id = study_id
+    JOIN archive_study AS study ON study.id = series.study_id
     JOIN analysis_job AS job ON job.instance_id = instance.id
     WHERE instance.id = ANY(%(ids)s) ORDER BY instance.id
 """

@@ -1,4 +1,4 @@
-"""The queue: whoever holds a job may finish it, and nobody else; on a real database, with concurrent transactions."""
+"""The queue: only the holder of a job may finish it; on a real database, with concurrent transactions."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ def handler(monkeypatch: pytest.MonkeyPatch) -> StubHandler:
 
 def add_job(number: int = 0) -> int:
     uid = f"1.2.3.{number}"
-    header = Header(uid, "1.2", "1.2.840.10008.1.2.1", "1.2.4", "1.2.5", "id", "name", "20200101", "CT", 1000)
+    header = Header(uid, "1.2", "1.2.840.10008.1.2.1", "1.2.4", "1.2.5", 1000)
     with transaction.atomic(), connection.cursor() as cursor:
         stored = record(header, f"{number:064}", 1000, Sender("folder:test"), cursor=cursor)
     return int(str(one("SELECT id FROM jobs_job WHERE subject = %s", stored.instance_id)))
