@@ -67,7 +67,7 @@ class FileStore:
         """Link a finished file into the store."""
         try:  # unlike a rename, a link never replaces a durable object by one that is not
             os.link(file.path, self._prepare_folder(key))
-            os.unlink(file.path)
+            file.path.unlink()
         except OSError as error:  # it exists, perhaps torn by a crash; or the file system has no links, or is another
             if error.errno == errno.ENOENT:  # somebody removed the folder
                 self._known.clear()

@@ -54,7 +54,9 @@ def record_event(
 
 def record_events(kind: str, events: Sequence[tuple[str, str, Subject]], *, cursor: Any) -> None:
     """Write events of a kind, each an actor, a correlation ID and a subject, in one statement."""
-    columns = zip(*((actor[:100], correlation, *astuple(subject)) for actor, correlation, subject in events), strict=True)
+    columns = zip(
+        *((actor[:100], correlation, *astuple(subject)) for actor, correlation, subject in events), strict=True
+    )
     cursor.execute(
         "INSERT INTO audit_event (kind, address, detail, actor, correlation_id, instance_id, study_uid, sop_class_uid,"
         " sop_instance_uid) SELECT %s, '', '', *"

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 
-
 def item(kind: int, content: bytes) -> bytes:
     """Return an item of an A-ASSOCIATE-RQ (PS3.8, 9.3.2)."""
     return struct.pack(">BxH", kind, len(content)) + content

@@ -66,6 +66,13 @@ def over_dicom(title: str, port: int, paths: list[str], associations: int) -> fl
     return time.perf_counter() - start
 
 
+def write_to(sender: "subprocess.Popen[str]", text: str) -> None:
+    """Write to a sender's standard input."""
+    assert sender.stdin is not None  # for the type checker
+    sender.stdin.write(text)
+    sender.stdin.flush()
+
+
 def over_lean_dicom(title: str, port: int, paths: list[str], associations: int) -> float:
     """Seconds until all were acknowledged, from senders that have read their files before."""
     command = [sys.executable, "-S", str(Path(__file__).with_name("lean_sender.py")), title, str(port)]
@@ -74,15 +81,13 @@ def over_lean_dicom(title: str, port: int, paths: list[str], associations: int) 
         for _ in range(associations)
     ]
     for number, sender in enumerate(senders):
-        assert sender.stdin and sender.stdout  # for the type checker
-        sender.stdin.write("\n".join(paths[number::associations]) + "\n\n")
-        sender.stdin.flush()
+        write_to(sender, "\n".join(paths[number::associations]) + "\n\n")
+    for sender in senders:
+        assert sender.stdout is not None  # for the type checker
         sender.stdout.readline()
     start = time.perf_counter()
     for sender in senders:
-        assert sender.stdin
-        sender.stdin.write("\n")
-        sender.stdin.flush()
+        write_to(sender, "\n")
     if any(sender.wait() for sender in senders):
         sys.exit(f"{title} did not take everything")
     return time.perf_counter() - start
@@ -193,9 +198,7 @@ class Comparison:
         print(f"{title}: {'; '.join(parts)}", flush=True)
 
 
-def compare_all(
-    comparison: Comparison, ours: System, orthanc_ports: tuple[int, int], storescp_port: int
-) -> None:
+def compare_all(comparison: Comparison, ours: System, orthanc_ports: tuple[int, int], storescp_port: int) -> None:
     """Measure every row."""
     web, dicom = orthanc_ports
     for kind in COUNTS:
