@@ -1,5 +1,6 @@
 """The DICOM receiver: several processes share a port, and a data set streams to the spool while it arrives."""
 
+import gc
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -242,6 +243,7 @@ def run(host: str, port: int, processes: int) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     parent = os.getpid()
+    gc.freeze()  # the collector would write to what the processes share
     while not ending:
         children[:] = [child for child in children if child.is_alive()]
         while len(children) < processes and not ending:
