@@ -41,7 +41,8 @@ def nameless(root: Path) -> None:
     name = os.urandom(16).hex()
     descriptor = os.open(root, os.O_TMPFILE | os.O_WRONLY, 0o600)
     os.write(descriptor, CONTENT)
-    os.link(f"/proc/self/fd/{descriptor}", root / name[:2] / name, follow_symlinks=True)
+    # With src_dir_fd, Python calls linkat, which follows the link to the file.
+    os.link(f"/proc/self/fd/{descriptor}", root / name[:2] / name, src_dir_fd=0, follow_symlinks=True)
     os.fdatasync(descriptor)
     sync_folder(root / name[:2])
     os.close(descriptor)
