@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "tests")]  # for a bare `pytest`, too
 
@@ -31,7 +32,27 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 os.environ["TCP_NODELAY"] = "1"  # DCMTK's tools read it
 django.setup()  # pytest-django looks for settings before it reads this file
 
-from system import System, database  # noqa: E402  # Django first
+from analysis.models import Result  # noqa: E402  # Django first
+from archive.encryption import key_by_id, wrapping_key  # noqa: E402
+from archive.object_store import store  # noqa: E402
+from archive.spool import spool_folder  # noqa: E402
+from core.partitions import make_partitions  # noqa: E402
+from system import System, database  # noqa: E402
+
+
+@pytest.fixture
+def local_store(transactional_db: None, tmp_path: Path, settings: Any) -> Iterator[Path]:  # noqa: ARG001
+    """Give a test a store and a spool of its own; the keys of earlier tests went with their rows."""
+    make_partitions()
+    settings.DATA_FOLDER, settings.WORK_FOLDER = tmp_path, tmp_path / "work"
+    settings.STORAGE_URL, settings.SPOOL_FOLDER = f"file://{tmp_path / 'store'}", tmp_path / "spool"
+    caches = (store, spool_folder, wrapping_key, key_by_id)
+    for cached in caches:
+        cached.cache_clear()
+    yield tmp_path
+    Result.history.all().delete()  # a partitioned table, which the flush between the tests does not know
+    for cached in caches:
+        cached.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +62,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a module, and of a broker if it runs with both, in one process of pytest-xdist."""
     for item in items:

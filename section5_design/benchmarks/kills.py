@@ -164,7 +164,8 @@ def ledger(system: System, senders: list[Sender], done: Counter[str]) -> int:
     acknowledged = {uid for sender in senders for uid in sender.acknowledged}
     rows = system.query(
         "SELECT sop_instance_uid, sha256, j.state, count(r.instance_id) FROM archive_instance AS i"
-        " JOIN analysis_job AS j ON j.instance_id = i.id LEFT JOIN analysis_result AS r ON r.instance_id = i.id"
+        " JOIN analysis_job AS j ON j.instance_id = i.id"
+        " LEFT JOIN analysis_result AS r ON r.instance_id = i.id AND NOT superseded"
         " GROUP BY 1, 2, 3"
     )
     whole = set()

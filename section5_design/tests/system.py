@@ -232,7 +232,7 @@ class System:
 
         wrong = self.query(
             "SELECT i.id FROM archive_instance AS i LEFT JOIN analysis_job AS j ON j.instance_id = i.id"
-            " LEFT JOIN analysis_result AS r ON r.instance_id = i.id GROUP BY i.id, j.state HAVING"
+            " LEFT JOIN analysis_result AS r ON r.instance_id = i.id AND NOT superseded GROUP BY i.id, j.state HAVING"
             " count(DISTINCT j.id) <> 1 OR count(r.instance_id) <> (CASE WHEN j.state = 'done' THEN 1 ELSE 0 END)"
         )
         assert wrong == []
