@@ -4,7 +4,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -39,8 +38,9 @@ class SpoolFile:
     """
 
     def __init__(self) -> None:
-        self.path = spool_folder() / uuid.uuid4().hex
+        self.path = spool_folder() / os.urandom(16).hex()
         self.size = 0
+        self.is_published = False  # moved into the store
         self._file: IO[bytes] = self.path.open("xb", BUFFER)
         self._hash = hashlib.sha256()
         try:
@@ -77,7 +77,8 @@ class SpoolFile:
 
     def discard(self) -> None:
         """Remove the file unless it was moved away."""
-        self.path.unlink(missing_ok=True)
+        if not self.is_published:
+            self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # the buffer cannot be flushed and is not needed
             self._file.close()
 

@@ -137,6 +137,7 @@ MIDDLEWARE = [
     "archive.middleware.AlteredObjects",
     "core.security.RequestBodyLimiter",
     "django.middleware.security.SecurityMiddleware",
+    "ingest.middleware.StowShortcut",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

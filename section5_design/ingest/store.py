@@ -104,8 +104,9 @@ def publish_and_record(file: IncomingFile, header: Header, sha256: str, sender: 
     """
     objects, key = store(), object_key(sha256)
     try:
-        if file.path.exists():  # otherwise moved by an earlier try
+        if not file.is_published:  # by an earlier try
             objects.publish(file, key)
+            file.is_published = True
         with connection.cursor() as cursor:
             prepare_record(cursor)
             with overlap(lambda: objects.sync(file, key)):
