@@ -37,6 +37,9 @@ class ObjectStore(Protocol):
     def sync(self, file: SpoolFile, key: str) -> None:
         """Make a published file durable."""
 
+    def confirm(self, file: SpoolFile, key: str) -> bool:
+        """Return whether the object of a synced file exists; it is then durable, also if another sender replaced it."""
+
     def open(self, key: str) -> BinaryIO:
         """Open an object for reading.
 
@@ -74,7 +77,17 @@ class FileStore:
     def sync(self, file: SpoolFile, key: str) -> None:
         """Sync a published file and its folder."""
         file.sync()
-        sync_folder((self.folder / key).parent)
+        sync_path((self.folder / key).parent)
+
+    def confirm(self, file: SpoolFile, key: str) -> bool:
+        """Return whether the object exists; sync it if it is not this file but another sender's."""
+        try:
+            if not file.is_at(self.folder / key):
+                sync_path(self.folder / key)
+                sync_path((self.folder / key).parent)
+        except FileNotFoundError:
+            return False
+        return True
 
     def put(self, file: Path, key: str) -> None:
         """Move a synced file into the store."""
@@ -93,14 +106,14 @@ class FileStore:
                 os.fsync(target.fileno())
             copy.rename(target_path)
             file.unlink()
-        sync_folder(target_path.parent)
+        sync_path(target_path.parent)
 
     def _prepare_folder(self, key: str) -> Path:
         """Return the path of an object, in a folder that exists."""
         path = self.folder / key
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            sync_folder(path.parent.parent)
+            sync_path(path.parent.parent)
         return path
 
     def open(self, key: str) -> BinaryIO:
@@ -177,6 +190,10 @@ class RemoteStore:
     def sync(self, file: SpoolFile, key: str) -> None:
         """Do nothing: an upload is durable when the store acknowledged it."""
 
+    def confirm(self, file: SpoolFile, key: str) -> bool:  # noqa: ARG002
+        """Return whether the object exists."""
+        return self.contains(key)
+
     def open(self, key: str) -> BinaryIO:
         """Open an object for reading in parts."""
         import obstore
@@ -208,9 +225,9 @@ class RemoteStore:
                 yield found["path"], found["last_modified"].timestamp()
 
 
-def sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a new name in it is durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_path(path: Path) -> None:
+    """Sync a file, or a folder, so that a new name in it is durable."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -110,7 +110,7 @@ def publish_and_record(file: IncomingFile, header: Header, sha256: str, sender: 
             prepare_record(cursor)
             with overlap(lambda: objects.sync(file, key)):
                 stored = record(header, sha256, file.size, sender, cursor=cursor)
-            if not objects.contains(key):
+            if not objects.confirm(file, key):
                 raise OSError(errno.ENOENT, "the object is gone")
             cursor.execute("COMMIT")
     except BaseException:
