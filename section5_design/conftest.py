@@ -31,6 +31,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 os.environ["TCP_NODELAY"] = "1"  # DCMTK's tools read it
 django.setup()  # pytest-django looks for settings before it reads this file
 
+from object_server import ObjectServer  # noqa: E402
 from system import System, database  # noqa: E402  # Django first
 
 
@@ -39,3 +40,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Run the complete system, with its own database and Celery's filesystem transport."""
     with database(f"live_{os.getpid()}") as url, System(tmp_path_factory.mktemp("system"), url) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """Run an S3 server."""
+    with ObjectServer(tmp_path_factory.mktemp("s3")) as server:
+        yield server

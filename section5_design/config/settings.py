@@ -119,7 +119,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "core.request_log.RequestLog",
-    "archive.middleware.AlteredObjects",
+    "archive.middleware.ObjectErrors",
     "core.security.RequestBodyLimiter",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
