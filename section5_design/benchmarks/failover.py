@@ -29,6 +29,7 @@ CLIENTS = 3
 LIMITS = {"TASK_SECONDS": "10", "LEASE_SECONDS": "12", "MAX_ATTEMPTS": "9"}
 ASYNCHRONOUS = {"synchronous_mode": False, "synchronous_mode_strict": False, "maximum_lag_on_failover": 1 << 30}
 HELD = 15.0  # seconds that a fault lasts which nothing but its end can help
+OUTLASTING = 30.0  # seconds, longer than Patroni's ttl
 PATIENCE = 240.0  # seconds
 Fault = Callable[[], Callable[[], None]]  # does it, and returns what ends it
 
@@ -52,6 +53,7 @@ def build_faults(cluster: Cluster) -> dict[str, Fault]:
     def cut_off_from_etcd() -> Callable[[], None]:
         name, members = cluster.primary(), [f"etcd{number}" for number in MEMBERS]
         cluster.cut_from(name, *members)
+        time.sleep(OUTLASTING)
         return lambda: cluster.mend_from(name, *members)
 
     def cut_off_from_clients() -> Callable[[], None]:
@@ -65,7 +67,7 @@ def build_faults(cluster: Cluster) -> dict[str, Fault]:
         lost = random.sample([f"etcd{number}" for number in MEMBERS], 2)
         for name in lost:
             cluster.kill(name)
-        time.sleep(HELD)
+        time.sleep(OUTLASTING)
         for name in lost:
             cluster.start(name)
         return lambda: None
@@ -75,10 +77,10 @@ def build_faults(cluster: Cluster) -> dict[str, Fault]:
         "primary's server, kill -9": lambda: lose(cluster.primary(), disk=False),
         "primary's server with its data folder": lambda: lose(cluster.primary(), disk=True),
         "primary cut off from all": cut_off,
-        "primary cut off from etcd": cut_off_from_etcd,
+        f"primary cut off from etcd for {OUTLASTING:.0f} s": cut_off_from_etcd,
         f"primary cut off from the clients for {HELD:.0f} s": cut_off_from_clients,
         "synchronous standby, kill -9": lambda: lose(cluster.standbys("sync")[0], disk=False),
-        f"etcd without quorum for {HELD:.0f} s": lose_etcd_quorum,
+        f"etcd without quorum for {OUTLASTING:.0f} s": lose_etcd_quorum,
         "primary cut off from its standbys, then lost with its data": lambda: lose_ahead_of_standbys(cluster),
     }
 
