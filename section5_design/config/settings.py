@@ -121,8 +121,8 @@ DATABASES = {
 if not DATABASES["default"]["ENGINE"].endswith(".postgresql"):
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
 # Without these, a process would wait on a broken connection for a quarter of an hour.
-TCP_OPTIONS = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
-TCP_OPTIONS["tcp_user_timeout"] = 20_000  # milliseconds
+TCP_OPTIONS = {"connect_timeout": 3, "keepalives_idle": 4, "keepalives_interval": 2, "keepalives_count": 3}
+TCP_OPTIONS["tcp_user_timeout"] = 10_000  # milliseconds; also of a connection attempt
 DATABASES["default"]["OPTIONS"] = {**TCP_OPTIONS, **DATABASES["default"].get("OPTIONS", {})}
 
 INSTALLED_APPS = [
@@ -134,7 +134,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "core.request_log.RequestLog",
     "corsheaders.middleware.CorsMiddleware",
-    "archive.middleware.AlteredObjects",
+    "archive.middleware.ObjectErrors",
     "core.security.RequestBodyLimiter",
     "django.middleware.security.SecurityMiddleware",
     "ingest.middleware.StowShortcut",
