@@ -192,7 +192,7 @@ def test_webhook_is_signed_and_names_no_patient() -> None:
     digest = hmac.digest(base64.b64decode(key.removeprefix("whsec_")), signed, hashlib.sha256)
     assert headers["webhook-signature"] == f"v1,{base64.b64encode(digest).decode()}"
     assert json.loads(body)["sop_instance_uid"] == one.header.sop_instance_uid
-    assert one.header.patient_name.encode() not in body
+    assert one.header.study["patient_name"].encode() not in body
     assert b"whsec_" not in bytes(Destination.objects.get().secret)
 
 
