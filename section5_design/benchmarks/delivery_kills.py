@@ -26,6 +26,7 @@ LIMITS = {"TASK_SECONDS": "30", "LEASE_SECONDS": "35"}
 DELIVERED = "SELECT count(*) FROM delivery_delivery WHERE delivered_at IS NOT NULL"
 UNFINISHED = "SELECT count(*) FROM jobs_job WHERE state IN ('queued', 'running')"
 SETTLING = 900.0  # seconds
+BACKLOG = 60  # jobs
 
 
 def main(times: int, seed: int) -> int:
@@ -33,6 +34,7 @@ def main(times: int, seed: int) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
+        (folder / "system").mkdir()
         postgres = EmbeddedPostgres(folder / "postgres")
         postgres.start()
         os.environ["DATABASE_URL"] = postgres.url
@@ -72,10 +74,11 @@ def run(system: System, orthanc: Orthanc, times: int, chance: random.Random) -> 
 
 
 def send(system: System, enough: threading.Event) -> None:
-    """Send images until it is enough."""
+    """Send images until it is enough, and no faster than they are processed."""
     while not enough.wait(0.02):
         try:
-            system.post(instance()[1])
+            if count(system, UNFINISHED) < BACKLOG:
+                system.post(instance()[1])
         except (OSError, HTTPException):
             enough.wait(0.1)
 

@@ -46,6 +46,7 @@ def main(images: int, seed: int) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
+        (folder / "system").mkdir()
         (folder / "analyses.toml").write_text(COUNT)
         postgres = EmbeddedPostgres(folder / "postgres")
         postgres.start()

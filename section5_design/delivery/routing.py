@@ -15,7 +15,6 @@ from delivery.models import Delivery, Destination, Rule
 from jobs.queue import NewJob, delete_jobs, schedule
 
 KIND = "delivery"
-PRIORITY = -1  # after the analysis of what arrives
 ANY = "*"
 
 
@@ -48,7 +47,7 @@ def select_instances(rule: Rule) -> QuerySet[Instance]:
     return chosen
 
 
-def deliver(instances: QuerySet[Instance], destination: Destination, priority: int = PRIORITY) -> int:
+def deliver(instances: QuerySet[Instance], destination: Destination, priority: int = 0) -> int:
     """Create deliveries, unless they exist, with their jobs; return how many are new."""
     fields = ("pk", "series__study__uid", "sop_class_uid", "sop_instance_uid")
     subjects = {row[0]: Subject(*row) for row in instances.order_by("pk").values_list(*fields)}
