@@ -57,7 +57,7 @@ FILL = """
 
 
 @contextlib.contextmanager
-def orthanc(folder: Path, destination: int) -> Iterator[tuple[int, int]]:
+def orthanc(folder: Path, destination: int, *, sync: bool = True) -> Iterator[tuple[int, int]]:
     """Run an Orthanc with its DICOMweb plugin."""
     web, dicom = free_port(), free_port()
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,6 +65,7 @@ def orthanc(folder: Path, destination: int) -> Iterator[tuple[int, int]]:
     configuration |= {"AuthenticationEnabled": False, "DicomAet": "ORTHANC", "DicomAlwaysAllowStore": True}
     configuration |= {"DicomAlwaysAllowGet": True, "DicomAlwaysAllowFind": True, "DicomAlwaysAllowMove": True}
     configuration |= {"DicomModalities": {"bench": ["BENCH", "127.0.0.1", destination]}, "DicomWeb": {"Enable": True}}
+    configuration |= {"SyncStorageArea": sync, "StoreMD5ForAttachments": sync}
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     command = ["Orthanc", str(folder / "orthanc.json")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -75,7 +76,7 @@ def orthanc(folder: Path, destination: int) -> Iterator[tuple[int, int]]:
 
 def prepare(folder: Path) -> None:
     """Fill an Orthanc with as many studies as ours gets."""
-    with orthanc(folder, 1) as (web, _):
+    with orthanc(folder, 1, sync=False) as (web, _):
         client = http.client.HTTPConnection("127.0.0.1", web, timeout=60)
         dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
         small = pydicom.Dataset()

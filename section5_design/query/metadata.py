@@ -5,8 +5,6 @@ from functools import partial
 from typing import Any, BinaryIO
 
 from pydicom import dcmread
-from pydicom.config import IGNORE
-from pydicom.config import settings as pydicom_settings
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 
@@ -103,6 +101,3 @@ def find_bulk_data(dataset: Dataset, path: str) -> bytes:
     except (KeyError, IndexError, TypeError, AttributeError):
         pass
     raise NotFoundError("there is no such bulk data")
-
-
-pydicom_settings.reading_validation_mode = IGNORE  # values are given as received

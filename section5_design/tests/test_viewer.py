@@ -16,7 +16,9 @@ from playwright.sync_api import Page, sync_playwright
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
+from archive.models import Study
 from people import Person, make_people
+from query.viewer import viewer_url
 from system import SECTION, System, database, instance, needs
 
 STUDY = "1.8.1"
@@ -107,6 +109,14 @@ def test_the_page_needs_a_login_and_files_outside_are_not_served(archive: System
         answer = archive.ask("GET", f"/viewer/{name}")
         assert answer.status in (302, 400, 404)
     assert archive.ask("POST", "/viewer/").status in (403, 405)
+
+
+def test_a_study_is_linked_only_where_the_viewer_is_installed(tmp_path: Path, settings: Any) -> None:
+    settings.DATA_FOLDER = tmp_path
+    assert viewer_url(Study(uid="1.2.3")) == ""
+    (tmp_path / "viewer").mkdir()
+    (tmp_path / "viewer" / "index.html").touch()
+    assert viewer_url(Study(uid="1.2.3")) == "/viewer/viewer?StudyInstanceUIDs=1.2.3"
 
 
 def test_without_the_viewer_there_is_one_line_and_no_link(tmp_path: Path) -> None:
