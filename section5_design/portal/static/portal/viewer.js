@@ -122,13 +122,14 @@
     update();
   }
 
-  let drawing = false, again = false;
+  let drawing = false, again = false, later = 0;
   async function update() { // one drawing at a time; the newest state wins
     if (drawing) { again = true; return; }
     drawing = true;
     do { again = false; await Promise.all(panes.map((pane) => pane.draw())); } while (again);
     drawing = false;
-    remember();
+    clearTimeout(later);
+    later = setTimeout(remember, 250); // browsers limit how often the address changes
   }
 
   function remember() {
