@@ -41,18 +41,33 @@ def visible_instances(user: Any, *, per_row: bool = False) -> QuerySet[Instance]
     if user.has_perm(OPERATE):
         return Instance.objects.all()
     teams = get_teams(user)
-    sent = Submission.objects.filter(Q(user=user) | Q(group__in=teams))
-    shared = Share.objects.filter(group__in=teams)
+    return granted_instances(Q(user=user) | Q(group__in=teams), Q(group__in=teams), per_row=per_row)
+
+
+def program_instances(source: str, group: Group | None, *, per_row: bool = False) -> QuerySet[Instance]:
+    """Return the instances that a token or an application entity may see.
+
+    Args:
+        source: it, as a sender: it sees what it sent, first or again.
+        group: its team, whose instances it sees too, or a role that may operate, which sees everything.
+        per_row: as of `visible_instances`.
+
+    """
+    if group is None:
+        return granted_instances(Q(source=source), Q(pk__in=[]), per_row=per_row)
+    if "operate" in ROLES.get(group.name, ()):
+        return Instance.objects.all()
+    return granted_instances(Q(source=source) | Q(group=group), Q(group=group), per_row=per_row)
+
+
+def granted_instances(is_sent: Q, is_shared: Q, *, per_row: bool) -> QuerySet[Instance]:
+    """Return the instances of some submissions, and of the studies of some shares."""
+    sent, shared = Submission.objects.filter(is_sent), Share.objects.filter(is_shared)
     if per_row:
         return Instance.objects.filter(
             Exists(sent.filter(instance=OuterRef("pk"))) | Exists(shared.filter(study=OuterRef("series__study")))
         )
     return Instance.objects.filter(Q(pk__in=sent.values("instance")) | Q(series__study__in=shared.values("study")))
-
-
-def submitted_instances(source: str) -> QuerySet[Instance]:
-    """Return the instances that a sender sent, first or again."""
-    return Instance.objects.filter(pk__in=Submission.objects.filter(source=source).values("instance"))
 
 
 def visible_studies(user: Any) -> QuerySet[Study]:

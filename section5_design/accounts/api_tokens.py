@@ -27,6 +27,20 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+def authenticate_token(request: HttpRequest) -> ApiToken:
+    """Return the token of a request.
+
+    Raises:
+        UnknownTokenError: it is missing or unknown, or its person may no longer log in.
+
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    found = ApiToken.objects.filter(digest=hash_token(token.strip())).select_related("user", "group").first()
+    if scheme.lower() != "bearer" or found is None or (found.user and not found.user.is_active):
+        raise UnknownTokenError
+    return found
+
+
 def authenticate(request: HttpRequest) -> Client:
     """Return the client of a request: http:NAME by a token, user:NAME by a person's own token.
 
@@ -36,24 +50,9 @@ def authenticate(request: HttpRequest) -> Client:
         UnknownTokenError: the token is missing or unknown, or its person may no longer log in.
 
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        found = ApiToken.objects.filter(digest=hash_token(token.strip())).select_related("user").first()
-        if found is None or (found.user and not found.user.is_active):
-            raise UnknownTokenError
-        if found.user:
-            return Client(f"user:{found.user.get_username()}", found.user)
-        return Client(f"http:{found.name}")
+    if request.headers.get("Authorization", "").lower().startswith("bearer "):
+        token = authenticate_token(request)
+        return Client(f"user:{token.user.get_username()}", token.user) if token.user else Client(f"http:{token.name}")
     if settings.IS_PUBLIC or ApiToken.objects.exists():
         raise UnknownTokenError
     return Client(f"http:{request.META.get('REMOTE_ADDR', '')}")
-
-
-def authenticate_sender(request: HttpRequest) -> str:
-    """Return the source of a request, as the audit log names it.
-
-    Raises:
-        UnknownTokenError: the token is missing or unknown.
-
-    """
-    return authenticate(request).source

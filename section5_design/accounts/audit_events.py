@@ -38,18 +38,20 @@ def record_access(
     record_event(kind, actor or actor_of(request), detail, subject=subject, address=client_address(request))
 
 
-def record_access_once(request: HttpRequest, kind: str, detail: str = "", *, subject: Subject = NOTHING) -> None:
-    """Record what a person did unless the same event was recorded recently.
+def record_access_once(
+    request: HttpRequest, kind: str, detail: str = "", *, subject: Subject = NOTHING, actor: str = ""
+) -> None:
+    """Record what a person or a program did unless the same event was recorded recently.
 
     Changing the window, scrolling frames and live pages repeat the same request dozens of times; that is one view.
     """
-    key, now = (request.user.get_username(), kind, detail, subject), time.monotonic()
+    key, now = (actor or request.user.get_username(), kind, detail, subject), time.monotonic()
     if now - _recent.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:
         return
     if len(_recent) >= MAX_REMEMBERED:
         _recent.clear()
     _recent[key] = now
-    record_access(request, kind, detail, subject=subject)
+    record_access(request, kind, detail, subject=subject, actor=actor)
 
 
 def client_address(request: HttpRequest | None) -> str:

@@ -17,6 +17,7 @@ class ApiToken(models.Model):
     name = models.CharField(max_length=100, unique=True)
     # The person whose rights it has; without one, it sends, and reads what it sent.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True)
+    group = models.ForeignKey(Group, models.SET_NULL, null=True)  # whose instances it reads, besides those it sent
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -24,11 +25,12 @@ class ApiToken(models.Model):
 
 
 class ApplicationEntity(models.Model):
-    """A DICOM application entity that may send, and from where; with a port it receives storage commitments."""
+    """A DICOM application entity that may send and read, and from where; with a port it receives too."""
 
     title = models.CharField(primary_key=True, max_length=16)
     network = models.CharField(max_length=50)  # an address, or a network such as 10.1.0.0/16
     port = models.IntegerField(null=True)
+    group = models.ForeignKey(Group, models.SET_NULL, null=True)  # whose instances it reads, besides those it sent
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:

@@ -24,6 +24,7 @@ KINDS: dict[str, tuple[tuple[str, str], str, tuple[str, str] | None, str]] = {
     "retry": (ACCESSED, "R", None, "4"),
     "lost": (ACCESSED, "R", None, "4"),
     "quarantined": (ACCESSED, "R", None, "8"),
+    "retrieved": (TRANSFERRED, "R", None, "0"),
     "exported": (EXPORTED, "R", None, "0"),
     "queried": (QUERY, "E", None, "0"),
     "erased": (DELETED, "D", None, "0"),

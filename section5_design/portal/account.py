@@ -22,7 +22,7 @@ def show_account(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         name = " ".join(request.POST.get("name", "").replace("\0", "").split())[:60]
         try:
-            token = create_token(f"{request.user.get_username()}: {name}"[:100], actor_of(request), request.user)
+            token = create_token(f"{request.user.get_username()}: {name}"[:100], actor_of(request), user=request.user)
         except IntegrityError:
             messages.error(request, _("You have a token of this name already."))
     tokens = ApiToken.objects.filter(user=request.user).order_by("name")

@@ -7,7 +7,6 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.core.exceptions import BadRequest
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -16,11 +15,12 @@ from django.views.decorators.http import require_GET
 from accounts.access import AUDIT
 from accounts.audit_events import record_access
 from accounts.models import Submission
+from accounts.readers import Reader, reads
 from archive.models import Instance, Study
 from archive.receipts import issue_receipt
 from audit.queries import MAX_ROWS, find_events
 from audit.signing import public_pem
-from portal.api import json, reader_of, reads
+from portal.api import json
 from portal.decorators import requires
 from portal.labels import EVENTS
 from portal.studies import parse_number
@@ -100,12 +100,12 @@ def iter_csv(chosen: dict[str, Any]) -> Iterator[str]:
 
 
 @reads
-def receipt(request: HttpRequest, visible: QuerySet[Instance], instance_id: int) -> HttpResponse:
+def receipt(request: HttpRequest, reader: Reader, instance_id: int) -> HttpResponse:  # noqa: ARG001
     """Return the signed receipt of a visible image; 202 until the audit chain has linked it, a second later."""
-    one = visible.filter(pk=min(instance_id, 2**62)).select_related("series__study").first()
+    one = reader.instances(per_row=True).filter(pk=min(instance_id, 2**62)).select_related("series__study").first()
     if one is None:
         return json({"detail": "no such image"}, 404)
-    signed = issue_receipt(one, choose_sender(request, one))
+    signed = issue_receipt(one, choose_sender(reader, one))
     if signed is None:
         response = json({"detail": "the receipt is not ready; try again"}, 202)
         response.headers["Retry-After"] = "1"
@@ -120,8 +120,7 @@ def receipt_key(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
     return HttpResponse(public_pem(), "application/x-pem-file")
 
 
-def choose_sender(request: HttpRequest, instance: Instance) -> str:
+def choose_sender(reader: Reader, instance: Instance) -> str:
     """Return the sender that a receipt names: the reader if they sent the image, else its first sender."""
-    reader = reader_of(request)
-    sent = Submission.objects.filter(instance=instance, source=reader).exists()
-    return reader if sent else instance.source
+    sent = Submission.objects.filter(instance=instance, source=reader.name).exists()
+    return reader.name if sent else instance.source

@@ -14,6 +14,7 @@ STATES: dict[str, Promise] = {
     "done": gettext_lazy("Ready"),
     "quarantined": gettext_lazy("Quarantined"),
 }
+DELIVERY_STATES = STATES | {"running": gettext_lazy("Sending"), "done": gettext_lazy("Delivered")}
 FILE_STATES: dict[str, Promise] = {
     "new": gettext_lazy("Accepted"),
     "duplicate": gettext_lazy("Already stored"),

@@ -2,7 +2,21 @@
 
 from django.urls import path, re_path
 
-from portal import account, api, audit, design, downloads, live, operations, people, studies, study, uploads, viewer
+from portal import (
+    account,
+    api,
+    audit,
+    deliveries,
+    design,
+    downloads,
+    live,
+    operations,
+    people,
+    studies,
+    study,
+    uploads,
+    viewer,
+)
 
 STUDY_RESULTS = r"^studies/(?P<study_id>\d{1,18})/results\.(?P<kind>json|csv|zip)$"
 INSTANCE_RESULT = r"^images/(?P<instance_id>\d{1,18})/result\.(?P<kind>json|csv|png|dcm)$"
@@ -28,6 +42,10 @@ urlpatterns = [
     path("operations/requeue", operations.requeue_jobs, name="requeue"),
     path("operations/quarantine", operations.quarantine_job, name="quarantine"),
     path("operations/drain", operations.drain_worker, name="drain"),
+    path("deliveries/", deliveries.show_deliveries, name="deliveries"),
+    path("deliveries/destinations/<int:destination_id>", deliveries.change_destination, name="change-destination"),
+    path("deliveries/rules/<int:rule_id>", deliveries.change_rule, name="change-rule"),
+    path("deliveries/<int:delivery_id>/resend", deliveries.resend_delivery, name="resend"),
     path("audit/", audit.show_audit, name="audit"),
     path("audit/export.csv", audit.export_audit, name="export-audit"),
     path("account/", account.show_account, name="account"),

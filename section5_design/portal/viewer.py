@@ -17,11 +17,11 @@ from PIL import Image
 
 from accounts.access import visible_instances
 from accounts.audit_events import about_instance, about_study, record_access_once
+from analysis import rendering
 from analysis.models import AnalysisJob, Result
 from analysis.windowing import Window
 from archive.models import Instance, Series
 from archive.object_store import object_key, open_object
-from portal import rendering
 from portal.selectors import get_instance, get_series, get_study, images_of
 from portal.studies import parse_number
 

@@ -45,6 +45,7 @@ GETS = {
     "upload": SEES,
     "operations": OPERATES,
     "drain": (403, 403, 403, 403, 404, 403, 404, 302),
+    "deliveries": OPERATES,
     "audit": AUDITS,
     "export-audit": AUDITS,
     "people": ADMINISTERS,
@@ -61,6 +62,9 @@ POSTS = {
     "requeue": (403, 403, 403, 403, 302, 403, 302, 403),
     "quarantine": (403, 403, 403, 403, 302, 403, 302, 403),
     "drain": (403, 403, 403, 403, 404, 403, 404, 403),
+    "change-destination": (403, 403, 403, 403, 404, 403, 404, 403),
+    "change-rule": (403, 403, 403, 403, 404, 403, 404, 403),
+    "resend": (403, 403, 403, 403, 404, 403, 404, 403),
 }
 DONE = ("requeued", "quarantined", "drain")
 OTHERS = {"login", "logout", "events", "set_language"}  # each has a test of its own
@@ -106,6 +110,9 @@ class Place:
             "download-instance": f"{image}/result.dcm",
             "upload": f"/uploads/{self.upload}/",
             "drain": "/operations/drain",
+            "change-destination": "/deliveries/destinations/1",
+            "change-rule": "/deliveries/rules/1",
+            "resend": "/deliveries/1/resend",
             "export-audit": "/audit/export.csv",
             "session": "/session",
             "download-run": "/runs/1/files/0",

@@ -81,10 +81,11 @@ def figure(value: object) -> str:
 
 @register.filter
 def label(name: str, of: str) -> str:
-    """Return the label of a name: of a state, event, file, worker, queue, role or figure."""
+    """Return the label of a name: of a state, event, delivery, file, worker, queue, role or figure."""
     tables = {
         "state": labels.STATES,
         "event": labels.EVENTS,
+        "delivery": labels.DELIVERY_STATES,
         "file": labels.FILE_STATES,
         "worker": labels.WORKER_STATES,
         "queue": labels.QUEUES,

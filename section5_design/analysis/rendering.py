@@ -25,7 +25,14 @@ class RenderingError(Exception):
 
 
 def render(file: BinaryIO, frame: int, window: Window | None, *, overlays: bool = True) -> bytes:
-    """Render a frame, counted from 0, as PNG; the default is the file's first window, else the complete range.
+    """Render a frame, counted from 0, as PNG; see `render_image`."""
+    target = io.BytesIO()
+    render_image(file, frame, window, overlays=overlays).save(target, "PNG", compress_level=1)
+    return target.getvalue()
+
+
+def render_image(file: BinaryIO, frame: int, window: Window | None, *, overlays: bool = True) -> Image.Image:
+    """Render a frame, counted from 0; the default is the file's first window, else the complete range.
 
     Args:
         file: the instance.
@@ -44,16 +51,11 @@ def render(file: BinaryIO, frame: int, window: Window | None, *, overlays: bool 
             check(header, frame)
             file.seek(0)
             shown = render_values(decode_frame(file, frame), header, window)
-            if overlays:
-                shown = draw_overlays(shown, header, frame)
-            picture = Image.fromarray(shown)
+            return Image.fromarray(draw_overlays(shown, header, frame) if overlays else shown)
         except (RenderingError, ObjectIntegrityError):
             raise
         except Exception as error:
             raise RenderingError(f"cannot be decoded ({type(error).__name__})") from error
-        target = io.BytesIO()
-        picture.save(target, "PNG", compress_level=1)
-        return target.getvalue()
 
 
 def check(header: Dataset, frame: int) -> None:
