@@ -67,8 +67,8 @@ POSTS = {
     "resend": (403, 403, 403, 403, 404, 403, 404, 403),
 }
 DONE = ("requeued", "quarantined", "drain")
-OTHERS = {"login", "logout", "events", "set_language", "viewer"}  # each has a test of its own
-OPEN = {"live", "ready", "design/", "api/receipts/key.pem", "dicom-web/studies", "dicom-web/studies/<str:study_uid>"}
+OTHERS = {"login", "logout", "events", "set_language"}  # each has a test of its own
+OPEN = {"live", "ready", "design/", "api/receipts/key.pem"}
 BY_SESSION_OR_TOKEN = {"api/instances/", "api/studies/", "api/results/", "api/workers/"}
 BY_SESSION_OR_TOKEN |= {"api/results/<int:instance_id>/preview.png", "api/receipts/<int:instance_id>"}
 
@@ -137,7 +137,7 @@ def walk_urls(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, st
         address = prefix + str(pattern.pattern)
         if isinstance(pattern, URLPattern):
             yield address, pattern.name
-        else:
+        elif address not in ("dicom-web/", "viewer/"):  # tested with the app query
             yield from walk_urls(pattern, address)
 
 
