@@ -16,8 +16,8 @@ sys.path.insert(0, str(SECTION))
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 
 STUDIES = 100_000
-IMAGES = 2  # of each study
-RUNS = 9
+IMAGES = 1  # of each study
+RUNS = 5
 ADDRESSES = ("/", "/?sort=patient", "/?sort=-date", "/?modality=MR", "/?patient=Name77&from=2020-01-01")
 FILL = f"""
     INSERT INTO archive_study (uid, patient_id, patient_name, study_date, accession_number, study_description)

@@ -95,16 +95,17 @@ def show_studies(request: HttpRequest) -> HttpResponse:
     studies, more = page_of(found, sort, parse_number(request, "after"))
     address = request.GET.copy()
     address.pop("after", None)
+    label_names = list_labels(request.user)
     context = {
         "rows": build_rows(request.user, studies),
         "wanted": wanted,
-        "quick": build_quick_filters(request.user, wanted),
+        "quick": build_quick_filters(label_names, wanted),
         "columns": build_columns(sort, address),
         "next": f"{address.urlencode()}&after={studies[-1].pk}".lstrip("&") if more else "",
         "first": f"?{address.urlencode()}" if request.GET.get("after") else "",
         "teams": Group.objects.exclude(name__in=ROLES).order_by("name") if request.user.has_perm(OPERATE) else [],
         "analyses": list_analyses() if request.user.has_perm(OPERATE) else [],
-        "label_names": list_labels(request.user),
+        "label_names": label_names,
         "states": AnalysisJob.State.values,
         "more_filters": any(wanted[name] for name in ("accession", "description", "sender")),
         "filtered": bool(used) or "after" in request.GET,
@@ -190,7 +191,7 @@ def build_columns(sort: str, address: Any) -> list[dict[str, str]]:
     return columns
 
 
-def build_quick_filters(user: Any, wanted: dict[str, str]) -> list[dict[str, Any]]:
+def build_quick_filters(label_names: list[str], wanted: dict[str, str]) -> list[dict[str, Any]]:
     """Build the filters that one click sets."""
     today = timezone.localdate()
     quick: list[tuple[str, dict[str, str]]] = [
@@ -200,7 +201,7 @@ def build_quick_filters(user: Any, wanted: dict[str, str]) -> list[dict[str, Any
         *((modality, {"modality": modality}) for modality in ("CT", "MR", "US")),
         (_("Processing"), {"state": "running"}),
         (_("Quarantined"), {"state": "quarantined"}),
-        *((text, {"label": text}) for text in list_labels(user)[:8]),
+        *((text, {"label": text}) for text in label_names[:8]),
     ]
     active = {name: text for name, text in wanted.items() if text}
     return [{"label": label, "values": values, "current": values == active} for label, values in quick]

@@ -31,6 +31,7 @@ from portal.plots import table as plot_table
 from portal.selectors import get_instance, get_study, images_of
 from portal.services import add_label, remove_label
 from portal.studies import parse_number
+from query.viewer import viewer_url
 
 PAGE = 100
 EVENTS = 50
@@ -78,6 +79,7 @@ def show_study(request: HttpRequest, study_id: int) -> HttpResponse:
         "more": address.urlencode() if len(rows) > PAGE else "",
         "results": list_results(request.user, study),
         "runs": list_runs(request.user, study),
+        "ohif": viewer_url(study),
         "analyses": list_analyses() if request.user.has_perm(OPERATE) else [],
         "labels": study.labels.order_by("text"),
         "shares": shares,

@@ -626,6 +626,7 @@ def test_operations_stay_live_and_draining_asks_first(system: System, olga: Visi
     expect(olga.page.get_by_text("takes no new jobs and stops")).to_be_visible()
     expect(olga.page.get_by_text("Stopped").first).to_be_visible(timeout=30_000)
     expect(olga.page.get_by_text("takes no new jobs and stops")).to_be_visible()  # until it is dismissed
+    system.parts["worker"].wait(30)
     system.start("worker")
 
 

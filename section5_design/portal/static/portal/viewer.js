@@ -39,7 +39,8 @@
       let frame = this.frames.get(url);
       if (!frame) {
         frame = fetch(url).then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status))).then(createImageBitmap);
-        frame.then(() => { frame.ready = true; }, () => this.frames.delete(url));
+        const settle = () => { frame.settled = true; };
+        frame.then(settle, settle);
       }
       this.frames.delete(url);
       this.frames.set(url, frame); // the most recently used last
@@ -65,19 +66,25 @@
         this.section.querySelector("[data-window]").textContent = this.grey ? `${windowText} ${Math.round(shown.center)} / ${Math.round(shown.width)}` : "";
         this.section.dataset.shown = this.position + 1;
         this.ahead();
-      } catch (error) {
+      } catch {
+        this.frames.delete(url); // tried again when it is needed again
         if (url === this.url(this.position)) place.textContent = broken;
-        if (error === 401 || error === 403 || error === 404) return;
       }
     }
 
-    ahead() { // a few at a time, in the direction of the last movement
-      for (let step = 1, pending = 0; step <= AHEAD && pending < 4; step++) {
-        const position = this.position + step * this.direction;
-        if (position < 0 || position >= this.stack.length) break;
-        const frame = this.fetch(position);
-        if (!frame.ready) { pending++; frame.then(() => this.ahead(), () => {}); if (pending === 4) break; }
+    async ahead() { // four at a time, in the direction of the last movement
+      if (this.fetching) return;
+      this.fetching = true;
+      for (;;) {
+        const missing = [];
+        for (let step = 1; step <= AHEAD; step++) {
+          const position = this.position + step * this.direction;
+          if (position >= 0 && position < this.stack.length && !this.frames.get(this.url(position))?.settled) missing.push(position);
+        }
+        if (!missing.length) break;
+        await Promise.race(missing.slice(0, 4).map((position) => this.fetch(position).catch(() => {})));
       }
+      this.fetching = false;
     }
 
     press(event) {
@@ -122,13 +129,14 @@
     update();
   }
 
-  let drawing = false, again = false;
+  let drawing = false, again = false, later = 0;
   async function update() { // one drawing at a time; the newest state wins
     if (drawing) { again = true; return; }
     drawing = true;
     do { again = false; await Promise.all(panes.map((pane) => pane.draw())); } while (again);
     drawing = false;
-    remember();
+    clearTimeout(later);
+    later = setTimeout(remember, 250); // browsers limit how often the address changes
   }
 
   function remember() {
