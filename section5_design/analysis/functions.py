@@ -2,7 +2,6 @@
 
 import contextlib
 import resource
-import signal
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
@@ -12,13 +11,10 @@ from django.utils.module_loading import import_string
 
 from analysis.contract import Context, Output, UnprocessableError
 from archive.encryption import ObjectIntegrityError
+from core.deadline import DeadlineError, deadline
 
 PREVIEW = "preview"
 MAX_FIGURES = 4 << 20  # bytes of JSON
-
-
-class TimeLimitError(Exception):
-    """The function took longer than its limit."""
 
 
 def call_function(name: str, files: BinaryIO | Iterable[BinaryIO], context: Context) -> Output:
@@ -30,7 +26,7 @@ def call_function(name: str, files: BinaryIO | Iterable[BinaryIO], context: Cont
     """
     try:
         returned = import_string(name)(files, context)
-    except (UnprocessableError, ObjectIntegrityError, MemoryError, OSError, TimeLimitError):
+    except (UnprocessableError, ObjectIntegrityError, MemoryError, OSError, DeadlineError):
         raise
     except Exception as error:  # a site's code raises what it likes; a retry does not help
         raise UnprocessableError(f"the analysis failed ({type(error).__name__})") from error
@@ -77,22 +73,15 @@ def limited(seconds: int, memory_mb: int) -> Iterator[None]:
         MemoryError: it needed too much memory.
 
     """
-
-    def expire(*_: object) -> None:
-        raise TimeLimitError
-
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = psutil.Process().memory_info().vms + (memory_mb << 20)
     if soft != resource.RLIM_INFINITY:
         limit = min(limit, soft)
-    previous = signal.signal(signal.SIGALRM, expire)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
-    except TimeLimitError:
+        with deadline(seconds):
+            yield
+    except DeadlineError:
         raise UnprocessableError(f"the function took more than {seconds} seconds") from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.signal(signal.SIGALRM, previous)

@@ -244,3 +244,24 @@ def decrypting_reader(source: BinaryIO) -> BinaryIO:
     except BaseException:
         source.close()
         raise
+
+
+def encrypt_text(text: str) -> bytes:
+    """Encrypt a short text, for a column of the database."""
+    key_id, wrapping = current_key()
+    nonce = os.urandom(12)
+    return key_id + nonce + wrapping.encrypt(nonce, text.encode(), key_id)
+
+
+def decrypt_text(encrypted: bytes) -> str:
+    """Decrypt what `encrypt_text` returned.
+
+    Raises:
+        ObjectIntegrityError: it was altered, or its key is gone.
+
+    """
+    key_id, nonce = encrypted[:16], encrypted[16:28]
+    try:
+        return key_by_id(key_id).decrypt(nonce, encrypted[28:], key_id).decode()
+    except (InvalidTag, ValueError):
+        raise ObjectIntegrityError("was altered") from None

@@ -65,6 +65,15 @@ class SpoolFile:
         """Sync the finished file to disk, also after it was moved."""
         os.fdatasync(self._file.fileno())
 
+    def is_at(self, path: Path) -> bool:
+        """Return whether this file is the one at a path.
+
+        Raises:
+            FileNotFoundError: there is none.
+
+        """
+        return os.path.samestat(path.stat(), os.fstat(self._file.fileno()))
+
     def commit(self) -> str:
         """Complete the file, sync it to disk and return the SHA-256 of its content."""
         sha256 = self.finish()

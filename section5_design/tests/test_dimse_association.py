@@ -84,6 +84,10 @@ class Receiver:
         self.requests.append(request)
         return 0
 
+    def query(self, request: object, channel: object) -> None:  # noqa: ARG002
+        """Not reached: queries are not enabled."""
+        raise AssertionError
+
     def wait(self) -> list[BaseException | None]:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._acceptor.join()

@@ -34,6 +34,7 @@ from ingest.dimse.association import (
 )
 from ingest.dimse.commitment import handle_request
 from ingest.dimse.pdu import ProtocolError
+from ingest.dimse.queries import QueryChannel, QueryHandler, QueryRequest
 from ingest.dimse.tls import server_context
 from ingest.header import RefusedError
 from ingest.incoming import IncomingFile
@@ -59,12 +60,13 @@ class Server:
     factor of ten here.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, queries: QueryHandler | None = None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.port: int = self._listener.getsockname()[1]
         self._tls = server_context()
-        self._settings = Settings()
+        self._queries = queries
+        self._settings = Settings(queries=queries is not None)
         self._lock = threading.Lock()
         self._connections: Counter[str] = Counter()  # by address
         self._idle: list[SimpleQueue[tuple[socket.socket, str]]] = []  # a queue for each idle thread
@@ -110,6 +112,17 @@ class Server:
             log.error("the database does not respond (%s)", type(error).__name__)  # noqa: TRY400
             connection.close()
             return PROCESSING_FAILURE
+
+    def query(self, request: QueryRequest, channel: QueryChannel) -> None:
+        """Answer a query by the handler that the program was given."""
+        begin_correlation()
+        try:
+            if self._queries is not None:
+                self._queries(request, channel)
+        except (OperationalError, InterfaceError) as error:
+            log.error("the database does not respond (%s)", type(error).__name__)  # noqa: TRY400
+            connection.close()
+            channel.respond(OUT_OF_RESOURCES)
 
     def _admit(self, host: str) -> bool:
         """Count a connection, unless there are too many."""
@@ -225,10 +238,10 @@ class InstanceSink:
             self._file.discard()
 
 
-def run(host: str, port: int, processes: int) -> int:
+def run(host: str, port: int, processes: int, queries: QueryHandler | None = None) -> int:
     """Receive until a signal, in processes that share the port; one that ends is replaced."""
     pydicom_settings.reading_validation_mode = IGNORE  # values are stored as received
-    server = Server(host, port)
+    server = Server(host, port, queries)
     log.info("receiving on %s:%d as %s", host, server.port, TITLE)
     fork = multiprocessing.get_context("fork")
     children: list[Any] = []

@@ -1,0 +1,17 @@
+"""The app."""
+
+from django.apps import AppConfig
+
+
+class DeliveryConfig(AppConfig):
+    """Sending instances to other systems."""
+
+    name = "delivery"
+
+    def ready(self) -> None:
+        """Register the handler of delivery jobs and connect the signal receivers."""
+        from delivery.handler import MAX_ATTEMPTS, DeliveryHandler
+        from delivery.routing import KIND
+        from jobs.handlers import register
+
+        register(KIND, DeliveryHandler(), MAX_ATTEMPTS)

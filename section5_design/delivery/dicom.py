@@ -1,0 +1,78 @@
+"""Send to a DICOM application entity (C-STORE), in the transfer syntax that is stored, and in little memory."""
+
+import logging
+import socket
+from pathlib import Path
+from typing import Any
+
+from pynetdicom import AE, evt
+from pynetdicom import _config as pynetdicom_config
+
+from archive.models import Instance
+from delivery.errors import RefusedError, UnavailableError
+from delivery.models import Destination
+from ingest.dimse.tls import client_context
+
+AE_TITLE = "SECTION5"
+CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
+SUCCESS, WARNINGS = 0x0000, (0xB000, 0xB006, 0xB007)  # PS3.4, table B.2-1
+OUT_OF_RESOURCES = range(0xA700, 0xA800)
+
+pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True
+logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # the reasons of the jobs say it in one line
+
+
+def send(destination: Destination, instance: Instance, path: Path) -> None:
+    """Send a file.
+
+    Raises:
+        RefusedError: it accepts neither the SOP class nor the transfer syntax, or not this instance.
+        UnavailableError: it cannot be reached, did not answer, or has no space.
+
+    """
+    ae = AE(ae_title=AE_TITLE)
+    ae.connection_timeout = ae.acse_timeout = CONNECT_SECONDS
+    ae.dimse_timeout = ae.network_timeout = ANSWER_SECONDS
+    ae.add_requested_context(instance.sop_class_uid, instance.transfer_syntax_uid)
+    options: dict[str, Any] = {"evt_handlers": [(evt.EVT_CONN_OPEN, disable_nagle)]}
+    if destination.tls:
+        context = client_context()
+        if context is None:
+            raise RefusedError("TLS needs TLS_CERTIFICATE and TLS_KEY here")
+        options["tls_args"] = (context, destination.host)
+    association = ae.associate(destination.host, destination.port, ae_title=destination.title, **options)
+    if association.is_rejected:
+        raise UnavailableError("rejected the association: it may not know SECTION5, or be busy")
+    if not association.is_established:
+        if association.is_aborted and association.acceptor.primitive is not None:
+            raise RefusedError("does not accept the SOP class in the stored transfer syntax")
+        raise UnavailableError("cannot be reached, or does not answer")
+    try:
+        status = association.send_c_store(path).get("Status")
+    except (RuntimeError, ValueError):
+        raise UnavailableError("ended the association") from None
+    finally:
+        if association.is_established:
+            association.release()
+    check_status(status)
+
+
+def disable_nagle(event: evt.Event) -> None:
+    """Send small PDUs at once."""
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def check_status(status: int | None) -> None:
+    """Check the status of a C-STORE.
+
+    Raises:
+        RefusedError: it refused the instance.
+        UnavailableError: it did not answer, or has no space.
+
+    """
+    if status is None:
+        raise UnavailableError("did not answer")
+    if status in OUT_OF_RESOURCES:
+        raise UnavailableError(f"is out of resources (status {status:04X})")
+    if status not in (SUCCESS, *WARNINGS):
+        raise RefusedError(f"refused the instance (status {status:04X})")
