@@ -1,12 +1,13 @@
 """Answer STOW-RS before the middleware that only pages need: sessions, languages, CSRF, messages, locked accounts."""
 
+import re
 from collections.abc import Callable
 from functools import lru_cache
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import ResolverMatch, resolve
 
-PREFIX = "/dicom-web/studies"
+STUDIES = re.compile(r"/dicom-web/studies(/[^/]+)?")
 
 
 class StowShortcut:
@@ -20,7 +21,7 @@ class StowShortcut:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
-        if request.method != "POST" or not request.path_info.startswith(PREFIX):
+        if request.method != "POST" or not STUDIES.fullmatch(request.path_info):
             return self._get_response(request)
         request.get_host()  # raises DisallowedHost
         match = request.resolver_match = find_view(request.path_info)

@@ -15,8 +15,10 @@ def test_unknown_host_is_refused(settings: Any) -> None:
     assert answer.status_code == 400
 
 
-def test_path_that_is_no_study_is_not_found() -> None:
-    assert Client().post("/dicom-web/studies/1.2/series/1.3", b"", DICOM).status_code == 404
+def test_other_resources_pass_every_middleware() -> None:
+    answer = Client().post("/dicom-web/studies/1.2/series/1.3", b"", DICOM)
+    assert answer.status_code == 405
+    assert "Content-Security-Policy" in answer.headers
 
 
 def test_request_id_is_returned() -> None:
