@@ -22,8 +22,8 @@ def test_other_resources_pass_every_middleware() -> None:
 
 
 def test_request_id_is_returned() -> None:
-    answer = Client().post("/dicom-web/studies", b"none", DICOM, headers={"X-Request-ID": "abc"})
-    assert (answer.status_code, answer.headers["X-Request-ID"]) == (409, "abc")
+    answer = Client().post("/dicom-web/studies", b"none", "text/plain", headers={"X-Request-ID": "abc"})
+    assert (answer.status_code, answer.headers["X-Request-ID"]) == (415, "abc")
 
 
 def test_other_methods_are_refused() -> None:
