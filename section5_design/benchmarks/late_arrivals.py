@@ -29,7 +29,7 @@ COUNT = """
 version = "1"
 scope = "series"
 quiet_seconds = 0.5
-command = ["sh", "-c", 'echo "{\\\\"images\\\\": $(ls $1 | wc -l)}" > $2/figures.json', "sh"]
+command = ["sh", "-c", 'echo "{\\"images\\": $(ls $1 | wc -l)}" > $2/figures.json', "sh"]
 """
 WRONG = """
     SELECT count(*) FROM archive_series AS series WHERE (
