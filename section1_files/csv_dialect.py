@@ -1,6 +1,5 @@
 """Guess the dialect of a CSV file: delimiter, decimal mark, header line and number format."""
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from csv_blocks import parse_records
 from errors import InputError
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
@@ -69,11 +69,7 @@ class CellRule:
         return cell.lower() in self.na_words
 
     def parse_number(self, cell: str) -> float | None:
-        """Return the number in a stripped cell; None where it is not a plain number.
-
-        A number is ASCII digits with an optional sign, decimal mark and exponent. `nan`, `inf` and numbers
-        too large for a double (`1e400`) are returned, too. `1_000`, `0x10` and non-ASCII digits are not numbers.
-        """
+        """Return the plain number in a stripped cell, also nan, and infinity for `inf` and `1e400`; else None."""
         if self.decimal == ",":
             if "." in cell:
                 return None
@@ -88,25 +84,23 @@ class CellRule:
         match = FORMATTED.fullmatch(cell)
         if not match or (match["before"] and match["after"]) or (match["sign"] and match["sign2"]):
             return None
-        if bool(match["open"]) != bool(match["close"]):
+        if bool(match["open"]) != bool(match["close"]) or IPV4.fullmatch(cell):
             return None
-        whole, mark, fraction = match["digits"].translate(SPACES).partition(self.decimal)
-        if IPV4.fullmatch(cell):
-            return None
-        separators = set(re.sub("[0-9]", "", whole))
+        integer, mark, fraction = match["digits"].translate(SPACES).partition(self.decimal)
+        separators = set(re.sub("[0-9]", "", integer))
         separator = separators.pop() if separators else ""
         if separators or separator not in {"", self.grouping, "'", " "} or not (fraction or "0").isdecimal():
             return None
-        if separator and not re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:{re.escape(separator)}[0-9]{{3}})+", whole):
+        if separator and not re.fullmatch(rf"[1-9][0-9]{{0,2}}(?:{re.escape(separator)}[0-9]{{3}})+", integer):
             return None
         if separator == " " and not mark and "\u00a0" not in cell and "\u202f" not in cell:
             return None  # 612 345 678 may be a telephone number
         unit = match["before"] or match["after"] or ""
         if not unit and not separator:
             return None
-        negative = bool(match["open"]) or "-" in {match["sign"], match["sign2"]}
-        value = float(whole.replace(separator, "") + "." + fraction)
-        is_certain = separator != "." or bool(mark) or whole.count(".") > 1
+        negative = match["open"] or "-" in {match["sign"], match["sign2"]}
+        value = float(integer.replace(separator, "") + "." + fraction)
+        is_certain = separator != "." or bool(mark) or integer.count(".") > 1
         return FormattedNumber(-value if negative else value, unit, separator, is_certain)
 
 
@@ -155,17 +149,10 @@ class Candidate(NamedTuple):
 def guess_dialect(
     sample: str, delimiter: str | None = None, decimal: str | None = None, *, complete: bool = True
 ) -> Dialect:
-    """Return the dialect of a text from its first lines; arguments that are given are not guessed.
-
-    Args:
-        sample: The first lines, each ended by LF.
-        delimiter: The delimiter, or None.
-        decimal: The decimal mark, or None.
-        complete: Whether the sample is the complete file.
+    """Return the dialect of a text from its first lines, each ended by LF; `complete` if these are the complete file.
 
     Raises:
         InputError: No data, or two readings are plausible: the commas may be delimiters or decimal marks.
-
     """
     sep_line = SEP_LINE.match(sample)
     if sep_line:
@@ -207,16 +194,12 @@ def guess_dialect(
 
 def _parse(sample: str, delimiter: str, skip: int, *, complete: bool) -> list[Record]:
     """Return the records that are not blank, without the last one where it may be cut off."""
-    reader = csv.reader(
-        (f"{text}\n" for text in sample.split("\n")[skip:-1]), delimiter=delimiter, skipinitialspace=True
-    )
-    records, line = [], 1 + skip
-    try:
-        for cells in reader:
-            records.append(Record(line, [cell.strip(WHITESPACE) for cell in cells]))
-            line = 1 + skip + reader.line_num
-    except csv.Error:
-        pass
+    text = sample.split("\n", skip)[skip].encode()
+    found = parse_records(text, 1 + skip, delimiter)
+    rows = ([cell.strip(WHITESPACE) for cell in cells] for cells in found.cells)
+    records = [Record(line, cells) for line, cells in zip(found.starts, rows, strict=True)]
+    if found.length < len(text):  # a quoted cell that does not end
+        records.append(Record(found.next_line, text[found.length :].decode().split(delimiter)))
     if not complete and len(records) > 1:
         records.pop()
     return [record for record in records if any(record.cells)]
@@ -282,7 +265,7 @@ def _is_title(following: list[Record], width: int) -> bool:
 
 
 def _looks_like_header(record: Record) -> bool:
-    """Return whether a record holds names, or names beside years."""
+    """Return whether a record holds names, or names and years."""
     numbers = [cell for cell in record.cells if _looks_like_number(cell, CellRule())]
     return not numbers or (bool(record.cells[0]) and all(re.fullmatch("(?:19|20)[0-9]{2}", cell) for cell in numbers))
 
@@ -298,7 +281,6 @@ def guess_number_marks(
 
     Raises:
         InputError: Where `strict`, a column of numbers such as 1,234 which may be 1234 or 1.234.
-
     """
     if decimal is not None:
         return decimal, "," if decimal == "." else "."
@@ -327,11 +309,8 @@ def guess_number_marks(
     if sure["."] or delimiter == ",":
         return ".", ","
     if possible and strict:
-        raise InputError(
-            None,
-            f'numbers such as "{possible}" may have decimals or a separator of thousands',
-            "decide with --decimal , or with --decimal .",
-        )
+        problem = f'numbers such as "{possible}" may have decimals or a separator of thousands'
+        raise InputError(None, problem, "decide with --decimal , or with --decimal .")
     return ".", None
 
 

@@ -7,7 +7,7 @@ from itertools import count
 
 from csv_dialect import DECIMALS, DELIMITERS, FORMATTED
 from csv_statistics import MAX_DISTINCT, Anomalies, Column, CsvStatistics
-from errors import printable
+from errors import count_noun, printable
 
 MAX_NAME_WIDTH = 32
 SEPARATORS = {",": "comma", ".": "point", "'": "apostrophe", " ": "space"}
@@ -19,8 +19,8 @@ def report_lines(statistics: CsvStatistics, *, population: bool = False, quartil
     dialect = statistics.dialect
     delimiter = DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))
     yield (
-        f"{printable(str(statistics.path))}: {_count(len(statistics.names), 'column')}, "
-        f"{_count(statistics.rows, 'row')} (encoding {statistics.encoding}, delimiter {delimiter}, "
+        f"{printable(str(statistics.path))}: {count_noun(len(statistics.names), 'column')}, "
+        f"{count_noun(statistics.rows, 'row')} (encoding {statistics.encoding}, delimiter {delimiter}, "
         f"decimal {DECIMALS[dialect.decimal]})"
     )
     yield "Columns: " + ", ".join(_display_name(name, number) for name, number in zip(statistics.names, count(1)))
@@ -80,7 +80,7 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
     if skipped:
         texts = ", ".join(f"line {line} {_quote(text)}" for line, text in skipped[:3])
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
-        yield f"{_count(len(skipped), 'line')} above the table skipped: {texts}{more}"
+        yield f"{count_noun(len(skipped), 'line')} above the table skipped: {texts}{more}"
     if where := statistics.dialect.unnamed:
         yield f"the rows are longer than the header: the {where} columns have no name"
     for rows, length, effect in (
@@ -88,12 +88,12 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
         (statistics.long_rows, "longer", "the extra cells are ignored"),
     ):
         if rows.count:
-            yield f"{_count(rows.count, 'row')} {length} than the header ({effect}): {_list_lines(rows, '({})')}"
+            yield f"{count_noun(rows.count, 'row')} {length} than the header ({effect}): {_list_lines(rows, '({})')}"
     if statistics.total_rows.count:
         lines = _list_lines(statistics.total_rows)
         yield f"a row at the end looks like a total and is included in the statistics: {lines}"
     if statistics.blank_lines:
-        yield f"{_count(statistics.blank_lines, 'blank line')} skipped"
+        yield f"{count_noun(statistics.blank_lines, 'blank line')} skipped"
 
 
 def _column_remarks(statistics: CsvStatistics) -> Iterator[str]:
@@ -114,16 +114,12 @@ def _column_remarks(statistics: CsvStatistics) -> Iterator[str]:
             yield f"{name}: numbers with {' and '.join([*unit, *separator])}"
         for anomalies, problem in ((column.texts, "not a number"), (column.not_finite, "not finite")):
             if anomalies.count:
-                cells = _count(anomalies.count, "cell")
+                cells = count_noun(anomalies.count, "cell")
                 yield f"{name}: {cells} {problem}, excluded from the statistics: {_list_lines(anomalies)}"
         if column.has_leading_zeros:
             yield f"{name}: numbers with leading zeros; if they are codes, their average means nothing"
         if column.moments.count == 1:
             yield f"{name}: the sample standard deviation of one number is undefined"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _list_lines(anomalies: Anomalies, form: str = '"{}"') -> str:

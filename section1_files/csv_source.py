@@ -23,7 +23,7 @@ else:
 
 STDIN = Path("-")
 SAMPLE_BYTES = 1 << 16
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 4 << 20
 MAX_LINE_BYTES = 16 << 20
 
 BYTE_ORDER_MARKS = {
@@ -62,7 +62,8 @@ class CsvSource:
     def __init__(self, stream: io.BufferedReader, encoding: str | None = None) -> None:
         """Detect the encoding, unless it is given."""
         self._stream = stream
-        self._first = stream.read(BLOCK_BYTES)
+        self.block_bytes = BLOCK_BYTES
+        self._first = stream.read(self.block_bytes)
         if not self._first:
             raise InputError(None, "empty file", "fetch or export it again")
         try:
@@ -105,13 +106,13 @@ class CsvSource:
                 if b"\n" in chunk and not chunk.endswith(b"\n"):
                     chunk += self._stream.readline(MAX_LINE_BYTES)  # a complete line saves a copy of the block
                 yield chunk
-                chunk = self._stream.read(BLOCK_BYTES)
+                chunk = self._stream.read(self.block_bytes)
             return
         decoder = codecs.getincrementaldecoder(self.encoding)()
         try:
             while chunk:
                 yield decoder.decode(chunk).encode("utf-8", "surrogatepass")
-                chunk = self._stream.read(BLOCK_BYTES)
+                chunk = self._stream.read(self.block_bytes)
             yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
         except UnicodeError as error:
             problem = f"not in the encoding {self.encoding}"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
 from csv_dialect import FORMATTED, NA_VALUES, WHITESPACE, CellRule, Dialect, guess_dialect
 from csv_source import BLOCK_BYTES, SAMPLE_BYTES, CsvSource, open_csv, reject_markup
-from errors import InputError, with_progress
+from errors import InputError, count_noun, with_progress
 from moments import Moments
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ class BlockReader:
                 summary.blank_lines += 1
                 continue
             if len(cells) < self.width:
-                summary.short_rows.add(start, f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}")
+                summary.short_rows.add(start, count_noun(len(cells), "cell"))
             elif any(cells[self.width :]):
                 summary.long_rows.add(start, f"{len(cells)} cells")
             starts.append(start)
@@ -412,7 +412,7 @@ class BlockReader:
         """Return the type of each selected column, from the first rows of the block."""
         import polars as pl
 
-        head = parse_records(block.text, block.first_line, self.delimiter, limit=50).cells
+        head = parse_records(block.text, block.first_line, self.delimiter, limit=10).cells
         types: dict[int, type[pl.DataType]] = dict.fromkeys(self.selected, pl.String)
         if self.rule.decimal == "," and b"." in block.text:  # polars would accept a point, too
             return types
@@ -485,15 +485,17 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
         blank_lines=dialect.blank_lines,
         header_looks_like_data=looks_like_data,
     )
+    rows = parse_records(sample[start:], line, dialect.delimiter, limit=1000).cells
+    samples = [[row[index].strip(WHITESPACE) for row in rows if index < len(row)] for index in selected]
+    if not all(any(rule.parse_number(cell) is not None for cell in cells) for cells in samples):
+        source.block_bytes = (source.block_bytes + 1) // 2  # text takes more memory than numbers
     reader = BlockReader(dialect.delimiter, len(names), selected, rule, options.quartiles)
     blocks = iter_blocks(source, lines, text[start:], line, dialect.delimiter)
     total = path.stat().st_size // BLOCK_BYTES if path.is_file() else 0
     for summary in with_progress(reader.summarize_all(blocks), total, f"blocks of {BLOCK_BYTES >> 20} MiB"):
         statistics.merge(summary)
     statistics.encoding = source.encoding
-    rows = parse_records(sample[start:], line, dialect.delimiter, limit=1000).cells if start < len(sample) else []
-    for column, index in zip(statistics.columns, selected, strict=True):
-        cells = (row[index].strip(WHITESPACE) for row in rows if index < len(row))
+    for column, cells in zip(statistics.columns, samples, strict=True):
         column.has_leading_zeros = any(map(LEADING_ZERO.fullmatch, cells))
         column.finish()
     return statistics

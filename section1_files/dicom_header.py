@@ -22,7 +22,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from dicom_tags import TagPath
-from errors import InputError, os_error_text, printable, require_regular_file
+from errors import InputError, count_noun, os_error_text, printable, require_regular_file
 
 MODALITY = 0x00080060
 # Elements that identify a data set without the PS3.10 preamble: ACR-NEMA recognition code, SOP class, SOP instance,
@@ -202,9 +202,7 @@ def _read_file_meta(stream: Any) -> Dataset:
 def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
     """Read the header of a DICOM file (PS3.10), or of a data set without the PS3.10 preamble.
 
-    Args:
-        path: The file; gzip is unpacked, and `archive.zip/member` names a member of a ZIP archive.
-        only: The tags to read; every element by default.
+    `only` are the tags to read; every element by default.
 
     Raises:
         InputError: The file cannot be read, or is not DICOM.
@@ -275,11 +273,7 @@ def _parse(path: Path, stream: Any, only: Sequence[int] | None) -> Header:
 
 
 def _scan_pixels(stream: Any, header: Header) -> bool:
-    """Skip the pixel elements, record where they are, and read the elements after them.
-
-    Returns:
-        Whether every fragment of compressed pixel data is complete.
-    """
+    """Skip the pixel elements, record where they are, and read what follows; return whether they are complete."""
     implicit, order = bool(header.dataset.original_encoding[0]), header.byte_order
     while head := stream.read(ELEMENT_HEADER_BYTES):
         tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
@@ -389,7 +383,7 @@ def iter_values(header: Header) -> Iterator[Value]:
 def _format(value: object, vr: str) -> str | None:
     """Return a value as text, or None where it is empty."""
     if isinstance(value, pydicom.Sequence):
-        return f"{len(value)} {'item' if len(value) == 1 else 'items'}"
+        return count_noun(len(value), "item")
     if isinstance(value, bytes):
         return f"{len(value):,} bytes" if value else None
     if value is None or value == "" or value == []:
@@ -434,7 +428,7 @@ def format_directory(header: Header) -> list[str]:
             below = follow(get(item, "OffsetOfReferencedLowerLevelDirectoryEntity"), depth + 1)
             if kind in DIRECTORY_LABELS:
                 label = "  ".join(filter(None, (get(item, keyword) for keyword in DIRECTORY_LABELS[kind])))
-                count = f"  ({below} {'object' if below == 1 else 'objects'})" if kind == "SERIES" else ""
+                count = f"  ({count_noun(below, 'object')})" if kind == "SERIES" else ""
                 lines.insert(position, printable(f"{'  ' * depth}{kind.capitalize()}  {label}{count}"))
             objects += below + (kind not in DIRECTORY_LABELS)
             offset = get(item, "OffsetOfTheNextDirectoryRecord")

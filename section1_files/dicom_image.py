@@ -63,7 +63,8 @@ class DicomImage:
         self._header = read_header(path)
         self.dataset = self._header.dataset
         self.remarks: list[str] = []
-        self._pixels = PixelReader(self._header, self._remark)
+        with suppress_pydicom_output():
+            self._pixels = PixelReader(self._header, self._remark)
         self.frames = self._pixels.frames
 
     def _remark(self, text: str) -> None:
@@ -233,7 +234,7 @@ class DicomImage:
             self._remark(f"left out: {name} ({printable(str(error))[:100]})")
             return
         origin: Any = self.dataset[group, 0x0050].value if (group, 0x0050) in self.dataset else None
-        top, left = (int(number) - 1 for number in origin) if isinstance(origin, MultiValue) else (0, 0)
+        top, left = (int(number) - 1 for number in origin) if isinstance(origin, (MultiValue, list)) else (0, 0)
         source = plane[max(0, -top) :, max(0, -left) :]
         target = picture[max(0, top) :, max(0, left) :]
         height, width = min(source.shape[0], target.shape[0]), min(source.shape[1], target.shape[1])

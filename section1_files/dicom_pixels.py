@@ -199,7 +199,8 @@ class PixelReader:
         }
         if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
             codestream = _repair_scan_header(codestream)
-        values, _ = get_decoder(syntax).as_array(encapsulate([codestream]), index=0, **options)
+        plugin = "pydicom" if is_rle else ""  # pylibjpeg-rle panics on damaged data
+        values, _ = get_decoder(syntax).as_array(encapsulate([codestream]), index=0, decoding_plugin=plugin, **options)
         return values
 
     def read_overlay(self, group: int, rows: int, columns: int, index: int) -> NDArray[np.bool_]:

@@ -62,14 +62,7 @@ def _value_to_dict(value: Value) -> dict[str, str]:
 
 
 def build_report(path: Path, tags: Sequence[TagPath] = (), *, every: bool = False, table: bool = False) -> DicomReport:
-    """Read one file.
-
-    Args:
-        path: The file.
-        tags: The data elements to report.
-        every: Whether to report every data element instead.
-        table: Whether only the tags are needed, which is faster.
-    """
+    """Read one file: the data elements `tags`, or `every` one; `table` reads nothing else, which is faster."""
     only = [*MAIN_TAGS.values(), CHARACTER_SET, *(tag.parents[0][0] if tag.parents else tag.tag for tag in tags)]
     header = read_header(path, only if table else None)
     name, date, modality = (get_value(header, TagPath(tag)) for tag in MAIN_TAGS.values())
@@ -106,10 +99,7 @@ def _tree_lines(elements: Sequence[Value]) -> Iterator[str]:
 def walk_files(folder: Path) -> list[tuple[Path, InputError | None]]:
     """Return all files below a folder, or in a ZIP archive, in order; links to folders are not followed.
 
-    A folder or an archive that cannot be read is in the list with its error.
-
-    Raises:
-        InputError: The folder itself cannot be read.
+    A folder or an archive below that cannot be read is in the list with its error.
     """
     found: list[tuple[Path, InputError | None]] = []
 

@@ -37,6 +37,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
+def count_noun(number: int, noun: str) -> str:
+    """Return `1 row`, `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def os_error_text(error: OSError) -> str:
     """Return the system's description of an error, without the path that `str(error)` repeats."""
     return (error.strerror or type(error).__name__).lower()

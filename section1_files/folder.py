@@ -7,16 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from errors import InputError, os_error_text, printable
+from errors import InputError, count_noun, os_error_text, printable
 
-KINDS = {
-    stat.S_IFREG: "file",
-    stat.S_IFDIR: "folder",
-    stat.S_IFIFO: "pipe",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFBLK: "device",
-    stat.S_IFCHR: "device",
-}
+KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFIFO: "pipe", stat.S_IFSOCK: "socket"}
+KINDS |= {stat.S_IFBLK: "device", stat.S_IFCHR: "device"}
 
 
 @dataclass(frozen=True)
@@ -63,12 +57,7 @@ def _local_time(seconds: float) -> datetime | None:
 
 
 def list_entries(path: Path, *, details: bool = False) -> list[Entry]:
-    """Return all entries of a folder, hidden ones too, sorted by name.
-
-    Raises:
-        InputError: The path is not a folder, or its entries cannot be read.
-
-    """
+    """Return all entries of a folder, hidden ones too, sorted by name."""
     try:
         with os.scandir(path) as items:
             found = [read_details(item) if details else Entry(item.name) for item in items]
@@ -84,19 +73,15 @@ def list_entries(path: Path, *, details: bool = False) -> list[Entry]:
 
 def format_size(size: int) -> str:
     """Return a size in the unit that keeps the number short, in powers of 1024: 512 B, 1.4 KiB, 3.0 GiB."""
-    if size < 1024:
-        return f"{size} B"
-    value = float(size)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        value /= 1024
-        if value < 1023.95:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1024:.1f} PiB"
+    value, units = float(size), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    while value >= 1023.95 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{size} B" if units[0] == "B" else f"{value:.1f} {units[0]}"
 
 
 def report_lines(path: Path, entries: list[Entry]) -> Iterator[str]:
     """Yield the lines of the listing."""
-    yield f"{printable(str(path))}: {len(entries):,} {'element' if len(entries) == 1 else 'elements'}"
+    yield f"{printable(str(path))}: {count_noun(len(entries), 'element')}"
     for entry in entries:
         if entry.kind is None:
             yield f"  {printable(entry.name)}"

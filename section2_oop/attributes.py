@@ -48,8 +48,7 @@ ABSENT = StoredValue(State.ABSENT)
 class Attribute(Generic[T, S]):
     """A descriptor for an attribute. Assigning validates; reading returns the typed value, or None without one.
 
-    Assigning None makes the attribute absent, an empty string makes it empty. The class that defines an attribute
-    lists it in `attributes`.
+    Assigning None makes the attribute absent, an empty string makes it empty. Its class lists it in `attributes`.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ def to_fhir_patient(record: PatientRecord) -> dict[str, Any]:
 def to_fhir_imaging_study(record: StudyRecord) -> dict[str, Any]:
     """Return the ImagingStudy, with its Patient contained.
 
-    `started` is a date: FHIR wants a time zone with every time of day, and the record has none.
+    `started` is a date: FHIR requires a time zone with every time of day, and the record has none.
     """
     resource: dict[str, Any] = {
         "resourceType": "ImagingStudy",
@@ -78,7 +78,7 @@ def _coding(modality: str) -> dict[str, str]:
 
 def _series(series: Series) -> dict[str, Any]:
     number = {"number": series.number} if series.number is not None and series.number >= 0 else {}
-    # FHIR wants a modality in every series; OT is DICOM's "other".
+    # FHIR requires a modality in every series; OT is DICOM's "other".
     return {
         "uid": series.uid,
         **number,

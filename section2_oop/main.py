@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -24,7 +24,12 @@ def show(paths: Sequence[str], form: str) -> int:
     from fhir_export import to_fhir_imaging_study
     from study_record import StudyRecord
 
-    status, shown = OK, 0
+    forms: dict[str, Callable[[StudyRecord], object]] = {
+        "json": StudyRecord.to_dict,
+        "dicom-json": to_dicom_json,
+        "fhir": to_fhir_imaging_study,
+    }
+    status, separator = OK, ""
     for path in paths:
         try:
             is_folder = Path(path).is_dir()
@@ -34,17 +39,13 @@ def show(paths: Sequence[str], form: str) -> int:
             status = FAILED
             continue
         for record in records:
-            if record.truncated:
-                status = FAILED
-            if form == "text":
-                text = ("\n" if shown else "") + str(record)
-            elif form == "json":
-                text = record.to_json()
+            if form in forms:
+                sys.stdout.write(json.dumps(forms[form](record), ensure_ascii=False) + "\n")
             else:
-                export = to_dicom_json(record) if form == "dicom-json" else to_fhir_imaging_study(record)
-                text = json.dumps(export, ensure_ascii=False)
-            sys.stdout.write(text + "\n")
-            shown += 1
+                sys.stdout.write(f"{separator}{record}\n")
+                separator = "\n"
+        if any(record.truncated for record in records):
+            status = FAILED
     return status
 
 

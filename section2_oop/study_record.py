@@ -158,7 +158,7 @@ class StudyRecord(PatientRecord):
         today = today or date.today()
         found = super().inconsistencies(today)
         if self.truncated:
-            found.append("a file is truncated; attributes may be missing")
+            found.append("a file is truncated or lacks required elements; attributes may be missing")
         if self.study_date and self.study_date > today:
             found.append("the study date is in the future")
         if self.study_date and self.birth_date and self.study_date < self.birth_date:

@@ -7,8 +7,7 @@ and only then parses it, so memory holds one element, and an invalid element doe
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 CHUNK = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -24,8 +23,7 @@ ONE_ELEMENT = re.compile(rb'\{\s*"(?:id|data|deviceName)"\s*:\s*[^{\s]')
 FIELDS = {"id": str, "data": list, "deviceName": str}
 
 
-@dataclass(frozen=True)
-class Element:
+class Element(NamedTuple):
     """An element as the file has it; `line` is where it starts, counted from 1."""
 
     id: str
@@ -34,8 +32,7 @@ class Element:
     line: int
 
 
-@dataclass
-class ElementError(Exception):
+class ElementError(NamedTuple):
     """An element that cannot be processed, with the line where it starts.
 
     `id` is None where the element has no valid one; `in_file` marks an error in the file itself.
@@ -71,12 +68,6 @@ class Scanner:
         self._counted = self._at
         return self._line
 
-    def skip(self, expected: bytes) -> bool:
-        """Skip these bytes if they are next."""
-        found = self._text.startswith(expected, self._at - self._base)
-        self._at += len(expected) if found else 0
-        return found
-
     def peek(self) -> bytes:
         """Skip whitespace and return the next byte without consuming it; empty at the end of the file."""
         while True:
@@ -89,18 +80,23 @@ class Scanner:
         """Return whether the next bytes in memory match a pattern."""
         return pattern.match(self._text, self._at - self._base) is not None
 
+    def skip_byte_order_mark(self) -> bool:
+        """Skip a byte order mark at the start of the file; return whether there was one."""
+        self._at = len(BYTE_ORDER_MARK) if self._text.startswith(BYTE_ORDER_MARK) else 0
+        return self._at > 0
+
+    def skip(self, expected: bytes) -> bool:
+        """Skip whitespace, and this byte if it is next; return whether it was."""
+        found = self.peek() == expected
+        self._at += found
+        return found
+
     def expect(self, expected: bytes) -> None:
         """Skip one byte that must be next."""
-        found = self.peek()
-        if found != expected:
+        if not self.skip(expected):
+            found = self.peek()
             what = ascii(found.decode("latin-1")) if found else "the end of the file"
             raise JsonSyntaxError(f"expected {expected.decode()!r}, found {what}")
-        self._at += 1
-
-    def skip_comma(self) -> bool:
-        """Skip whitespace and a comma, if it is next."""
-        self.peek()
-        return self.skip(b",")
 
     def read_value(self) -> bytes:
         """Return the bytes of the next value; only strings and brackets inside it are understood."""
@@ -170,14 +166,14 @@ def iter_elements(file: BinaryIO) -> Iterator[Element | ElementError]:
     remembered as hashes to find repeated ones: about 150 bytes an element.
     """
     scanner = Scanner(file)
-    if scanner.skip(BYTE_ORDER_MARK):
+    if scanner.skip_byte_order_mark():
         reason = "the file starts with a byte order mark, which JSON forbids (RFC 8259, 8.1)"
         yield ElementError(None, 1, reason, in_file=True)
     try:
         scanner.peek()
         if scanner.starts_with(ONE_ELEMENT):
             line = scanner.line()
-            yield _parse_or_error(scanner.read_value(), line)
+            yield parse_element(scanner.read_value(), line)
         else:
             yield from _iter_members(scanner)
         if scanner.peek():
@@ -190,14 +186,14 @@ def iter_elements(file: BinaryIO) -> Iterator[Element | ElementError]:
 def _iter_members(scanner: Scanner) -> Iterator[Element | ElementError]:
     seen: set[int] = set()
     scanner.expect(b"{")
-    more = scanner.peek() != b"}"
-    while more:
+    if scanner.skip(b"}"):
+        return
+    while True:
         if scanner.peek() != b'"':
             raise JsonSyntaxError("a key must be a string")
         line, key = scanner.line(), _read_key(scanner)
         scanner.expect(b":")
-        scanner.peek()
-        found = _parse_or_error(scanner.read_value(), line)
+        found = parse_element(scanner.read_value(), line)
         if key is None:
             found = ElementError(found.id, line, "its key is not a valid JSON string")
         elif not _add(("key", key), seen):
@@ -205,7 +201,8 @@ def _iter_members(scanner: Scanner) -> Iterator[Element | ElementError]:
         if isinstance(found, Element) and not _add(("id", found.id), seen):
             found = ElementError(found.id, line, "the id is repeated")
         yield found
-        more = scanner.skip_comma()
+        if not scanner.skip(b","):
+            break
     scanner.expect(b"}")
 
 
@@ -224,41 +221,29 @@ def _add(item: tuple[str, str], seen: set[int]) -> bool:
     return len(seen) > before
 
 
-def _parse_or_error(text: bytes, line: int) -> Element | ElementError:
-    try:
-        return parse_element(text, line)
-    except ElementError as error:
-        return error
-
-
-def parse_element(text: bytes, line: int) -> Element:
-    """Parse the JSON text of one element that starts on this line.
-
-    Raises:
-        ElementError: The text is not an element.
-
-    """
+def parse_element(text: bytes, line: int) -> Element | ElementError:
+    """Parse the JSON text of one element that starts on this line."""
     try:
         value, repeated = _parse_json(text)
     except json.JSONDecodeError as error:
         where = f"line {line + error.lineno - 1}, character {error.pos + 1} of the element"
-        raise ElementError(None, line, f"invalid JSON: {error.msg} ({where})") from None
+        return ElementError(None, line, f"invalid JSON: {error.msg} ({where})")
     except ValueError as error:
-        raise ElementError(None, line, f"invalid JSON: {error}") from None
+        return ElementError(None, line, f"invalid JSON: {error}")
     if not isinstance(value, dict):
-        raise ElementError(None, line, "not a JSON object")
+        return ElementError(None, line, "not a JSON object")
     id_ = value.get("id")
     if not isinstance(id_, str) or not id_:
-        raise ElementError(None, line, "'id' must be a non-empty string")
+        return ElementError(None, line, "'id' must be a non-empty string")
     for name, kind in FIELDS.items():
         if name not in value:
-            raise ElementError(id_, line, f"'{name}' is missing")
+            return ElementError(id_, line, f"'{name}' is missing")
         if not isinstance(value[name], kind):
-            raise ElementError(id_, line, f"'{name}' must be a {'list of strings' if kind is list else 'string'}")
+            return ElementError(id_, line, f"'{name}' must be a {'list of strings' if kind is list else 'string'}")
     if not all(isinstance(row, str) for row in value["data"]):
-        raise ElementError(id_, line, "'data' must be a list of strings")
+        return ElementError(id_, line, "'data' must be a list of strings")
     if repeated is not None:
-        raise ElementError(id_, line, f"the key {repeated!a} is repeated")
+        return ElementError(id_, line, f"the key {repeated!a} is repeated")
     return Element(id_, value["deviceName"], value["data"], line)
 
 
@@ -285,7 +270,7 @@ def _parse_json(text: bytes) -> tuple[Any, str | None]:
         decoded = text.decode("utf-8")
         # Integers as floats: Python's int() refuses more than 4,300 digits, and no field is a JSON number.
         value = json.loads(decoded, object_pairs_hook=build_object, parse_constant=_reject_constant, parse_int=float)
-        if "\\u" in decoded:  # only an escape can be a lone surrogate
+        if "\\" in decoded:  # only an escape can be a lone surrogate
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 at byte {error.start + 1} of the element") from None

@@ -25,14 +25,14 @@ PROGRESS_MIN_BYTES = 32 << 20  # a smaller file takes less than two seconds
 log = logging.getLogger("section3")
 
 
-def show_numbers(interval: float) -> int:
-    """Print 1 to 200 from two threads, a number from each every `interval` seconds."""
-    EvenOdd(interval).run()
-    return OK
-
-
 def process_file(
-    folder: str, name: str, *, max_threads: int = 4, as_json: bool = False, log_file: str = LOG_FILE
+    folder: str,
+    name: str,
+    *,
+    max_threads: int = 4,
+    elements_per_thread: int = 1,
+    as_json: bool = False,
+    log_file: str = LOG_FILE,
 ) -> int:
     """Process the elements of a JSON file; return 1 when one is invalid, or the file or the log cannot be used."""
     from elements import iter_elements
@@ -45,7 +45,7 @@ def process_file(
     except OSError as error:
         return fail(log_file, f"the log cannot be written ({os_error_text(error)}); choose another with --log-file")
     log.addHandler(handler)
-    processor = ElementProcessor(sys.stdout, as_json, max_threads)
+    processor = ElementProcessor(sys.stdout, as_json, max_threads, elements_per_thread)
     try:
         if not path.is_file():
             what = "not a file" if path.exists() else "no such file"
@@ -95,7 +95,7 @@ def demo() -> int:
     """Run both programs on the sample data."""
     sample = os.path.relpath(HERE / "sample")
     print("$ python section3_threads/main.py numbers --interval 0.05\n", flush=True)
-    show_numbers(0.05)
+    EvenOdd(0.05).run()
     for name in ("elements.json", "invalid.json"):
         print(f"\n$ python section3_threads/main.py process section3_threads/sample {name}\n", flush=True)
         status = process_file(sample, name, log_file=os.devnull)
@@ -114,13 +114,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     numbers = commands.add_parser("numbers", help="print 1 to 200: one thread the even, one the odd numbers")
-    numbers.add_argument(
-        "--interval",
-        type=_seconds,
-        default=INTERVAL,
-        metavar="SECONDS",
-        help="seconds between the numbers of a thread (default: 0.5)",
-    )
+    pace = "seconds between the numbers of a thread (default: 0.5)"
+    numbers.add_argument("--interval", type=_seconds, default=INTERVAL, metavar="SECONDS", help=pace)
     process = commands.add_parser(
         "process",
         help="average every element of a JSON file, each in a thread",
@@ -131,6 +126,13 @@ def build_parser() -> argparse.ArgumentParser:
     process.add_argument("name", help="the JSON file's name")
     process.add_argument(
         "--max-threads", type=_count, default=4, metavar="N", help="threads active at a time (default: 4)"
+    )
+    process.add_argument(
+        "--elements-per-thread",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="elements that a thread processes before it ends; more is faster for small elements (default: 1)",
     )
     process.add_argument("--log-file", default=LOG_FILE, metavar="FILE", help=f"the shared log (default: {LOG_FILE})")
     process.add_argument("--json", action="store_true", help="print one JSON object per element")
@@ -155,11 +157,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.command is None:
         return demo()
     if arguments.command == "numbers":
-        return show_numbers(arguments.interval)
+        EvenOdd(arguments.interval).run()
+        return OK
     return process_file(
         arguments.folder,
         arguments.name,
         max_threads=arguments.max_threads,
+        elements_per_thread=arguments.elements_per_thread,
         as_json=arguments.json,
         log_file=arguments.log_file,
     )

@@ -4,7 +4,8 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from itertools import islice
 from queue import SimpleQueue
 from typing import TextIO, TypeVar
 
@@ -20,47 +21,44 @@ log = logging.getLogger("section3")
 def run_in_threads(items: Iterable[T], work: Callable[[T], None], limit: int = MAX_THREADS) -> None:
     """Call `work` for each item in a new thread, with at most `limit` threads alive.
 
-    A new thread takes the slot of an ended one as soon as that ends: the old one is joined first, so the limit holds at
-    every instant. Items are read only as slots become free. `work` must not raise.
+    A new thread starts as soon as an old one ends: the old one is joined first, so the limit holds at every instant.
+    Items are read only as threads end. `work` must not raise.
     """
-    # A pool of slots, each free or left by an ended thread. SimpleQueue is written in C: on small elements it takes
-    # less time than threading.Semaphore, which is written in Python.
-    slots: SimpleQueue[threading.Thread | None] = SimpleQueue()
-    for _ in range(limit):
-        slots.put(None)
     active: set[threading.Thread] = set()
+    ended: SimpleQueue[threading.Thread] = SimpleQueue()
 
     def run(item: T) -> None:
         try:
             work(item)
         finally:
-            slots.put(threading.current_thread())
+            ended.put(threading.current_thread())
 
     try:
         for item in items:
-            ended = slots.get()
-            if ended is not None:
-                ended.join()
-                active.discard(ended)
+            if len(active) == limit:
+                thread = ended.get()
+                thread.join()
+                active.remove(thread)
             thread = threading.Thread(target=run, args=(item,))
-            thread.start()
             active.add(thread)
+            thread.start()
     finally:  # also after Ctrl-C: wait for the active threads
         for thread in active:
-            thread.join()
+            with suppress(RuntimeError):  # Ctrl-C came before it was started
+                thread.join()
 
 
-@dataclass
 class ElementProcessor:
-    """Process elements in threads; print and log each result."""
+    """Process elements in threads; log and print each result."""
 
-    output: TextIO
-    as_json: bool = False
-    max_threads: int = MAX_THREADS
-    processed: int = 0
-    failed: int = 0
-    error: OSError | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(
+        self, output: TextIO, as_json: bool = False, max_threads: int = MAX_THREADS, elements_per_thread: int = 1
+    ) -> None:
+        self.processed = self.failed = 0
+        self._output, self._as_json = output, as_json
+        self._max_threads, self._elements_per_thread = max_threads, elements_per_thread
+        self._lock = threading.Lock()
+        self._error: OSError | None = None
 
     def run(self, elements: Iterable[Element | ElementError]) -> None:
         """Process all elements; log those that are invalid and continue with the others.
@@ -69,72 +67,74 @@ class ElementProcessor:
             OSError: The output or the log cannot be written; no further element was started.
 
         """
-        run_in_threads(self._iter_valid(elements), self._process, self.max_threads)
-        if self.error is not None:
-            raise self.error
+        run_in_threads(self._iter_batches(elements), self._process, self._max_threads)
+        if self._error is not None:
+            raise self._error
 
-    def _iter_valid(self, elements: Iterable[Element | ElementError]) -> Iterator[Element]:
-        """Report the errors; yield the elements until the output fails."""
-        for element in elements:
-            if self.error is not None:
-                return
-            if isinstance(element, Element):
-                yield element
-            else:
-                self._write_error(element)
+    def _iter_batches(self, elements: Iterable[Element | ElementError]) -> Iterator[list[Element | ElementError]]:
+        """Yield what each thread processes, until the output fails."""
+        iterator = iter(elements)
+        while self._error is None and (batch := list(islice(iterator, self._elements_per_thread))):
+            yield batch
 
-    def _process(self, element: Element) -> None:
-        """Process one element; the target of each thread."""
+    def _process(self, batch: list[Element | ElementError]) -> None:
+        """Process a batch, by default one element; the target of each thread."""
         try:
-            try:
-                result = measure(element.rows)
-            except NumberError as error:
-                self._write_error(ElementError(element.id, element.line, str(error)))
-            except MemoryError:
-                self._write_error(ElementError(element.id, element.line, "does not fit into memory"))
-            else:
-                self._write_result(element, result)
+            text = "".join(map(self._measure_and_log, batch))
+            for handler in log.handlers:
+                handler.flush()  # before the output: a printed result is in the log even if the process is killed
+            with self._lock:
+                self._output.write(text)
         except OSError as error:  # a closed pipe, a full disk: `run` raises it
-            self.error = error
+            self._error = error
 
-    def _write_result(self, element: Element, result: Measurements) -> None:
-        id_ = escape_unprintable(element.id)
-        log.info(
-            "element %s: average before normalisation %r, after normalisation %r, size of data %d",
-            *(id_, result.average_before, result.average_after, result.size),
-        )
-        if self.as_json:
-            text = json.dumps(to_dict(element, result), ensure_ascii=False) + "\n"
-        else:
-            text = (
-                f"Element {id_} ({escape_unprintable(element.device_name)})\n"
-                f"  average before normalisation  {result.average_before!r}\n"
-                f"  average after normalisation   {result.average_after!r}\n"
-                f"  size of data                  {result.size}\n"
-            )
+    def _measure_and_log(self, element: Element | ElementError) -> str:
+        """Return the text to print for an element or error."""
+        if isinstance(element, ElementError):
+            return self._log_error(element)
+        try:
+            result = measure(element.rows)
+        except (NumberError, MemoryError) as error:
+            reason = str(error) if isinstance(error, NumberError) else "does not fit into memory"
+            return self._log_error(ElementError(element.id, element.line, reason))
         with self._lock:
             self.processed += 1
-            self.output.write(text)
+        log.info(
+            "element %s: average before normalisation %r, after normalisation %r, size of data %d",
+            *(escape_unprintable(element.id), result.average_before, result.average_after, result.size),
+        )
+        return (format_json if self._as_json else format_text)(element, result)
 
-    def _write_error(self, error: ElementError) -> None:
+    def _log_error(self, error: ElementError) -> str:
         name = "element without a valid id" if error.id is None else f"element {escape_unprintable(error.id)}"
-        log.error("%s, line %d: %s", "file" if error.in_file else name, error.line, error.reason)
         with self._lock:
             self.failed += 1
-            if self.as_json:
-                result = {"id": error.id, "line": error.line, "error": error.reason}
-                self.output.write(json.dumps(result, ensure_ascii=False) + "\n")
+        log.error("%s, line %d: %s", "file" if error.in_file else name, error.line, error.reason)
+        if not self._as_json:
+            return ""
+        return json.dumps({"id": error.id, "line": error.line, "error": error.reason}, ensure_ascii=False) + "\n"
 
 
-def to_dict(element: Element, result: Measurements) -> dict[str, object]:
-    """Return what `--json` prints for an element."""
-    return {
+def format_text(element: Element, result: Measurements) -> str:
+    """Return the lines to print for an element."""
+    return (
+        f"Element {escape_unprintable(element.id)} ({escape_unprintable(element.device_name)})\n"
+        f"  average before normalisation  {result.average_before!r}\n"
+        f"  average after normalisation   {result.average_after!r}\n"
+        f"  size of data                  {result.size}\n"
+    )
+
+
+def format_json(element: Element, result: Measurements) -> str:
+    """Return the line that `--json` prints for an element."""
+    fields = {
         "id": element.id,
         "device_name": element.device_name,
         "average_before_normalization": result.average_before,
         "average_after_normalization": result.average_after,
         "data_size": result.size,
     }
+    return json.dumps(fields, ensure_ascii=False) + "\n"
 
 
 def escape_unprintable(text: str) -> str:

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TextIO
 
 FORMAT = "%(asctime)s.%(msecs)03d %(levelname)s [%(process)d %(threadName)s] %(message)s"
-BUFFER_BYTES = 1 << 20  # the longest record that one system call writes
+BUFFER_BYTES = 1 << 20  # the longest text that one system call writes
 
 
 class SharedFileHandler(logging.FileHandler):
-    """Append each record with one `write` at once, so that a kill loses none and processes do not mix their lines.
+    """Append complete records, with one `write` per `flush`, so that threads and processes do not mix their lines.
 
-    The handler's lock orders the threads; O_APPEND orders the processes. The file is readable by its owner only.
+    The handler's lock orders the threads; O_APPEND orders the processes. A record has reached the operating system when
+    `flush` returns. The file is readable by its owner only.
     """
 
     def __init__(self, path: Path) -> None:
@@ -24,6 +25,7 @@ class SharedFileHandler(logging.FileHandler):
         """
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
         self.setFormatter(logging.Formatter(FORMAT, "%Y-%m-%dT%H:%M:%S"))
+        self._lines: list[str] = []
 
     def _open(self) -> TextIO:  # type: ignore[override]
         def open_private(path: str, flags: int) -> int:
@@ -33,6 +35,19 @@ class SharedFileHandler(logging.FileHandler):
             self.baseFilename, "a", BUFFER_BYTES, encoding=self.encoding, errors=self.errors, opener=open_private
         )
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802
-        """Raise the error that `emit` caught, for the program to report."""
-        raise
+    def emit(self, record: logging.LogRecord) -> None:
+        """Add a record; `handle` holds the lock."""
+        self._lines.append(self.format(record) + "\n")
+
+    def flush(self) -> None:
+        """Write the records to the file.
+
+        Raises:
+            OSError: The file cannot be written.
+
+        """
+        with self.lock:  # type: ignore[union-attr]
+            if self.stream is not None:  # not closed
+                lines, self._lines = self._lines, []
+                self.stream.write("".join(lines))
+                self.stream.flush()

@@ -37,6 +37,7 @@ from archive.encryption import key_by_id, wrapping_key  # noqa: E402
 from archive.object_store import store  # noqa: E402
 from archive.spool import spool_folder  # noqa: E402
 from core.partitions import make_partitions  # noqa: E402
+from object_server import ObjectServer  # noqa: E402
 from system import System, database  # noqa: E402
 
 
@@ -68,3 +69,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         broker = next((name for name in ("filesystem", "rabbitmq") if f"[{name}" in item.name), "")
         item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {broker}"))
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """Run an S3 server."""
+    with ObjectServer(tmp_path_factory.mktemp("s3")) as server:
+        yield server

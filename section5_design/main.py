@@ -70,14 +70,15 @@ def web(arguments: argparse.Namespace) -> int:
 
 
 def receiver(arguments: argparse.Namespace) -> int:
-    """Receive DICOM: C-STORE, C-ECHO, storage commitment."""
+    """Serve DICOM: C-STORE, C-ECHO, storage commitment, C-FIND, C-MOVE, C-GET."""
     if not is_free(arguments.host, arguments.port):
         return port_in_use(arguments)
     if not start_program("receiver", arguments):
         return FAILED
     from ingest.dimse.receiver import run
+    from query.dimse import serve_query
 
-    return run(arguments.host, arguments.port, arguments.processes)
+    return run(arguments.host, arguments.port, arguments.processes, serve_query)
 
 
 def worker(arguments: argparse.Namespace) -> int:
@@ -116,6 +117,21 @@ def certificates(arguments: argparse.Namespace) -> int:
     return OK
 
 
+def viewer(arguments: argparse.Namespace) -> int:  # noqa: ARG001
+    """Fetch the OHIF viewer with npm; the web part serves it at /viewer/."""
+    from django.conf import settings
+
+    from local.ohif import PACKAGE, ViewerError, fetch_viewer
+
+    try:
+        fetch_viewer(settings.DATA_FOLDER / "viewer")
+    except ViewerError as error:
+        log.error("%s", error)  # noqa: TRY400
+        return FAILED
+    print(f"{PACKAGE} is served at /viewer/, and opens from each study's page.")
+    return OK
+
+
 def ingest(arguments: argparse.Namespace) -> int:
     """Ingest a folder of DICOM files."""
     folder = Path(arguments.folder)
@@ -144,6 +160,7 @@ def run_all(arguments: argparse.Namespace) -> int:
         return FAILED
     host = "0.0.0.0" if settings.PRODUCTION else "127.0.0.1"  # noqa: S104  # a server for others
     http, dicom = (port if is_free(host, port) else find_free_port() for port in (HTTP_PORT, DICOM_PORT))
+    os.environ["DICOM_PORT"] = str(dicom)  # the portal shows it
     this = [sys.executable, str(HERE / "main.py")]
     programs: dict[str, list[str]] = {
         "web": [*this, "web", "--host", host, "--port", str(http)],
@@ -323,6 +340,8 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("folder", help="target folder; existing files are kept")
     command.add_argument("--host", action="append", help="a host name or address of the server; repeatable")
     command.set_defaults(run=certificates)
+    command = commands.add_parser("viewer", help=str(viewer.__doc__))
+    command.set_defaults(run=viewer)
     command = commands.add_parser("ingest", help=str(ingest.__doc__))
     command.add_argument("folder", help="ingest every file below it")
     command.set_defaults(run=ingest)

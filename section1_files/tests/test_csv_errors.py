@@ -26,6 +26,7 @@ PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0:~\x9bU"
         (b"PK\x03\x04", "not a CSV file but a ZIP archive or an Excel workbook (export it as CSV)"),
         (bytes(range(32)) * 8, "not a CSV file but binary data"),
         (b"a,b\n1,2\n3,\0004\n", "line 3: NUL byte: the file is damaged or not text"),
+        (b'a,"b\n1,2\n', "line 1: a quoted cell in this record does not end; close its quote"),
         (b'a,b\n1,"2\n3,4\n', "line 2: a quoted cell in this record does not end; close its quote"),
         (
             b'a,b\n"x",1\n' * 30_000 + b'"y,2\n',

@@ -1,4 +1,4 @@
-"""What the tests share. Importing it makes the section's modules importable, from wherever the tests are started."""
+"""Helpers for the tests. Importing it makes the section's modules importable, from wherever the tests are started."""
 
 import io
 import os
@@ -23,7 +23,7 @@ SAMPLE = SECTION / "sample"
 
 
 def needs(module: str, package: str) -> ModuleType:
-    """A module of a package that only tests want; without it they are skipped on a person's machine, and fail in CI."""
+    """Import a module that only tests need; without its package, skip the test, or fail it in CI."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -33,7 +33,7 @@ def needs(module: str, package: str) -> ModuleType:
 
 
 def ct_image(**attributes: object) -> FileDataset:
-    """A CT image of two by two pixels; an attribute that is None is left out."""
+    """Return a CT image of two by two pixels; an attribute that is None is left out."""
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = CTImageStorage
@@ -59,7 +59,7 @@ def ct_image(**attributes: object) -> FileDataset:
 
 
 class FilesTestCase(unittest.TestCase):
-    """A test with a folder of its own."""
+    """A test with its own temporary folder."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -73,7 +73,7 @@ class FilesTestCase(unittest.TestCase):
         return path
 
     def patched(self, dataset: FileDataset, old: bytes, new: bytes) -> Path:
-        """A file whose bytes say what pydicom would not write."""
+        """Write a file with bytes that pydicom would not write; return its path."""
         path = self.saved(dataset)
         content = path.read_bytes()
         self.assertIn(old, content)
@@ -83,7 +83,7 @@ class FilesTestCase(unittest.TestCase):
 
 
 def output_of(*words: object) -> tuple[int, str]:
-    """Exit status and standard output of the command line."""
+    """Run the command line; return its status and its output."""
     from main import main
 
     text = io.StringIO()
@@ -93,7 +93,7 @@ def output_of(*words: object) -> tuple[int, str]:
 
 
 def corpus_files() -> list[tuple[str, Path]]:
-    """Name and path of every file of pydicom's wheel and of pydicom-data."""
+    """Return name and path of every file of pydicom's wheel and of pydicom-data."""
     data_store = needs("data_store", "pydicom-data")
     roots = {"pydicom": PACKAGE_DATA, "pydicom-data": Path(str(data_store.__file__)).parent / "data"}
     return [

@@ -20,7 +20,7 @@ fhir_study: Any = needs("fhirclient.models.imagingstudy", "fhirclient")
 
 
 def real_records() -> list[StudyRecord]:
-    """A record of every file in pydicom's package that loads."""
+    """Return a record of every file in pydicom's package that loads."""
     records = []
     for path in sorted(path for path in PACKAGE_DATA.rglob("*") if path.is_file()):
         try:

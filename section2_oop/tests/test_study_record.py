@@ -150,7 +150,7 @@ class Loading(FilesTestCase):
 
 
 def element_ends(path: Path) -> list[int]:
-    """The offsets at which an element ends and another follows."""
+    """Return the offsets at which an element ends and another follows."""
     dataset = pydicom.dcmread(path, force=True)
     long_vrs = {"OB", "OW", "OF", "SQ", "UN", "UT", "UC"}  # of explicit VR
     ends = []
@@ -174,7 +174,9 @@ class Sources(FilesTestCase):
             with self.subTest(size), self.assertLogs("section2", "WARNING") as logged:
                 record = StudyRecord.from_dicom(io.BytesIO(content[:size]))
             self.assertTrue(record.truncated)
-            self.assertIn("a file is truncated; attributes may be missing", logged.output[-1])
+            self.assertIn(
+                "a file is truncated or lacks required elements; attributes may be missing", logged.output[-1]
+            )
 
     def test_a_file_that_ends_in_compressed_pixels_is_reported(self) -> None:
         content = (PICTURES / "JPEG2000.dcm").read_bytes()

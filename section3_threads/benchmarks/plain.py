@@ -1,6 +1,6 @@
 """The plain answer: the standard library alone, a thread for each element behind a semaphore.
 
-With the argument `single`, the same work without threads: what threads and their semaphore cost.
+With the argument `single`, it does the same work without threads, which shows what threads cost.
 """
 
 import json

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -295,3 +296,14 @@ def test_a_killed_process_loses_no_printed_record(json_file: Write, tmp_path: Pa
     logged = (tmp_path / "log").read_text()
     assert logged.endswith("\n")
     assert all(f"element {id_}:" in logged for id_ in printed)
+
+
+@pytest.mark.parametrize("size", [2, 7, 1000])
+def test_a_thread_may_process_several_elements(run: Run, json_file: Write, tmp_path: Path, size: int) -> None:
+    path = json_file(keyed(*(element(number) for number in range(100)), element(100, "x")))
+    log = tmp_path / "log"
+    outcome = run("process", path.parent, path.name, "--json", "--elements-per-thread", size, "--log-file", log)
+    assert {json.loads(line)["id"] for line in outcome.output.splitlines()} == {f"e{number}" for number in range(101)}
+    threads = re.findall(r"(Thread-\d+)", log.read_text())
+    assert len(threads) == 101
+    assert max(threads.count(name) for name in threads) == min(size, 101)

@@ -5,8 +5,11 @@ from typing import ClassVar
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from knox.models import AuthToken  # type: ignore[import-untyped]
 
 from elements.models import Element
+
+admin.site.unregister(AuthToken)  # its form would create a token and never show it; `manage.py token` does
 
 
 @admin.register(Element)

@@ -52,7 +52,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     request: Request = context["request"]
     if isinstance(error, DataError):  # a time zone of 23 hours, a year before Christ
         error = exceptions.ParseError("a value is beyond what the database can hold")
-    elif isinstance(error, OperationalError | InterfaceError):
+    elif isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError:
+        # The bare class has no SQLSTATE: psycopg2 raises it if the connection breaks during COPY.
         error = translate_database_error(request._request, error)
     response = drf_exception_handler(error, context)
     if response is None:

@@ -44,12 +44,6 @@ class JSONParser(BaseParser):
         return parse_json(body)
 
 
-class MergePatchParser(JSONParser):
-    """JSON merge patches (RFC 7396): the same body under another name."""
-
-    media_type = "application/merge-patch+json"
-
-
 def parse_json(body: bytes) -> Any:
     """Parse JSON without repeated keys.
 

@@ -4,10 +4,9 @@ from typing import Any
 
 from django.http import FileResponse
 from django.utils.cache import get_conditional_response
-from drf_spectacular.utils import extend_schema_view
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.exceptions import NotFound
-from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,11 +19,11 @@ from elements.exceptions import PreconditionFailed, iterate_errors, parameter_er
 from elements.filters import ElementFilter
 from elements.models import ID_PATTERN, Element
 from elements.pagination import KeysetPagination, get_flag, get_ordering, order
-from elements.parsers import JSONParser, MergePatchParser
 from elements.renderers import CSVRenderer, NDJSONRenderer
 from elements.serializers import ChangeSerializer, ElementSerializer, NewElementSerializer, is_keyed_map
 
 
+@extend_schema(tags=["elements"])
 @extend_schema_view(**schema.OPERATIONS)
 class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericViewSet):
     """Elements: created one by one or as a map, listed by pages, exported, renamed, deleted."""
@@ -37,11 +36,6 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         """Return the serializer of the action's input; the output is always an ElementSerializer's."""
         inputs = {"create": NewElementSerializer, "update": ChangeSerializer, "partial_update": ChangeSerializer}
         return inputs.get(self.action, ElementSerializer)
-
-    def get_parsers(self) -> list[BaseParser]:
-        """Accept JSON; PATCH also accepts JSON merge patches."""
-        merge_patch = self.request is None or self.request.method == "PATCH"
-        return [JSONParser(), MergePatchParser()] if merge_patch else [JSONParser()]
 
     def get_renderers(self) -> list[BaseRenderer]:
         """Return JSON (and the browsable API in development); the list can be exported, too."""

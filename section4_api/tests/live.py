@@ -101,9 +101,9 @@ def url_of(process: "subprocess.Popen[str]") -> str:
     raise AssertionError("the service did not come up:\n" + "".join(said))
 
 
-def manage(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run manage.py of the production profile."""
-    command = [sys.executable, str(SECTION / "manage.py"), *words]
+def manage(*words: str, program: str = "manage.py", **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run manage.py or another program in the production profile."""
+    command = [sys.executable, str(SECTION / program), *words]
     inherited = os.environ | {"PROFILE": "production"} | SECRETS | environment
     return subprocess.run(command, env=inherited, capture_output=True, text=True, check=False)
 

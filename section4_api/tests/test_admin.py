@@ -77,8 +77,3 @@ def test_elements_can_be_removed(admin: Client) -> None:
     form = {"action": "delete_selected", "_selected_action": ["e001", "e002"], "post": "yes"}
     assert admin.post("/admin/elements/element/", form).status_code == 302
     assert Element.objects.count() == 118
-
-
-def test_strangers_are_asked_to_log_in(api: Client) -> None:
-    answer = api.get("/admin/elements/element/")
-    assert (answer.status_code, answer["Location"]) == (302, "/admin/login/?next=/admin/elements/element/")

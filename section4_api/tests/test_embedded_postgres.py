@@ -53,13 +53,6 @@ def test_it_serves_and_is_gone_afterwards(folder: Path) -> None:
     assert not runs(pid)
 
 
-def test_data_are_kept_between_runs(folder: Path) -> None:
-    with EmbeddedPostgres(folder) as server:
-        ask(server.url, "CREATE TABLE kept AS SELECT 7 AS number")
-    with EmbeddedPostgres(folder) as server:
-        assert ask(server.url, "SELECT number FROM kept") == 7
-
-
 def test_nobody_else_gets_in(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server:
         assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700

@@ -23,7 +23,7 @@ def test_every_operation_of_a_generated_client(live: Service, tmp_path: Path, mo
     client = importlib.import_module("made.client").Client(base_url=live.url)
     models = importlib.import_module("made.models")
     operations = {
-        name: importlib.import_module(f"made.api.api.{name}")
+        name: importlib.import_module(f"made.api.elements.{name}")
         for name in ("create", "destroy", "list_", "partial_update", "retrieve", "update")
     }
     new = models.NewElement.from_dict(element("generated"))

@@ -100,11 +100,6 @@ def test_a_method_that_the_list_has_not_is_405(api: Client, method: str) -> None
     problem(send(api, method, ELEMENTS, {}), 405)
 
 
-@pytest.mark.parametrize("url", ["/", "/api/docs/", "/api/schema/", "/live", "/ready"])
-def test_a_method_that_a_page_has_not_is_405(api: Client, url: str) -> None:
-    assert api.delete(url).status_code in (405, 302)
-
-
 @pytest.mark.parametrize(
     "url", ["/nowhere", "/api/", "/api/nowhere/", "/api/elements/a/b/", "/static/nowhere.js", "/%00"]
 )

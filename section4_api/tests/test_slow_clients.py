@@ -15,6 +15,7 @@ from live import Service, database, service
 from support import ELEMENTS, element, path
 
 HEAD = b"POST /api/elements/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+FORM = b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
 
 
 @pytest.fixture(scope="module")
@@ -48,21 +49,13 @@ def slowest(running: Service) -> float:
     return max(times)
 
 
-def test_200_idle_bodies_keep_nobody_waiting(slow: tuple[Service, str]) -> None:
-    with sending(slow[0], 200, HEAD + b"Content-Length: 500\r\n\r\n{"):
-        assert slowest(slow[0]) < 1
-
-
-def test_200_trickling_bodies_keep_nobody_waiting(slow: tuple[Service, str]) -> None:
-    with sending(slow[0], 200, HEAD + b"Content-Length: 500\r\n\r\n{") as clients:
+@pytest.mark.parametrize(
+    ("head", "trickle"), [(HEAD, b""), (HEAD, b'"'), (FORM, b"")], ids=["idle", "trickling", "login form"]
+)
+def test_200_incomplete_bodies_keep_nobody_waiting(slow: tuple[Service, str], head: bytes, trickle: bytes) -> None:
+    with sending(slow[0], 200, head + b"Content-Length: 500\r\n\r\n{") as clients:
         for client in clients:
-            client.sendall(b'"')
-        assert slowest(slow[0]) < 1
-
-
-def test_200_idle_login_forms_keep_nobody_waiting(slow: tuple[Service, str]) -> None:
-    form = b"POST /admin/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-    with sending(slow[0], 200, form + b"Content-Length: 500\r\n\r\n-"):
+            client.sendall(trickle)
         assert slowest(slow[0]) < 1
 
 

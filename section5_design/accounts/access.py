@@ -8,16 +8,17 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from accounts.models import Share, Submission
+from accounts.models import Share, StudyAccess, Submission
 from archive.models import Instance, Study
 
 SUBMIT, OPERATE, AUDIT = "accounts.submit", "accounts.operate", "accounts.audit"
+ADMINISTER = "accounts.administer"
 ROLES = {
     "submitters": ["submit"],
     "readers": [],
     "operators": ["operate"],
     "auditors": ["audit"],
-    "administrators": ["submit", "operate", "audit"],
+    "administrators": ["submit", "operate", "audit", "administer"],
 }
 
 
@@ -39,8 +40,28 @@ def visible_instances(user: Any, *, per_row: bool = False) -> QuerySet[Instance]
     if user.has_perm(OPERATE):
         return Instance.objects.all()
     teams = get_teams(user)
-    sent = Submission.objects.filter(Q(user=user) | Q(group__in=teams))
-    shared = Share.objects.filter(group__in=teams)
+    return granted_instances(Q(user=user) | Q(group__in=teams), Q(group__in=teams), per_row=per_row)
+
+
+def program_instances(source: str, group: Group | None, *, per_row: bool = False) -> QuerySet[Instance]:
+    """Return the instances that a token or an application entity may see.
+
+    Args:
+        source: it, as a sender: it sees what it sent, first or again.
+        group: its team, whose instances it sees too, or a role that may operate, which sees everything.
+        per_row: as of `visible_instances`.
+
+    """
+    if group is None:
+        return granted_instances(Q(source=source), Q(pk__in=[]), per_row=per_row)
+    if "operate" in ROLES.get(group.name, ()):
+        return Instance.objects.all()
+    return granted_instances(Q(source=source) | Q(group=group), Q(group=group), per_row=per_row)
+
+
+def granted_instances(is_sent: Q, is_shared: Q, *, per_row: bool) -> QuerySet[Instance]:
+    """Return the instances of some submissions, and of the studies of some shares."""
+    sent, shared = Submission.objects.filter(is_sent), Share.objects.filter(is_shared)
     if per_row:
         return Instance.objects.filter(
             Exists(sent.filter(instance=OuterRef("pk"))) | Exists(shared.filter(study=OuterRef("series__study")))
@@ -48,13 +69,11 @@ def visible_instances(user: Any, *, per_row: bool = False) -> QuerySet[Instance]
     return Instance.objects.filter(Q(pk__in=sent.values("instance")) | Q(series__study__in=shared.values("study")))
 
 
-def submitted_instances(source: str) -> QuerySet[Instance]:
-    """Return the instances that a sender sent, first or again."""
-    return Instance.objects.filter(pk__in=Submission.objects.filter(source=source).values("instance"))
-
-
 def visible_studies(user: Any) -> QuerySet[Study]:
     """Return the studies of which a user may see an instance."""
     if user.has_perm(OPERATE):
         return Study.objects.all()
-    return Study.objects.filter(Exists(visible_instances(user).filter(series__study=OuterRef("pk"))))
+    teams = get_teams(user)
+    sent = StudyAccess.objects.filter(Q(user=user) | Q(group__in=teams)).values("study")
+    shared = Share.objects.filter(group__in=teams).values("study")
+    return Study.objects.filter(pk__in=sent.union(shared, all=True))

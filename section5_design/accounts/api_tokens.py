@@ -1,6 +1,8 @@
-"""Authenticate HTTP senders by bearer token (RFC 6750)."""
+"""Authenticate HTTP clients by bearer token (RFC 6750)."""
 
 import hashlib
+from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -12,26 +14,45 @@ class UnknownTokenError(Exception):
     """A token is required, and it is missing or unknown."""
 
 
+@dataclass(frozen=True)
+class Client:
+    """Who sends a request: as the audit log names them, and the person whose token it is, if it is personal."""
+
+    source: str
+    user: Any = None
+
+
 def hash_token(token: str) -> str:
     """Return what is stored of a token. It has 256 random bits, so a fast hash without salt is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def authenticate_sender(request: HttpRequest) -> str:
-    """Return the sender of a request, as http:NAME.
+def authenticate_token(request: HttpRequest) -> ApiToken:
+    """Return the token of a request.
+
+    Raises:
+        UnknownTokenError: it is missing or unknown, or its person may no longer log in.
+
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    found = ApiToken.objects.filter(digest=hash_token(token.strip())).select_related("user", "group").first()
+    if scheme.lower() != "bearer" or found is None or (found.user and not found.user.is_active):
+        raise UnknownTokenError
+    return found
+
+
+def authenticate(request: HttpRequest) -> Client:
+    """Return the client of a request: http:NAME by a token, user:NAME by a person's own token.
 
     On a private machine, and until the first token is created, anybody may send and is named by address.
 
     Raises:
-        UnknownTokenError: the token is missing or unknown.
+        UnknownTokenError: the token is missing or unknown, or its person may no longer log in.
 
     """
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        found = ApiToken.objects.filter(digest=hash_token(token.strip())).first()
-        if found is None:
-            raise UnknownTokenError
-        return f"http:{found.name}"
+    if request.headers.get("Authorization", "").lower().startswith("bearer "):
+        token = authenticate_token(request)
+        return Client(f"user:{token.user.get_username()}", token.user) if token.user else Client(f"http:{token.name}")
     if settings.IS_PUBLIC or ApiToken.objects.exists():
         raise UnknownTokenError
-    return f"http:{request.META.get('REMOTE_ADDR', '')}"
+    return Client(f"http:{request.META.get('REMOTE_ADDR', '')}")

@@ -3,10 +3,8 @@
 import time
 from typing import Any
 
-from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
-from django.db.models.signals import post_save
 from django.dispatch import receiver
 from django.http import HttpRequest
 
@@ -40,31 +38,25 @@ def record_access(
     record_event(kind, actor or actor_of(request), detail, subject=subject, address=client_address(request))
 
 
-def record_access_once(request: HttpRequest, kind: str, detail: str = "", *, subject: Subject = NOTHING) -> None:
-    """Record what a person did unless the same event was recorded recently.
+def record_access_once(
+    request: HttpRequest, kind: str, detail: str = "", *, subject: Subject = NOTHING, actor: str = ""
+) -> None:
+    """Record what a person or a program did unless the same event was recorded recently.
 
     Changing the window, scrolling frames and live pages repeat the same request dozens of times; that is one view.
     """
-    key, now = (request.user.get_username(), kind, detail, subject), time.monotonic()
+    key, now = (actor or request.user.get_username(), kind, detail, subject), time.monotonic()
     if now - _recent.get(key, -REPEAT_SECONDS) < REPEAT_SECONDS:
         return
     if len(_recent) >= MAX_REMEMBERED:
         _recent.clear()
     _recent[key] = now
-    record_access(request, kind, detail, subject=subject)
+    record_access(request, kind, detail, subject=subject, actor=actor)
 
 
 def client_address(request: HttpRequest | None) -> str:
     """Return the network address of a request."""
     return str(request.META.get("REMOTE_ADDR", "")) if request is not None else ""
-
-
-@receiver(post_save, sender=LogEntry)
-def record_account_change(instance: LogEntry, **_: Any) -> None:
-    """Record changes to accounts, groups and roles in Django's admin."""
-    action = {ADDITION: "added", CHANGE: "changed", DELETION: "deleted"}.get(instance.action_flag, "changed")
-    detail = f"{action} {instance.content_type} {instance.object_repr}: {instance.get_change_message()}"
-    record_event("accounts", f"user:{instance.user.get_username()}", detail)
 
 
 @receiver(user_logged_in)

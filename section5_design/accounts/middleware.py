@@ -39,6 +39,8 @@ class BodySizeLimit:
         if getattr(view, "csrf_exempt", False) or (length.isdecimal() and int(length) <= MAX_FORM_BYTES):
             return None
         if not request.user.is_authenticated:
+            if request.content_type == STREAMED:
+                return HttpResponse("log in again\n", "text/plain", status=401)
             return redirect_to_login(request.path)
         if not request.user.has_perm(SUBMIT):
             return HttpResponse("You may not send images.\n", "text/plain", status=403)

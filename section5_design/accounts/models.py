@@ -15,6 +15,9 @@ class ApiToken(models.Model):
 
     digest = models.CharField(primary_key=True, max_length=64)
     name = models.CharField(max_length=100, unique=True)
+    # The person whose rights it has; without one, it sends, and reads what it sent.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True)
+    group = models.ForeignKey(Group, models.SET_NULL, null=True)  # whose instances it reads, besides those it sent
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -22,11 +25,12 @@ class ApiToken(models.Model):
 
 
 class ApplicationEntity(models.Model):
-    """A DICOM application entity that may send, and from where; with a port it receives storage commitments."""
+    """A DICOM application entity that may send and read, and from where; with a port it receives too."""
 
     title = models.CharField(primary_key=True, max_length=16)
     network = models.CharField(max_length=50)  # an address, or a network such as 10.1.0.0/16
     port = models.IntegerField(null=True)
+    group = models.ForeignKey(Group, models.SET_NULL, null=True)  # whose instances it reads, besides those it sent
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -55,6 +59,26 @@ class Submission(models.Model):
             ("submit", "Can send images"),
             ("operate", "Can see everything, requeue, quarantine, share and drain"),
             ("audit", "Can read the audit log"),
+            ("administer", "Can manage people, roles and teams"),
+        ]
+
+
+class StudyAccess(models.Model):
+    """Who sent something of a study, as a person or for a team: a trigger adds a row with the first submission."""
+
+    study = models.ForeignKey(Study, models.CASCADE)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True)
+    group = models.ForeignKey(Group, models.CASCADE, null=True)
+
+    class Meta:
+        """One row for each study, person and team."""
+
+        constraints: ClassVar = [
+            models.UniqueConstraint("study", Coalesce("user", 0), Coalesce("group", 0), name="one_study_access"),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["user", "study"], name="studies_of_user"),
+            models.Index(fields=["group", "study"], name="studies_of_group"),
         ]
 
 

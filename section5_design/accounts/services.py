@@ -16,16 +16,22 @@ from audit.events import Subject, record_event
 
 
 @transaction.atomic
-def create_token(name: str, actor: str) -> str:
+def create_token(name: str, actor: str, *, user: Any = None, group: Group | None = None) -> str:
     """Create an API token and return it; it cannot be read again.
+
+    Args:
+        name: its name.
+        actor: for the audit log.
+        user: the person whose rights it has.
+        group: the team whose instances it reads, besides those that it sent.
 
     Raises:
         IntegrityError: the name is in use.
 
     """
     token = secrets.token_urlsafe(32)
-    ApiToken.objects.create(digest=hash_token(token), name=name)
-    record_event("token", actor, f"token of {name} created")
+    ApiToken.objects.create(digest=hash_token(token), name=name, user=user, group=group)
+    record_event("token", actor, f"token of {name} created" + (f" for {group.name}" if group else ""))
     return token
 
 
@@ -39,10 +45,12 @@ def revoke_token(name: str, actor: str) -> bool:
 
 
 @transaction.atomic
-def save_application_entity(title: str, network: str, port: int | None, actor: str) -> None:
+def save_application_entity(title: str, network: str, port: int | None, actor: str, group: Group | None = None) -> None:
     """Create or change an application entity."""
-    ApplicationEntity.objects.update_or_create(pk=title, defaults={"network": network, "port": port})
-    record_event("application entity", actor, f"{title} may send from {network}")
+    values = {"network": network, "port": port, "group": group}
+    ApplicationEntity.objects.update_or_create(pk=title, defaults=values)
+    reads = f", and reads for {group.name}" if group else ""
+    record_event("application entity", actor, f"{title} may send from {network}{reads}")
 
 
 @transaction.atomic

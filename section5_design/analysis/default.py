@@ -26,6 +26,9 @@ VERSION = "2"
 BINS = 256
 MAX_FRAME_BYTES = 1 << 30  # bytes of a decoded frame; a header that claims more is rejected
 PREVIEW = 512  # pixels of the longer side
+MAX_LOADED = 16 << 20  # bytes of a file that is parsed once, pixels included; of larger ones frames are read singly
+MAX_COUNTED = 1 << 16  # different integers that are counted one by one
+BLOCK = 1 << 18  # values counted at a time
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -49,12 +52,16 @@ class Moments:
             values = finite
         if not values.size:
             return
-        self.count += values.size
-        self.minimum = min(self.minimum, float(values.min()))
-        self.maximum = max(self.maximum, float(values.max()))
-        self.total += float(values.sum(dtype=np.float64))
-        self.squares += float(np.square(values, dtype=np.float64).sum())
-        self.histogram += np.histogram(values, BINS, limits)[0]
+        counts = None
+        low, high = values.min(), values.max()
+        if values.dtype.kind in "iu" and int(high) - int(low) < min(values.size, MAX_COUNTED):
+            values, counts = count_values(values, int(low), int(high))
+        self.count += values.size if counts is None else int(counts.sum())
+        self.minimum = min(self.minimum, float(low))
+        self.maximum = max(self.maximum, float(high))
+        self.total += weighted_sum(values, counts)
+        self.squares += weighted_sum(np.square(values, dtype=np.float64), counts)
+        self.histogram += np.histogram(values, BINS, limits, weights=counts)[0]
 
     def merge(self, other: "Moments") -> None:
         """Add the values of another."""
@@ -86,6 +93,20 @@ class Moments:
         }
 
 
+def count_values(values: NDArray[Any], low: int, high: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each integer from low to high, and how often it occurs: one pass, where a histogram takes several."""
+    counts = np.zeros(high - low + 1, np.int64)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, BLOCK):
+        counts += np.bincount(flat[start : start + BLOCK].astype(np.int64) - low, minlength=counts.size)
+    return np.arange(low, high + 1), counts
+
+
+def weighted_sum(values: NDArray[Any], counts: NDArray[np.int64] | None) -> float:
+    """Return the sum of values, each taken as often as it occurs."""
+    return float(values.sum(dtype=np.float64) if counts is None else np.dot(values.astype(np.float64), counts))
+
+
 def analyse(file: BinaryIO, context: Context) -> tuple[dict[str, Any], bytes]:  # noqa: ARG001
     """Analyse an instance; return figures and a preview. It needs no context.
 
@@ -106,7 +127,9 @@ def analyse(file: BinaryIO, context: Context) -> tuple[dict[str, Any], bytes]:  
 
 
 def _analyse(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
-    header = pydicom.dcmread(file, force=True, defer_size=1024)
+    is_small = file.seek(0, io.SEEK_END) <= MAX_LOADED
+    file.seek(0)
+    header = pydicom.dcmread(file, force=True, defer_size=None if is_small else 1024)
     file.seek(0)
     if not any(keyword in header for keyword in PIXELS):
         return {"pixel_data": False}, b""
@@ -115,7 +138,7 @@ def _analyse(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     frames: list[dict[str, float | int]] = []
     total = Moments()
     preview_index, preview_frame = int(header.get("NumberOfFrames") or 1) // 2, None
-    for number, frame in enumerate(iter_frames(file)):
+    for number, frame in enumerate(iter_pixels(header, raw=True) if is_small else iter_frames(file)):
         if number == 0 and (frame.dtype.kind == "f" or int(header.get("NumberOfFrames") or 1) == 1):
             limits = find_limits(frame)  # for several frames the header's limits are used
         seen = Moments()

@@ -3,12 +3,12 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 
 from django.conf import settings
+from django.db import connection
 
-from analysis.models import Result, Run
 from archive.garbage import BATCH, MIN_AGE
 from archive.object_store import store
 
@@ -16,43 +16,56 @@ log = logging.getLogger("section5.garbage")
 
 PREVIEW_PREFIXES = 1000
 
+PREVIEWS = """
+    SELECT instance_id, fencing_token FROM analysis_result WHERE instance_id = ANY(%(ids)s)
+    UNION ALL SELECT instance_id, fencing_token FROM analysis_job WHERE state = 'running' AND instance_id = ANY(%(ids)s)
+"""
+RUN_FILES = """
+    SELECT target_id, fencing_token FROM analysis_run WHERE target_id = ANY(%(ids)s)
+    UNION ALL SELECT subject, fencing_token FROM jobs_job
+    WHERE kind = 'target' AND state = 'running' AND subject = ANY(%(ids)s)
+"""
+
 
 def collect_previews(prefixes: Iterable[int] = range(PREVIEW_PREFIXES), min_age: float = MIN_AGE) -> int:
     """Delete previews and files of runs without a result under the given prefixes (0 to 999); return how many.
 
-    A key has the fencing token of its attempt, so that no later attempt writes it again: one that is older than every
-    lease can be deleted without a lock.
+    A key has the fencing token of its attempt. When that is no longer the current one of a running job,
+    the file can never get a result, and is deleted without a lock, whatever the clocks say.
     """
     removed = 0
     for prefix in prefixes:
-        removed += collect(f"previews/{prefix:03}", find_previews, min_age)
-        removed += collect(f"results/{prefix:03}", find_run_files, min_age)
+        removed += collect(f"previews/{prefix:03}", PREVIEWS, min_age)
+        removed += collect(f"results/{prefix:03}", RUN_FILES, min_age)
     if removed:
         log.info("removed %d orphaned previews and files of runs", removed)
     return removed
 
 
-def collect(prefix: str, find_kept: Callable[[set[int]], set[str]], min_age: float) -> int:
-    """Delete old objects under a prefix unless rows refer to them; their names begin with the ID of such a row."""
+def collect(prefix: str, statement: str, min_age: float) -> int:
+    """Delete old objects under a prefix unless a statement names their attempts."""
     oldest, removed = time.time() - min_age, 0
     old = (key for key, written in store().iter_keys(prefix) if written < oldest)
     while keys := list(islice(old, BATCH)):
-        kept = find_kept({int(key.rpartition("/")[2].partition("-")[0]) for key in keys})
-        for key in set(keys) - kept:
+        attempts = {key: parse_attempt(key) for key in keys}
+        needed = find_attempts(statement, [row for row, _ in attempts.values()])
+        for key in [key for key in keys if attempts[key] not in needed]:
             store().delete(key)
             removed += 1
     return removed
 
 
-def find_previews(instance_ids: set[int]) -> set[str]:
-    """Return the keys of the previews of instances."""
-    return set(Result.history.filter(instance__in=instance_ids).values_list("preview", flat=True))
+def parse_attempt(key: str) -> tuple[int, int]:
+    """Return the ID and the fencing token with which an object's name begins."""
+    row, token = key.rpartition("/")[2].partition(".")[0].split("-")[:2]
+    return int(row), int(token)
 
 
-def find_run_files(target_ids: set[int]) -> set[str]:
-    """Return the keys of the files of targets' runs."""
-    runs = Run.objects.filter(target__in=target_ids).values_list("files", flat=True)
-    return {file["key"] for files in runs for file in files}
+def find_attempts(statement: str, ids: list[int]) -> set[tuple[int, int]]:
+    """Return the attempts that have a result or may still get one; of one moment, so by one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"ids": ids})
+        return set(cursor.fetchall())
 
 
 def collect_work_folders(min_age: float = MIN_AGE) -> None:

@@ -20,6 +20,7 @@ class Window:
 
     center: float
     width: float
+    function: str = "linear"  # or linear-exact, sigmoid (PS3.3, C.11.2.1.2 and .3)
 
 
 def decode_frame(file: BinaryIO, index: int) -> NDArray[Any]:
@@ -49,14 +50,21 @@ def render_values(values: NDArray[Any], header: Dataset, window: Window | None =
         return np.concatenate(parts)
     window = window or find_window(header) or full_window(values, header)
     shown = np.empty(values.shape, np.uint8)
-    start, width = window.center - 0.5, max(window.width - 1, 1e-6)
     row = 0
     for block in iter_blocks(values):
-        scaled = (rescale(block, header) - start) / width + 0.5
-        scaled = np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0)
-        shown[row : row + len(block)] = scaled * 255
+        scaled = apply_window(rescale(block, header), window)
+        shown[row : row + len(block)] = np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0) * 255
         row += len(block)
     return 255 - shown if header.get("PhotometricInterpretation") == "MONOCHROME1" else shown
+
+
+def apply_window(values: NDArray[np.float64], window: Window) -> NDArray[np.float64]:
+    """Map rescaled values to 0 to 1; linear windows reach beyond it."""
+    if window.function == "sigmoid":
+        return 1 / (1 + np.exp(np.clip(-4 * (values - window.center) / window.width, -700, 700)))
+    if window.function == "linear-exact":
+        return (values - window.center) / window.width + 0.5
+    return (values - (window.center - 0.5)) / max(window.width - 1, 1e-6) + 0.5
 
 
 def iter_blocks(values: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -88,7 +96,7 @@ def find_window(header: Dataset) -> Window | None:
         first = [float(value[0] if isinstance(value, MultiValue) else value) for value in (center, width)]
     except (TypeError, ValueError, IndexError):
         return None
-    return Window(*first)
+    return Window(first[0], first[1])
 
 
 def full_window(values: NDArray[Any], header: Dataset) -> Window:

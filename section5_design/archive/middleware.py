@@ -1,4 +1,4 @@
-"""What an altered object leads to: an error page, a count, a log line, and never its content."""
+"""Answer requests whose object was altered, or whose object store does not respond; never with a part of it."""
 
 import logging
 from collections.abc import Callable
@@ -6,13 +6,14 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 from archive.encryption import ObjectIntegrityError
+from archive.object_store import StoreUnavailableError
 from core import metrics
 
 log = logging.getLogger("section5.http")
 
 
-class AlteredObjects:
-    """Answer requests for altered objects."""
+class ObjectErrors:
+    """Answer requests whose object cannot be read or stored."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -22,7 +23,11 @@ class AlteredObjects:
         return self._get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:  # noqa: ARG002
-        """Answer 500 if an object was altered."""
+        """Answer 503 if the object store does not respond, 500 if an object was altered."""
+        if isinstance(exception, StoreUnavailableError):
+            log.error("%s", exception.strerror)
+            text = "the object store does not respond; try again\n"
+            return HttpResponse(text, "text/plain; charset=utf-8", status=503, headers={"Retry-After": "5"})
         if not isinstance(exception, ObjectIntegrityError):
             return None
         metrics.integrity_failures.inc()

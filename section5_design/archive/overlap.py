@@ -1,4 +1,7 @@
-"""Do other work while PostgreSQL executes a statement: files are synced while a row is written."""
+"""Do other work while PostgreSQL executes a statement: files are synced while a row is written.
+
+psycopg2's "green" mode makes it possible: a callback that waits for the server, in every connection of the process.
+"""
 
 import select
 import threading
@@ -16,17 +19,13 @@ class _Work(threading.local):
 _work = _Work()
 
 
-def enable_overlap() -> None:
-    """Let psycopg2 call back while it waits, in every connection of this process (psycopg2's "green" mode)."""
-    psycopg2.extensions.set_wait_callback(_wait)
-
-
 @contextmanager
 def overlap(work: Callable[[], None]) -> Iterator[None]:
-    """Run `work` once, while the first statement in the block executes if that is enabled, otherwise at its end.
+    """Run `work` once, while the first statement in the block executes, or at the block's end.
 
     An error of `work` is raised by that statement, and closes the connection, so that its transaction is rolled back.
     """
+    psycopg2.extensions.set_wait_callback(_wait)
     _work.pending = work
     try:
         yield

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -39,8 +38,9 @@ class SpoolFile:
     """
 
     def __init__(self) -> None:
-        self.path = spool_folder() / uuid.uuid4().hex
+        self.path = spool_folder() / os.urandom(16).hex()
         self.size = 0
+        self.is_published = False  # moved into the store
         self._file: IO[bytes] = self.path.open("xb", BUFFER)
         self._hash = hashlib.sha256()
         try:
@@ -65,6 +65,15 @@ class SpoolFile:
         """Sync the finished file to disk, also after it was moved."""
         os.fdatasync(self._file.fileno())
 
+    def is_at(self, path: Path) -> bool:
+        """Return whether this file is the one at a path.
+
+        Raises:
+            FileNotFoundError: there is none.
+
+        """
+        return os.path.samestat(path.stat(), os.fstat(self._file.fileno()))
+
     def commit(self) -> str:
         """Complete the file, sync it to disk and return the SHA-256 of its content."""
         sha256 = self.finish()
@@ -77,7 +86,8 @@ class SpoolFile:
 
     def discard(self) -> None:
         """Remove the file unless it was moved away."""
-        self.path.unlink(missing_ok=True)
+        if not self.is_published:
+            self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # the buffer cannot be flushed and is not needed
             self._file.close()
 

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 SECTION = Path(__file__).parent.parent
 sys.path[:0] = [str(SECTION), str(SECTION / "tests")]
@@ -79,6 +80,9 @@ class Handlers:
 
     def commitment(self, _: ActionRequest) -> int:
         return 0
+
+    def query(self, *_: Any) -> None:
+        raise AssertionError
 
 
 def make_conversation(generator: random.Random, samples: list[bytes]) -> list[bytes]:

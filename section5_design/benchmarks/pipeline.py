@@ -1,9 +1,11 @@
 """From the first byte to the last result: `python section5_design/benchmarks/pipeline.py`. Takes some ten minutes.
 
 Throughput beside a bare loop of pydicom and numpy over the same files on as many processes; one worker and two; the
-time from receipt to result where nothing else is to be done; receiving with 1,000 and with 50,000 instances stored.
+time from receipt to result where nothing else is to be done; receiving with 1,000 and with 100,000 instances stored.
+`--only workers --rounds 3` runs one part; `--many 20000` stores fewer.
 """
 
+import argparse
 import contextlib
 import os
 import platform
@@ -19,7 +21,9 @@ from pathlib import Path
 SECTION = Path(__file__).parent.parent
 sys.path[:0] = [str(SECTION), str(SECTION / "tests")]
 os.environ["TCP_NODELAY"] = "1"
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 
+import django  # noqa: E402
 import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import psycopg2  # noqa: E402
@@ -31,7 +35,8 @@ from system import System, database, instance  # noqa: E402
 
 ROUNDS = 5
 COUNT = 200
-MANY = 50_000
+MANY = 100_000
+PARTS = ("latency", "throughput", "workers", "stored")
 
 
 def bare(path: str) -> tuple[float, float]:
@@ -51,18 +56,18 @@ def same(path: str) -> int:
 
 def bare_loop(what: Callable[[str], object], paths: list[str], processes: int) -> float:
     """Files a second of a bare loop, its processes started before."""
-    with ProcessPoolExecutor(processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=django.setup) as pool:
         list(pool.map(what, paths[: 4 * processes]))
         start = time.perf_counter()
         list(pool.map(what, paths, chunksize=8))
         return len(paths) / (time.perf_counter() - start)
 
 
-def throughput(system: System, folder: Path) -> None:
+def throughput(system: System, folder: Path, rounds: int) -> None:
     """First byte to last result, beside the bare loop."""
     cores = psutil.cpu_count() or 1
     ours, theirs, analysis = [], [], []
-    for number in range(ROUNDS):
+    for number in range(rounds):
         paths = files(folder / f"through-{number}", "0.5 MB", COUNT)
         theirs.append(bare_loop(bare, paths, cores))
         analysis.append(bare_loop(same, paths, cores))
@@ -108,10 +113,10 @@ def latency(system: System) -> None:
     print(f"Receipt to result without load: median {statistics.median(seconds):.3f} s of 50", flush=True)
 
 
-def workers(system: System, folder: Path) -> None:
+def workers(system: System, folder: Path, rounds: int) -> None:
     """Jobs a second of one worker with one process, and of two."""
     rates: dict[int, list[float]] = {1: [], 2: []}
-    for number in range(ROUNDS):
+    for number in range(rounds):
         for count in rates:
             over_dicom("SECTION5", system.dicom, files(folder / f"workers-{number}-{count}", "0.5 MB", COUNT), 2)
             before = results(system)
@@ -135,15 +140,15 @@ def workers(system: System, folder: Path) -> None:
     print(f"One worker {one:.0f} jobs a second, two {two:.0f}: {two / one:.2f} times", flush=True)
 
 
-def stored(system: System, folder: Path) -> None:
+def stored(system: System, folder: Path, rounds: int, many: int) -> None:
     """Receiving with few and with many instances stored, and their results."""
     rates = []
-    for many in (1_000, MANY):
-        fill(system, many)
-        rounds = [files(folder / f"stored-{many}-{number}", "39 kB", COUNT) for number in range(ROUNDS)]
-        rates.append(statistics.median(COUNT / over_dicom("SECTION5", system.dicom, paths, 2) for paths in rounds))
+    for there in (1_000, many):
+        fill(system, there)
+        batches = [files(folder / f"stored-{there}-{number}", "39 kB", COUNT) for number in range(rounds)]
+        rates.append(statistics.median(COUNT / over_dicom("SECTION5", system.dicom, paths, 2) for paths in batches))
     few, much = rates
-    print(f"Receiving with 1,000 stored {few:.0f} a second, with {MANY:,} {much:.0f}: {much / few:.2f}", flush=True)
+    print(f"Receiving with 1,000 stored {few:.0f} a second, with {many:,} {much:.0f}: {much / few:.2f}", flush=True)
 
 
 def fill(system: System, many: int) -> None:
@@ -166,9 +171,16 @@ def fill(system: System, many: int) -> None:
 
 
 def main() -> None:
+    """Measure what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
+    parser.add_argument("--many", type=int, default=MANY, metavar="N", help=f"instances to store; default: {MANY:,}")
+    arguments = parser.parse_args()
     System.web_processes = 2
     print(
-        f"Python {platform.python_version()}, numpy {np.__version__}, {psutil.cpu_count()} cores; medians of {ROUNDS}"
+        f"Python {platform.python_version()}, numpy {np.__version__}, {psutil.cpu_count()} cores;"
+        f" medians of {arguments.rounds}"
     )
     with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data") as postgres:
         Path(name).chmod(0o755)
@@ -176,12 +188,16 @@ def main() -> None:
         os.environ["DATABASE_URL"] = postgres.url
         (folder / "system").mkdir()
         with database("pipeline") as url, System(folder / "system", url, MAX_CPU="10000") as system:
-            latency(system)
-            throughput(system, folder)
+            if "latency" in arguments.only:
+                latency(system)
+            if "throughput" in arguments.only:
+                throughput(system, folder, arguments.rounds)
             system.kill("worker")
-            workers(system, folder)
+            if "workers" in arguments.only:
+                workers(system, folder, arguments.rounds)
             system.kill("maintenance")
-            stored(system, folder)
+            if "stored" in arguments.only:
+                stored(system, folder, arguments.rounds, arguments.many)
 
 
 if __name__ == "__main__":

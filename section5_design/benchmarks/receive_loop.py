@@ -60,6 +60,9 @@ def serve_own(port: Any) -> None:
         def commitment(self, _: Any) -> int:
             return 0
 
+        def query(self, *_: Any) -> None:
+            raise AssertionError
+
     listener = socket.create_server(("127.0.0.1", 0))
     port.value = listener.getsockname()[1]
     while True:

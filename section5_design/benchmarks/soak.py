@@ -28,7 +28,8 @@ os.environ["TCP_NODELAY"] = "1"
 
 import requests  # noqa: E402
 
-from benchmarks.kills import Sender, kills  # noqa: E402
+from benchmarks.history import History, Sender, read  # noqa: E402
+from benchmarks.kills import kills  # noqa: E402
 from benchmarks.run import megabytes  # noqa: E402
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from people import Person, make_people  # noqa: E402
@@ -93,7 +94,8 @@ def main(minutes: float) -> int:
         os.environ["DATABASE_URL"] = postgres.url
         limits = {"TASK_SECONDS": "30", "LEASE_SECONDS": "35", "MAX_CPU": "10000"}
         with database("soak") as url, System(Path(tempfile.mkdtemp(dir=name)), url, **limits) as system:
-            senders = [Sender(system, over_dicom=number == 0) for number in range(2)]
+            history = History(Path("soak.jsonl"))
+            senders = [Sender(system, history, over_dicom=number == 0) for number in range(2)]
             others = traffic(system)
             token = manage(system, "token", "create", "soak").stdout.strip()
             system.post = lambda content: system.ask(  # type: ignore[method-assign]
@@ -108,7 +110,7 @@ def main(minutes: float) -> int:
             for one in everybody:
                 one.join(120)
             system.settle()
-            return report(system, senders, others, samples, faults)
+            return report(system, history, others, samples, faults)
 
 
 def run(system: System, postgres: EmbeddedPostgres, seconds: float) -> tuple[dict[str, list[float]], Counter[str]]:
@@ -136,10 +138,10 @@ def manage(system: System, *words: str) -> "subprocess.CompletedProcess[str]":
 
 
 def report(
-    system: System, senders: list[Sender], others: list[Again], samples: dict[str, list[float]], faults: Counter[str]
+    system: System, history: History, others: list[Again], samples: dict[str, list[float]], faults: Counter[str]
 ) -> int:
     """The table; 1 where something was lost, or a part grew by more than a tenth."""
-    acknowledged = {uid for sender in senders for uid in sender.acknowledged}
+    acknowledged = {one["uid"] for one in read(history.path) if one["event"] == "acknowledged"}
     done = {uid for (uid,) in system.query("SELECT sop_instance_uid FROM archive_instance")}
     whole = manage(system, "verify")
     log = manage(system, "audit", "verify")

@@ -87,7 +87,7 @@ app.conf.update(
         "data_folder_in": str(folder),
         "data_folder_out": str(folder),
         "control_folder": str(folder / "control"),
-        "polling_interval": 0.05,
+        "polling_interval": 0.02,
     }
     if ON_FILES
     else {

@@ -26,10 +26,13 @@ SIGNING_KEY_FILE  file with the Ed25519 key that signs receipts and the audit ch
 DEIDENTIFY      `1`: images are de-identified (PS3.15, Annex E) before analysis; requires UID_SECRET
 UID_SECRET      the secret that de-identified UIDs are derived from
 TRUSTED_PROXIES networks of proxies whose X-Forwarded-For is trusted, comma-separated; default: none
+DICOM_PORT      the port of the receiver, as the portal tells it to people; default: 11112
+CORS_ORIGINS    web applications that may read DICOMweb with a token, comma-separated: https://viewer.example.org
 UPLOAD_QUOTA_GB what one person may send in 24 hours; default: 500
 """
 
 import os
+import re
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -81,6 +84,12 @@ try:
     ]
 except ValueError as error:
     raise ImproperlyConfigured(f"TRUSTED_PROXIES: {error}") from None
+DICOM_PORT = number("DICOM_PORT", 11112)
+CORS_ALLOWED_ORIGINS = os.environ.get("CORS_ORIGINS", "").replace(",", " ").split()
+if any(not re.fullmatch(r"https?://[^/*]+", origin) for origin in CORS_ALLOWED_ORIGINS):
+    raise ImproperlyConfigured("CORS_ORIGINS must name origins, such as https://viewer.example.org")
+CORS_URLS_REGEX, CORS_ALLOW_METHODS = r"^/dicom-web/", ("GET", "HEAD", "POST", "OPTIONS")
+CORS_EXPOSE_HEADERS = ("Warning",)
 UPLOAD_QUOTA_GB = number("UPLOAD_QUOTA_GB", 500)
 DEIDENTIFY = os.environ.get("DEIDENTIFY") == "1"
 UID_SECRET = os.environ.get("UID_SECRET", "")
@@ -112,21 +121,23 @@ DATABASES = {
 if not DATABASES["default"]["ENGINE"].endswith(".postgresql"):
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
 # Without these, a process would wait on a broken connection for a quarter of an hour.
-TCP_OPTIONS = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 2}
-TCP_OPTIONS["tcp_user_timeout"] = 20_000  # milliseconds
+TCP_OPTIONS = {"connect_timeout": 3, "keepalives_idle": 4, "keepalives_interval": 2, "keepalives_count": 3}
+TCP_OPTIONS["tcp_user_timeout"] = 10_000  # milliseconds; also of a connection attempt
 DATABASES["default"]["OPTIONS"] = {**TCP_OPTIONS, **DATABASES["default"].get("OPTIONS", {})}
 
 INSTALLED_APPS = [
     # before Django's own, so that the portal's translations take precedence
-    *("core", "audit", "archive", "accounts", "jobs", "analysis", "ingest", "uploads", "delivery", "portal"),
-    *("django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
-    *("django.contrib.messages", "django.contrib.staticfiles", "axes"),
+    *("core", "audit", "archive", "accounts", "jobs", "analysis", "ingest", "uploads", "delivery", "query", "portal"),
+    *("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
+    *("django.contrib.messages", "django.contrib.staticfiles", "axes", "corsheaders"),
 ]
 MIDDLEWARE = [
     "core.request_log.RequestLog",
-    "archive.middleware.AlteredObjects",
+    "corsheaders.middleware.CorsMiddleware",
+    "archive.middleware.ObjectErrors",
     "core.security.RequestBodyLimiter",
     "django.middleware.security.SecurityMiddleware",
+    "ingest.middleware.StowShortcut",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",

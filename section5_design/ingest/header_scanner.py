@@ -51,6 +51,8 @@ WANTED = {
     0x7FE00010: ("PixelData", b""),
 }
 FIRST_PIXELS = 0x7FE00008
+STEP = struct.Struct("<L2sH")  # tag with its halves swapped, VR and length of an element in Explicit VR Little Endian
+STOPS = frozenset((tag & 0xFFFF) << 16 | tag >> 16 for tag in WANTED)
 
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 EXECUTABLES = (b"MZ", b"\x7fELF", b"#!", b"\xfe\xed\xfa", b"\xcf\xfa\xed\xfe", b"\xce\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
@@ -213,7 +215,15 @@ class HeaderScanner:
         size, count = len(data), 0
         unpack = struct.Struct(f"{self._endian}HH2sH").unpack_from
         unpack_long = struct.Struct(f"{self._endian}L").unpack_from
+        step = STEP.unpack_from
+        is_common = kind != META and not implicit and self._endian == "<"
         while at + 8 <= size:
+            if is_common:  # most elements are only stepped over
+                swapped, vr, length = step(data, at)
+                if vr in SHORT_VRS and swapped not in STOPS and swapped & 0xFFFF != 0xFFFE:
+                    count += 1
+                    at += 8 + length
+                    continue
             group, element, vr, length = unpack(data, at)
             value_at = at + 8
             if kind == META and group != 2:

@@ -104,13 +104,14 @@ def publish_and_record(file: IncomingFile, header: Header, sha256: str, sender: 
     """
     objects, key = store(), object_key(sha256)
     try:
-        if file.path.exists():  # otherwise moved by an earlier try
+        if not file.is_published:  # by an earlier try
             objects.publish(file, key)
+            file.is_published = True
         with connection.cursor() as cursor:
             prepare_record(cursor)
             with overlap(lambda: objects.sync(file, key)):
                 stored = record(header, sha256, file.size, sender, cursor=cursor)
-            if not objects.contains(key):
+            if not objects.confirm(file, key):
                 raise OSError(errno.ENOENT, "the object is gone")
             cursor.execute("COMMIT")
     except BaseException:
@@ -138,7 +139,8 @@ PARAMETERS = {
     **dict.fromkeys(INSTANCE_NUMBERS, "integer"),
 }
 # One statement, so that a C-STORE waits for the database once before it commits, and prepared, so that it is planned
-# once. No row: the series is new.
+# once. No row: the series is new. A duplicate writes a message to PostgreSQL's log, because a commit that wrote nothing
+# would not wait for the synchronous standby, which may not have the first one's rows yet.
 RECORD = """
     WITH known AS (
         SELECT id, sha256 FROM archive_instance WHERE sop_instance_uid = %(sop_instance_uid)s
@@ -178,7 +180,8 @@ RECORD = """
             %(sop_instance_uid)s
         FROM stored JOIN submission ON submission.instance_id = stored.id
     )
-    SELECT id, outcome FROM stored
+    SELECT id, outcome, CASE WHEN outcome = 'duplicate' THEN pg_logical_emit_message(true, 'duplicate', '') END
+    FROM stored
 """
 
 
@@ -233,7 +236,7 @@ def record(header: Header, sha256: str, size: int, sender: Sender, *, cursor: An
         create_series(cursor, header)
         cursor.execute(EXECUTE, values)
         row = cursor.fetchone()
-    instance_id, outcome = row
+    instance_id, outcome, _ = row
     return Stored(outcome, instance_id, header, sha256)
 
 

@@ -9,8 +9,10 @@ import orjson
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 
-from accounts.api_tokens import UnknownTokenError, authenticate_sender
+from accounts.access import SUBMIT
+from accounts.api_tokens import UnknownTokenError, authenticate
 from archive.spool import StorageFullError
+from ingest.addresses import study_url
 from ingest.header import RefusedError
 from ingest.incoming import IncomingFile, incoming_file
 from ingest.multipart import MultipartError, PartEnd, PartStart, iter_parts, parse_boundary
@@ -24,18 +26,21 @@ CANNOT_UNDERSTAND, OUT_OF_RESOURCES, PROCESSING_FAILURE = 0xC000, 0xA700, 0x0110
 Outcome = Stored | tuple[int, str]  # of a part: stored, or a failure reason and its text
 
 
-def stow(request: HttpRequest, study_uid: str | None = None) -> HttpResponse:
+def stow(request: HttpRequest, study: str | None = None) -> HttpResponse:
     """Store the instances in the body; answer 200 if all were stored, 202 if some, 409 if none."""
     if request.method != "POST":
         return HttpResponse(status=405, headers={"Allow": "POST"})
     body: IO[bytes] = request.META.get("wsgi.input", request)
     try:
-        sender = Sender(authenticate_sender(request))
+        client = authenticate(request)
+        if client.user and not client.user.has_perm(SUBMIT):
+            return plain(403, "this person may not send images")
+        sender = Sender(client.source, client.user.pk if client.user else None)
         if request.content_type == "application/dicom":
-            outcomes = [store_single(body, sender, study_uid)]
+            outcomes = [store_single(body, sender, study)]
         else:
             boundary = parse_boundary(request.META.get("CONTENT_TYPE", ""))
-            outcomes = list(store_parts(body, boundary, sender, study_uid))
+            outcomes = list(store_parts(body, boundary, sender, study))
     except MultipartError as error:
         status = 400 if request.content_type == "multipart/related" else 415
         return plain(status, f"{error}; nothing of the last part was stored")
@@ -101,11 +106,11 @@ def build_response(request: HttpRequest, outcomes: list[Outcome]) -> HttpRespons
     else:
         status = 200 if not failed else 202 if stored else 409
     if "application/dicom+xml" in request.headers.get("Accept", ""):
-        return HttpResponse(as_xml(stored, failed), status=status, content_type="application/dicom+xml")
-    return HttpResponse(as_json(stored, failed), status=status, content_type="application/dicom+json")
+        return HttpResponse(as_xml(request, stored, failed), status=status, content_type="application/dicom+xml")
+    return HttpResponse(as_json(request, stored, failed), status=status, content_type="application/dicom+json")
 
 
-def as_json(stored: list[Stored], failed: list[tuple[int, str]]) -> bytes:
+def as_json(request: HttpRequest, stored: list[Stored], failed: list[tuple[int, str]]) -> bytes:
     """Format the response as DICOM JSON (PS3.18, F)."""
     document: dict[str, Any] = {}
     if stored:
@@ -115,7 +120,7 @@ def as_json(stored: list[Stored], failed: list[tuple[int, str]]) -> bytes:
                 {
                     "00081150": {"vr": "UI", "Value": [one.header.sop_class_uid]},
                     "00081155": {"vr": "UI", "Value": [one.header.sop_instance_uid]},
-                    "00081190": {"vr": "UR", "Value": [retrieve_url(one)]},
+                    "00081190": {"vr": "UR", "Value": [retrieve_url(request, one)]},
                 }
                 for one in stored
             ],
@@ -131,7 +136,7 @@ def as_json(stored: list[Stored], failed: list[tuple[int, str]]) -> bytes:
     return orjson.dumps(document)
 
 
-def as_xml(stored: list[Stored], failed: list[tuple[int, str]]) -> bytes:
+def as_xml(request: HttpRequest, stored: list[Stored], failed: list[tuple[int, str]]) -> bytes:
     """Format the response in the Native DICOM Model (PS3.19, A.1)."""
     root = ET.Element("NativeDicomModel")
 
@@ -145,7 +150,7 @@ def as_xml(stored: list[Stored], failed: list[tuple[int, str]]) -> bytes:
             item = ET.SubElement(sequence, "Item", number=str(number))
             attribute(item, "00081150", "UI", one.header.sop_class_uid)
             attribute(item, "00081155", "UI", one.header.sop_instance_uid)
-            attribute(item, "00081190", "UR", retrieve_url(one))
+            attribute(item, "00081190", "UR", retrieve_url(request, one))
     if failed:
         sequence = ET.SubElement(root, "DicomAttribute", {"tag": "00081198", "vr": "SQ"})
         for number, (code, why) in enumerate(failed, 1):
@@ -155,9 +160,9 @@ def as_xml(stored: list[Stored], failed: list[tuple[int, str]]) -> bytes:
     return ET.tostring(root, "utf-8", xml_declaration=True)
 
 
-def retrieve_url(one: Stored) -> str:
+def retrieve_url(request: HttpRequest, one: Stored) -> str:
     """Return the address of an instance."""
-    return f"/api/instances/?sop_instance_uid={one.header.sop_instance_uid}"
+    return study_url(request, one.header.study_uid, one.header.series_uid, one.header.sop_instance_uid)
 
 
 def plain(status: int, text: str, headers: dict[str, str] | None = None) -> HttpResponse:

@@ -21,7 +21,7 @@ import orjson
 from django.conf import settings
 from django.db import connection, transaction
 
-from audit.events import NOTHING, Subject, record_event
+from audit.events import NOTHING, Subject, record_event, record_events
 from core import metrics
 from core.correlation import correlation_id
 
@@ -141,9 +141,7 @@ def finish(leases: Sequence[Lease]) -> set[int]:
             ([lease.job_id for lease in leases], [lease.fencing_token for lease in leases]),
         )
         finished = {job for (job,) in cursor.fetchall()}
-        for lease in leases:
-            if lease.job_id in finished:
-                _record_attempt(cursor, lease, "done", "")
+        _record_finished(cursor, [lease for lease in leases if lease.job_id in finished])
     return finished
 
 
@@ -247,6 +245,20 @@ def _record_attempt(cursor: Any, lease: Lease, outcome: str, reason: str) -> Non
     current = correlation_id.set(lease.correlation_id)
     record_event(outcome, lease.worker, reason, subject=parse_subject(lease.audit_subject), cursor=cursor)
     correlation_id.reset(current)
+
+
+def _record_finished(cursor: Any, leases: Sequence[Lease]) -> None:
+    """Record the attempts of finished jobs and their audit events, in one statement each."""
+    if not leases:
+        return
+    columns = list(zip(*((one.job_id, one.fencing_token, one.started_at, one.worker) for one in leases), strict=True))
+    cursor.execute(
+        "INSERT INTO jobs_attempt (job_id, fencing_token, started_at, worker, outcome, reason)"
+        " SELECT *, 'done', '' FROM unnest(%s::bigint[], %s::int[], %s::timestamptz[], %s::text[])",
+        [list(column) for column in columns],
+    )
+    subjects = [(lease.worker, lease.correlation_id, parse_subject(lease.audit_subject)) for lease in leases]
+    record_events("done", subjects, cursor=cursor)
 
 
 def find_due_queues() -> list[str]:

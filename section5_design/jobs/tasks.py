@@ -24,6 +24,7 @@ log = logging.getLogger("section5.jobs")
 
 MAX_JOBS = {"small": 16, "large": 1, "gpu": 1}  # jobs in a claim
 BATCH_SECONDS = 1.0  # a wake-up's work, after which the process takes the next message
+SAVE_SECONDS = 0.25  # results wait no longer to be saved together; a crash costs those that wait another attempt
 OVERLOAD_PAUSE = 10.0  # seconds that an overloaded process waits with its message before it drops it
 
 _claim_size = 1  # doubled while claims are finished quickly, so that slow jobs are spread over the workers
@@ -70,13 +71,16 @@ def run_batch(queue: str, until: float) -> int:
     global _claim_size
     started = time.monotonic()
     leases = claim(queue, min(_claim_size, MAX_JOBS[queue]), os.environ.get("WORKER_NAME", "worker"))
-    results = []
+    saved, results = started, []
     for number, lease in enumerate(leases):
         if number and time.monotonic() >= until:
             release(leases[number:])
             break
         if (result := run_job(lease)) is not None:
             results.append((lease, result[0]))
+        if time.monotonic() - saved >= SAVE_SECONDS:
+            save_results(results)
+            saved, results = time.monotonic(), []
     save_results(results)
     quick = time.monotonic() - started < BATCH_SECONDS / 4
     _claim_size = min(_claim_size * 2, max(MAX_JOBS.values())) if quick else 1

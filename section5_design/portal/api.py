@@ -3,22 +3,17 @@
 import csv
 import io
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import orjson
-from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import InterfaceError, OperationalError, connection
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import FileResponse, HttpRequest, HttpResponse
 
-from accounts.access import submitted_instances, visible_instances
-from accounts.api_tokens import UnknownTokenError, authenticate_sender
 from accounts.audit_events import about_instance, record_access
-from accounts.models import ApiToken
+from accounts.readers import Reader, reads
 from analysis.models import Result
-from archive.models import Instance, Study
+from archive.models import Study
 from archive.object_store import open_object
 
 MAX_ROWS = 1000
@@ -54,56 +49,12 @@ def ask(statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-class UnknownReaderError(Exception):
-    """The request is not authenticated."""
-
-
-def readable_instances(request: HttpRequest) -> QuerySet[Instance]:
-    """Return what a request may read: a person what the portal shows, a token what it sent.
-
-    On a private machine, and until the first account exists, anybody may read.
-
-    Raises:
-        UnknownReaderError: the request is not authenticated.
-
-    """
-    if request.user.is_authenticated:
-        return visible_instances(request.user)
-    if request.headers.get("Authorization"):
-        return submitted_instances(authenticate_sender(request))
-    if settings.IS_PUBLIC or get_user_model().objects.exists() or ApiToken.objects.exists():
-        raise UnknownReaderError
-    return Instance.objects.all()
-
-
-def reader_of(request: HttpRequest) -> str:
-    """Return the reader, as the audit log names them."""
-    if request.user.is_authenticated:
-        return f"user:{request.user.get_username()}"
-    return authenticate_sender(request) if request.headers.get("Authorization") else "http:anybody"
-
-
-def reads(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Pass the readable instances to a view; answer 401 to unauthenticated requests."""
-
-    @wraps(view)
-    def checked(request: HttpRequest, **values: Any) -> HttpResponseBase:
-        if request.method not in ("GET", "HEAD"):
-            return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
-        try:
-            return view(request, readable_instances(request), **values)
-        except (UnknownReaderError, UnknownTokenError):
-            response = json({"detail": "log in, or send a token: Authorization: Bearer ..."}, 401)
-            response.headers["WWW-Authenticate"] = 'Bearer realm="results"'
-            return response
-
-    return checked
-
-
 Rows = Callable[[list[int]], list[dict[str, Any]]]
 
 
-def list_rows(request: HttpRequest, found: QuerySet[Any], uid: tuple[str, str], rows_of: Rows) -> HttpResponse:
+def list_rows(
+    request: HttpRequest, reader: Reader, found: QuerySet[Any], uid: tuple[str, str], rows_of: Rows
+) -> HttpResponse:
     """Answer a page of rows after ID `after`, as JSON or CSV; `uid` names a filter parameter and its column."""
     try:
         after = int(request.GET.get("after", "0"))
@@ -113,7 +64,7 @@ def list_rows(request: HttpRequest, found: QuerySet[Any], uid: tuple[str, str], 
     if text := request.GET.get(uid[0], "")[:64].replace("\0", ""):
         found = found.filter(**{uid[1]: text})
     ids = list(found.filter(pk__gt=min(after, 2**62)).order_by("pk").values_list("pk", flat=True)[:limit])
-    record_access(request, "queried", f"{request.path}: {len(ids)} rows", actor=reader_of(request))
+    record_access(request, "queried", f"{request.path}: {len(ids)} rows", actor=reader.name)
     rows = rows_of(ids)
     for row in rows:
         if "figures" in row:
@@ -124,8 +75,9 @@ def list_rows(request: HttpRequest, found: QuerySet[Any], uid: tuple[str, str], 
 
 
 @reads
-def studies(request: HttpRequest, visible: QuerySet[Instance]) -> HttpResponse:
+def studies(request: HttpRequest, reader: Reader) -> HttpResponse:
     """List studies with the states of their instances; filter with `study_instance_uid=`."""
+    visible = reader.instances()
     found = Study.objects.filter(Exists(visible.filter(series__study=OuterRef("pk"))))
 
     def rows(ids: list[int]) -> list[dict[str, Any]]:
@@ -139,34 +91,36 @@ def studies(request: HttpRequest, visible: QuerySet[Instance]) -> HttpResponse:
             for one in named
         ]
 
-    return list_rows(request, found, ("study_instance_uid", "uid"), rows)
+    return list_rows(request, reader, found, ("study_instance_uid", "uid"), rows)
 
 
 @reads
-def instances(request: HttpRequest, visible: QuerySet[Instance]) -> HttpResponse:
+def instances(request: HttpRequest, reader: Reader) -> HttpResponse:
     """List instances with their states; filter with `sop_instance_uid=`."""
-    return list_rows(request, visible, BY_UID, lambda ids: ask(INSTANCES, {"ids": ids}))
+    return list_rows(request, reader, reader.instances(), BY_UID, lambda ids: ask(INSTANCES, {"ids": ids}))
 
 
 @reads
-def results(request: HttpRequest, visible: QuerySet[Instance]) -> HttpResponse:
+def results(request: HttpRequest, reader: Reader) -> HttpResponse:
     """List results; filter with `sop_instance_uid=`."""
-    return list_rows(request, visible.filter(job__state="done"), BY_UID, lambda ids: ask(RESULTS, {"ids": ids}))
+    return list_rows(
+        request, reader, reader.instances().filter(job__state="done"), BY_UID, lambda ids: ask(RESULTS, {"ids": ids})
+    )
 
 
 @reads
-def preview(request: HttpRequest, visible: QuerySet[Instance], instance_id: int) -> HttpResponse | FileResponse:
+def preview(request: HttpRequest, reader: Reader, instance_id: int) -> HttpResponse | FileResponse:
     """Return the preview of a result."""
-    one = visible.filter(pk=min(instance_id, 2**62)).select_related("series__study").first()
+    one = reader.instances(per_row=True).filter(pk=min(instance_id, 2**62)).select_related("series__study").first()
     result = Result.objects.filter(instance=one).first() if one else None
     if one is None or result is None or not result.preview:
         return json({"detail": "this instance has no preview"}, 404)
-    record_access(request, "exported", "preview", actor=reader_of(request), subject=about_instance(one))
+    record_access(request, "exported", "preview", actor=reader.name, subject=about_instance(one))
     return FileResponse(open_object(result.preview), content_type="image/png")
 
 
 @reads
-def workers(request: HttpRequest, visible: QuerySet[Instance]) -> HttpResponse:  # noqa: ARG001
+def workers(request: HttpRequest, reader: Reader) -> HttpResponse:  # noqa: ARG001
     """List workers as of their last heartbeat."""
     return json({"results": ask(WORKERS, {})})
 

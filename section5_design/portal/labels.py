@@ -1,12 +1,143 @@
-"""Labels of states for people."""
+"""Labels for people: states, audit events, roles, figures, and the reasons of refusals and failures."""
 
+import re
+
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, gettext_noop, ngettext
 
 from analysis.models import AnalysisJob
+
+STATES: dict[str, Promise] = {
+    "queued": gettext_lazy("Waiting"),
+    "running": gettext_lazy("Processing"),
+    "done": gettext_lazy("Ready"),
+    "quarantined": gettext_lazy("Quarantined"),
+}
+DELIVERY_STATES = STATES | {"running": gettext_lazy("Sending"), "done": gettext_lazy("Delivered")}
+FILE_STATES: dict[str, Promise] = {
+    "new": gettext_lazy("Accepted"),
+    "duplicate": gettext_lazy("Already stored"),
+    "conflict": gettext_lazy("UID conflict"),
+    "refused": gettext_lazy("Refused"),
+    "extracted": gettext_lazy("ZIP extracted"),
+    "cancelled": gettext_lazy("Cancelled"),
+    "uploading": gettext_lazy("Uploading"),
+}
+WORKER_STATES: dict[str, Promise] = {
+    "working": gettext_lazy("Working"),
+    "full": gettext_lazy("At its limit"),
+    "draining": gettext_lazy("Draining"),
+    "gone": gettext_lazy("Stopped"),
+}
+QUEUES: dict[str, Promise] = {
+    "small": gettext_lazy("Small jobs"),
+    "large": gettext_lazy("Large jobs"),
+    "gpu": gettext_lazy("GPU jobs"),
+}
+EVENTS: dict[str, Promise] = {
+    "received": gettext_lazy("Received"),
+    "committed": gettext_lazy("Storage committed"),
+    "viewed": gettext_lazy("Viewed"),
+    "done": gettext_lazy("Processed"),
+    "retry": gettext_lazy("Attempt failed"),
+    "lost": gettext_lazy("Attempt lost"),
+    "quarantined": gettext_lazy("Quarantined"),
+    "exported": gettext_lazy("Downloaded"),
+    "queried": gettext_lazy("Searched"),
+    "erased": gettext_lazy("Erased"),
+    "login": gettext_lazy("Logged in"),
+    "logout": gettext_lazy("Logged out"),
+    "login failed": gettext_lazy("Login failed"),
+    "rejected": gettext_lazy("Connection rejected"),
+    "shared": gettext_lazy("Shared"),
+    "unshared": gettext_lazy("Sharing stopped"),
+    "labelled": gettext_lazy("Labels changed"),
+    "requeued": gettext_lazy("Requeued"),
+    "run again": gettext_lazy("Analysis run again"),
+    "drain": gettext_lazy("Worker drained"),
+    "destination": gettext_lazy("Destination changed"),
+    "delivered": gettext_lazy("Delivered"),
+    "application entity": gettext_lazy("Application entity changed"),
+    "keys": gettext_lazy("Keys changed"),
+    "token": gettext_lazy("API token changed"),
+    "accounts": gettext_lazy("Account changed"),
+    "audit": gettext_lazy("Audit log read"),
+    "audit dropped": gettext_lazy("Audit log pruned"),
+}
+ROLES: dict[str, Promise] = {
+    "submitters": gettext_lazy("Submitter"),
+    "readers": gettext_lazy("Reader"),
+    "operators": gettext_lazy("Operator"),
+    "auditors": gettext_lazy("Auditor"),
+    "administrators": gettext_lazy("Administrator"),
+}
+FIGURES: dict[str, Promise] = {
+    "average_before_normalization": gettext_lazy("Average (stored values)"),
+    "average_after_normalization": gettext_lazy("Average, normalised to 0 to 1"),
+    "data_size": gettext_lazy("Values (pixels times samples)"),
+    "minimum": gettext_lazy("Minimum (stored value)"),
+    "maximum": gettext_lazy("Maximum (stored value)"),
+    "standard_deviation": gettext_lazy("Standard deviation (stored values)"),
+    "number_of_frames": gettext_lazy("Frames"),
+    "pixel_data": gettext_lazy("Has pixels"),
+}
+# Reasons as the log records them, in English; {} stands for a value.
+REASONS = (
+    gettext_noop("not a DICOM file (no DICM prefix at byte 128)"),
+    gettext_noop("is truncated: {} bytes are missing at its end"),
+    gettext_noop("is truncated inside a sequence"),
+    gettext_noop("is truncated inside an element"),
+    gettext_noop("contains no elements"),
+    gettext_noop("its deflated elements are corrupt"),
+    gettext_noop("its preamble is executable (CVE-2019-11687)"),
+    gettext_noop("has sequences that are nested too deep"),
+    gettext_noop("has more than {} elements"),
+    gettext_noop("has more than {} elements in sequences"),
+    gettext_noop("cannot be read as DICOM ({})"),
+    gettext_noop("has no {}"),
+    gettext_noop("invalid {}: not a UID"),
+    gettext_noop("contains more than {} files"),
+    gettext_noop("contains more than {} GB"),
+    gettext_noop("is encrypted"),
+    gettext_noop("is more than {} times as large as its compressed form"),
+    gettext_noop("is corrupt inside its ZIP file"),
+    gettext_noop("not a readable ZIP file"),
+    gettext_noop("the disk is full"),
+    gettext_noop("its pixels cannot be decoded ({})"),
+    gettext_noop("its header has no rows or no columns"),
+    gettext_noop("its header claims {} bytes a frame; at most {} are decoded"),
+    gettext_noop("has burned-in text, which de-identification does not remove"),
+    gettext_noop("the analysis failed ({})"),
+    gettext_noop("its object was altered: {}"),
+    gettext_noop("needs more memory than a job may use ({} MB)"),
+    gettext_noop("the worker process died, or the job took longer than its lease"),
+    gettext_noop("quarantined by {}"),
+    gettext_noop("cannot be decoded ({})"),
+)
+PATTERNS = [(re.compile(re.escape(text).replace(r"\{\}", "(.+)")), text) for text in REASONS]
 
 
 def label_for(job: AnalysisJob) -> str:
     """Return the label of an image's state."""
-    if job.state == AnalysisJob.State.QUEUED:
-        return _("Waiting for a retry") if job.attempts else _("Waiting")
-    return {"running": _("Processing"), "done": _("Ready"), "quarantined": _("Quarantined")}[job.state]
+    if job.state == AnalysisJob.State.QUEUED and job.attempts:
+        return _("Waiting for a retry")
+    return str(STATES[job.state])
+
+
+def count_label(state: str, count: int) -> str:
+    """Return the label behind a count of images in a state."""
+    return {
+        "queued": ngettext("waiting", "waiting", count),
+        "running": ngettext("processing", "processing", count),
+        "done": ngettext("ready", "ready", count),
+        "quarantined": ngettext("quarantined", "quarantined", count),
+    }[state]
+
+
+def translate_reason(reason: str) -> str:
+    """Translate a reason that the log records in English; unknown ones stay as they are."""
+    for pattern, text in PATTERNS:
+        if match := pattern.fullmatch(reason):
+            return _(text).format(*match.groups())
+    return reason

@@ -15,7 +15,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import connection, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-READING_KINDS = ["viewed", "queried", "exported", "login", "logout", "login failed", "audit"]  # change no page
+READING_KINDS = ["viewed", "queried", "retrieved", "exported", "login", "logout", "login failed", "audit"]  # no change
 MAX_STREAMS = 16
 KEEPALIVE = 3.0  # seconds between two bytes: a closed page is noticed by the second, and frees its thread
 MAX_STREAM_SECONDS = 600.0  # the browser reconnects by itself

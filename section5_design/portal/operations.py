@@ -1,11 +1,14 @@
 """The operations page: workers, queues, throughput, failures; requeue, quarantine and drain."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required, permission_required
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_GET, require_POST
@@ -16,6 +19,7 @@ from jobs.models import Job, Worker
 from jobs.queue import quarantine, requeue
 from jobs.services import request_drain
 from portal.api import ask
+from portal.decorators import requires
 from portal.plots import bars, table
 
 QUEUES = """
@@ -25,6 +29,7 @@ QUEUES = """
     FROM jobs_job WHERE state IN ('queued', 'running') GROUP BY queue ORDER BY queue
 """
 MINUTES = 60
+RECENT_MINUTES = 10  # how long a stopped worker is still shown
 THROUGHPUT = """
     SELECT to_char(minute AT TIME ZONE 'UTC', 'HH24:MI UTC') AS name, count(result.at) AS done,
         coalesce(avg(extract(epoch FROM result.at - instance.received_at)), 0) AS waited
@@ -34,6 +39,13 @@ THROUGHPUT = """
     LEFT JOIN archive_instance AS instance ON instance.id = result.instance_id
     GROUP BY minute ORDER BY minute
 """
+LATENCY = """
+    SELECT count(*) AS count, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS median,
+        percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS slow
+    FROM (SELECT extract(epoch FROM result.at - instance.received_at) AS seconds
+        FROM analysis_result AS result JOIN archive_instance AS instance ON instance.id = result.instance_id
+        WHERE result.at > now() - make_interval(mins => %(minutes)s)) AS waits
+"""
 FAILURES = """
     SELECT reason, count(*) AS count, max(id) AS last FROM jobs_job WHERE state = 'quarantined'
     GROUP BY reason ORDER BY count(*) DESC LIMIT 100
@@ -41,33 +53,31 @@ FAILURES = """
 
 
 @require_GET
-@login_required
-@permission_required(OPERATE, raise_exception=True)
+@requires(OPERATE)
 def show_operations(request: HttpRequest) -> HttpResponse:
     """Show the status of the system."""
     minutes = ask(THROUGHPUT, {"minutes": MINUTES})
     names, done, waited = ([row[key] for row in minutes] for key in ("name", "done", "waited"))
     waited = [float(seconds) for seconds in waited]
-    return render(
-        request,
-        "portal/operations.html",
-        {
-            "workers": Worker.objects.exclude(state="gone").order_by("name"),
-            "queues": ask(QUEUES, {}),
-            "failures": ask(FAILURES, {}),
-            "throughput": bars(done, _("Results a minute, of the last hour")),
-            "most_done": max(done),
-            "throughput_table": table(names, done, (_("Minute"), _("Results"))),
-            "waiting": bars(waited, _("Seconds from receipt to result, by minute")),
-            "most_waited": max(waited),
-            "waiting_table": table(names, waited, (_("Minute"), _("Seconds"))),
-        },
-    )
+    recently = Q(state="gone", heartbeat_at__gt=Now() - timedelta(minutes=RECENT_MINUTES))
+    context = {
+        "workers": Worker.objects.filter(~Q(state="gone") | recently).order_by("started_at", "name"),
+        "queues": ask(QUEUES, {}),
+        "failures": ask(FAILURES, {}),
+        "latency": ask(LATENCY, {"minutes": MINUTES})[0],
+        "throughput": bars(done, _("Results per minute in the last hour")),
+        "most_done": max(done),
+        "throughput_table": table(names, done, (_("Minute"), _("Results"))),
+        "waiting": bars(waited, _("Mean seconds from receipt to result, by minute")),
+        "most_waited": max(waited),
+        "waiting_table": table(names, waited, (_("Minute"), _("Seconds"))),
+        "now": timezone.now(),
+    }
+    return render(request, "portal/operations.html", context)
 
 
 @require_POST
-@login_required
-@permission_required(OPERATE, raise_exception=True)
+@requires(OPERATE)
 def requeue_jobs(request: HttpRequest) -> HttpResponse:
     """Requeue one job, or all that were quarantined for a reason."""
     jobs = Job.objects.filter(state=Job.State.QUARANTINED)
@@ -79,8 +89,7 @@ def requeue_jobs(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
-@permission_required(OPERATE, raise_exception=True)
+@requires(OPERATE)
 def quarantine_job(request: HttpRequest) -> HttpResponse:
     """Quarantine a queued image."""
     job = request.POST.get("job", "")
@@ -91,18 +100,20 @@ def quarantine_job(request: HttpRequest) -> HttpResponse:
     return back(request)
 
 
-@require_POST
-@login_required
-@permission_required(OPERATE, raise_exception=True)
+@requires(OPERATE)
 def drain_worker(request: HttpRequest) -> HttpResponse:
-    """Ask a worker to finish its current jobs and stop."""
-    worker = get_object_or_404(Worker, pk=request.POST.get("worker", "").replace("\0", ""))
+    """Ask for confirmation; POST asks the worker to finish its current jobs and stop."""
+    name = request.POST.get("worker") or request.GET.get("worker", "")
+    worker = get_object_or_404(Worker, pk=name.replace("\0", ""))
+    if request.method != "POST":
+        others = Worker.objects.exclude(pk=worker.pk).exclude(state="gone").filter(drain=False)
+        return render(request, "portal/drain.html", {"worker": worker, "others": others.count()})
     request_drain(worker.name, actor_of(request))
-    messages.success(request, _("The worker finishes its current jobs and takes no new ones."))
+    messages.success(request, _("Worker %(name)s takes no new jobs and stops.") % {"name": worker.name})
     return redirect("operations")
 
 
 def back(request: HttpRequest) -> HttpResponse:
     """Redirect to the image that the request came from, or to the operations page."""
     image: Any = request.POST.get("image", "")
-    return redirect("instance", int(image)) if image.isdecimal() else redirect("operations")
+    return redirect("image", int(image)) if image.isdecimal() else redirect("operations")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -11,9 +12,9 @@ WIDTH, HEIGHT = 512, 120
 
 def table(names: Sequence[str], values: Sequence[float], heads: tuple[str, str]) -> SafeString:
     """Build a collapsed table of the same values; zeros are omitted."""
-    rows = ((name, f"{value:,.6g}") for name, value in zip(names, values, strict=True) if value)
+    rows = ((name, number_format(f"{value:.6g}")) for name, value in zip(names, values, strict=True) if value)
     body = format_html_join("", '<tr><th scope="row">{}</th><td class="number">{}</td></tr>', rows)
-    head = format_html('<tr><th scope="col">{}</th><th scope="col">{}</th></tr>', *heads)
+    head = format_html('<tr><th scope="col">{}</th><th scope="col" class="number">{}</th></tr>', *heads)
     shell = "<details><summary>{}</summary><table><thead>{}</thead><tbody>{}</tbody></table></details>"
     return format_html(shell, _("As a table"), head, body)
 

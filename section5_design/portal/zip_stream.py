@@ -35,11 +35,11 @@ class Pipe:
 
 
 def zip_stream(instances: QuerySet[Instance]) -> Iterator[bytes]:
-    """Generate a ZIP file of the instances, each with its result and preview."""
+    """Generate a ZIP file of the instances, a folder for each study and series, each with its result and preview."""
     pipe = Pipe()
     with zipfile.ZipFile(pipe, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]  # it cannot seek
         for one in instances.iterator():
-            name = f"{one.pk:08}-{one.sop_instance_uid}"
+            name = f"study-{one.series.study_id}/series-{one.series_id}/{one.pk:08}-{one.sop_instance_uid}"
             with (
                 open_object(object_key(one.sha256)) as source,
                 archive.open(f"{name}.dcm", "w", force_zip64=True) as file,

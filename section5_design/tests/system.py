@@ -119,6 +119,7 @@ class System:
         )
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
         self.log = (folder / "log").open("ab")
+        self._wrapped_keys: dict[bytes, Any] = {}
 
     def __enter__(self) -> "System":
         if self.query("SELECT to_regclass('uploads_uploadfile') IS NULL") == [(True,)]:
@@ -215,9 +216,10 @@ class System:
         """Decrypt an object as its format is documented, independently of the code under test."""
         header, key_id, wrapped = sealed[:84], sealed[8:24], sealed[36:84]
         master = bytes.fromhex((self.folder / "keys" / "master").read_text())
-        ((sealing,),) = self.query(
-            "SELECT wrapped FROM archive_keyencryptionkey WHERE id = %s", str(uuid.UUID(bytes=key_id))
-        )
+        if key_id not in self._wrapped_keys:
+            statement = "SELECT wrapped FROM archive_keyencryptionkey WHERE id = %s"
+            ((self._wrapped_keys[key_id],),) = self.query(statement, str(uuid.UUID(bytes=key_id)))
+        sealing = self._wrapped_keys[key_id]
         sealing_key = AESGCM(master).decrypt(bytes(sealing[8:20]), bytes(sealing[20:]), None)
         data_key = AESGCM(AESGCM(sealing_key).decrypt(sealed[24:36], wrapped, sealed[:24]))
         chunks = [sealed[place : place + 65552] for place in range(84, len(sealed), 65552)]

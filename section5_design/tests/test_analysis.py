@@ -15,8 +15,8 @@ from pydicom.data import get_testdata_file
 
 from analysis.contract import Context, UnprocessableError
 from analysis.default import analyse
+from analysis.rendering import render
 from analysis.windowing import render_values
-from portal.rendering import render
 from system import instance
 
 NAMES = [

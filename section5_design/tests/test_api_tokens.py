@@ -44,9 +44,9 @@ def second_sender_reads(system: System, token: str) -> bool:
         answer = system.ask("POST", "/dicom-web/studies", content, Content_Type="application/dicom", **headers)
         assert answer.status == 200
     url = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
-    return [row["sop_instance_uid"] for row in system.ask("GET", url, **authorization).json()["results"]] == [
-        "1.2.3.4.5.6"
-    ]
+    assert url.startswith(f"http://127.0.0.1:{system.http}/")
+    found = system.ask("GET", url, Accept="application/dicom; transfer-syntax=*", **authorization)
+    return (found.status, found.body) == (200, content)
 
 
 def first_token(system: System) -> str:

@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +83,10 @@ class Receiver:
     def commitment(self, request: ActionRequest) -> int:
         self.requests.append(request)
         return 0
+
+    def query(self, request: object, channel: object) -> None:  # noqa: ARG002
+        """Not reached: queries are not enabled."""
+        raise AssertionError
 
     def wait(self) -> list[BaseException | None]:
         self._listener.shutdown(socket.SHUT_RDWR)
@@ -322,6 +327,20 @@ def test_pdus_behind_a_release_are_ignored(receiver: Receiver) -> None:
         peer.send(pdu.encode_pdu(pdu.RELEASE_RQ, bytes(4)) + ECHO)
         assert peer.receive() == (pdu.RELEASE_RP, bytes(4))
         assert peer.receive() == (0, b"")
+
+
+# Sta13: after a rejection, too, what still arrives is ignored, and the ARTIM timer ends the wait.
+
+
+@pytest.mark.parametrize("late", [b"", ECHO, pdu.encode_abort(0, 0), b"\xff" * 10])
+def test_rejected_peer_that_stays_is_disconnected(make_receiver: Callable[..., Receiver], late: bytes) -> None:
+    receiver = make_receiver(artim_seconds=0.2)
+    with Peer(receiver, associate=False) as peer:
+        peer.send(associate_request(version=2))
+        assert peer.receive() == (pdu.ASSOCIATE_RJ, bytes([0, 1, 2, 2]))
+        peer.send(late)
+        assert peer.receive() == (0, b"")
+        assert receiver.wait() == [None]
 
 
 @pytest.mark.parametrize("end", [pdu.encode_abort(0, 0), b"", b"\4\0\0\0"])
@@ -660,6 +679,20 @@ def test_dcmsend_sends_several_transfer_syntaxes_at_once(receiver: Receiver) -> 
     sent = run_program("dcmsend", "localhost", str(receiver.port), *paths)
     assert sent.returncode == 0, sent.stderr
     assert [sink.state for sink in receiver.sinks] == ["finished"] * len(paths)
+
+
+@pytest.mark.parametrize("size", ["4096", "131072"])
+def test_dcmsend_sends_with_a_maximum_length(receiver: Receiver, size: str) -> None:
+    sent = run_program("dcmsend", "--max-send-pdu", size, "localhost", str(receiver.port), str(CT_IMAGE))
+    assert sent.returncode == 0, sent.stderr
+    assert_same_data_set(bytes(receiver.sinks[0].content), CT_IMAGE)
+
+
+def test_storescu_of_pynetdicom(receiver: Receiver) -> None:
+    command = [sys.executable, "-m", "pynetdicom", "storescu", "-cx", "localhost", str(receiver.port), str(CT_IMAGE)]
+    sent = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert sent.returncode == 0, sent.stderr
+    assert_same_data_set(bytes(receiver.sinks[0].content), CT_IMAGE)
 
 
 @pytest.mark.parametrize("options", [(), ("--propose-pc", "128"), ("--propose-ts", "38"), ("--abort",)])

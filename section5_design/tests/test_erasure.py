@@ -42,8 +42,8 @@ def send(content: bytes) -> Stored:
 def test_audit_events_are_found_by_erased_uids() -> None:
     stored = send(instance(StudyInstanceUID="1.2.77.1")[1])
     erase_study(Study.objects.get(uid="1.2.77.1"), "person:a", "erased")
-    assert [event["kind"] for event in find_events(None, uid="1.2.77.1")][:2] == ["erased", "received"]
-    assert find_events(None, uid=stored.header.sop_instance_uid)[0]["kind"] == "received"
+    assert [event["kind"] for event in find_events(None, uids=["1.2.77.1"])][:2] == ["erased", "received"]
+    assert find_events(None, uids=[stored.header.sop_instance_uid])[0]["kind"] == "received"
     assert not store().contains(object_key(stored.sha256))
 
 
@@ -57,6 +57,6 @@ def test_content_sent_again_during_its_erasure_is_preserved(monkeypatch: pytest.
         return delete(sha256)
 
     monkeypatch.setattr(erasure, "delete_if_unreferenced", after_it_was_sent_again)
-    erase_study(Study.objects.get(uid="1.2.77.2"), "person:a", "erased")
+    erase_study(Study.objects.get(uids=["1.2.77.2"]), "person:a", "erased")
     assert Instance.objects.filter(sha256=stored.sha256).exists()
     assert store().contains(object_key(stored.sha256))

@@ -72,8 +72,8 @@ def test_no_log_or_metric_contains_patient_data(system: System, tmp_path: Path) 
     system.settle()
     until(lambda: system.state_of(broken[0])[0] == "quarantined")
     for address in (
-        "/?name=Zqxname",
-        "/?patient_id=Zqxid7",
+        "/?patient=Zqxname",
+        "/?patient=Zqxid7",
         "/studies/1/",
         "/images/1/",
         "/audit/",

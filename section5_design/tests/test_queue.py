@@ -225,6 +225,39 @@ def test_one_failing_job_does_not_affect_its_batch(handler: StubHandler, monkeyp
     assert state(jobs[3]) == "queued"
 
 
+def test_a_crash_in_a_batch_costs_no_saved_result(handler: StubHandler, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = [add_job(number) for number in range(3)]
+    poison = one("SELECT subject FROM jobs_job WHERE id = %s", jobs[-1])
+
+    def work(lease: Lease) -> object:
+        if lease.subject == poison:
+            raise SystemExit  # the process dies
+        return lease.subject
+
+    handler.work = work
+    monkeypatch.setattr(tasks, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(tasks, "_claim_size", 16)
+    with pytest.raises(SystemExit):
+        tasks.run_queue("small")
+    assert [state(job) for job in jobs] == ["done", "done", "running"]
+    assert len(handler.saved) == 2
+
+
+def test_jobs_finished_together_have_their_own_attempts_and_events(handler: StubHandler) -> None:
+    jobs = [add_job(number) for number in range(3)]
+    leases = claim("small", 3, "w")
+    with transaction.atomic():
+        assert finish(leases) == set(jobs)
+    for lease in leases:
+        attempt = one("SELECT worker, outcome FROM jobs_attempt WHERE job_id = %s", lease.job_id)
+        event = one(
+            "SELECT actor, sop_instance_uid, correlation_id FROM audit_event WHERE kind = 'done' AND instance_id = %s",
+            lease.subject,
+        )
+        uid = one("SELECT sop_instance_uid FROM archive_instance WHERE id = %s", lease.subject)
+        assert (attempt, event) == (("w", "done"), ("w", uid, lease.correlation_id))
+
+
 def test_a_late_result_is_discarded(handler: StubHandler, job: int) -> None:
     def lose_lease(lease: Lease) -> int:
         end_leases()

@@ -5,14 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg2.extensions
 import pytest
 from django.db import connection
 
 from archive.encryption import key_by_id, wrapping_key
 from archive.models import Instance
 from archive.object_store import FileStore, object_key, open_object, store
-from archive.overlap import enable_overlap
 from archive.spool import spool_folder
 from core.partitions import make_partitions
 from ingest.header import RefusedError
@@ -34,17 +32,6 @@ def folder(tmp_path: Path, settings: Any) -> Iterator[Path]:
     yield tmp_path
     for cached in caches:
         cached.cache_clear()
-
-
-@pytest.fixture(params=[False, True], ids=["one after the other", "overlapping"])
-def mode(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Both ways to sync: after the statement (web), and while PostgreSQL executes it (receiver)."""
-    connection.close()
-    if request.param:
-        enable_overlap()
-    yield
-    connection.close()
-    psycopg2.extensions.set_wait_callback(None)
 
 
 def send(content: bytes) -> Stored:
@@ -86,7 +73,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         yield found
 
 
-def test_instance_is_stored_and_read_back(mode: None, folder: Path) -> None:
+def test_instance_is_stored_and_read_back(folder: Path) -> None:
     _, content = instance()
     stored = send(content)
     assert (stored.outcome, read_object(stored.sha256)) == ("new", content)
@@ -94,7 +81,7 @@ def test_instance_is_stored_and_read_back(mode: None, folder: Path) -> None:
     assert list((folder / "spool").iterdir()) == []
 
 
-def test_file_and_folder_are_synced_before_the_commit(mode: None, calls: list[str]) -> None:
+def test_file_and_folder_are_synced_before_the_commit(calls: list[str]) -> None:
     send(instance()[1])
     calls.clear()
     send(instance()[1])
@@ -102,7 +89,7 @@ def test_file_and_folder_are_synced_before_the_commit(mode: None, calls: list[st
 
 
 @pytest.mark.parametrize("call", ["fdatasync", "fsync"])
-def test_failed_sync_records_nothing(mode: None, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_failed_sync_records_nothing(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
     send(instance()[1])
     uid, content = instance()
 
@@ -117,7 +104,7 @@ def test_failed_sync_records_nothing(mode: None, monkeypatch: pytest.MonkeyPatch
     assert send(content).outcome == "new"
 
 
-def test_a_duplicate_never_replaces_a_durable_object(mode: None, calls: list[str]) -> None:
+def test_a_duplicate_never_replaces_a_durable_object(calls: list[str]) -> None:
     content = instance()[1]
     stored = send(content)
     calls.clear()
@@ -126,7 +113,7 @@ def test_a_duplicate_never_replaces_a_durable_object(mode: None, calls: list[str
     assert read_object(stored.sha256) == content
 
 
-def test_torn_object_of_a_crash_is_replaced(mode: None) -> None:
+def test_torn_object_of_a_crash_is_replaced() -> None:
     content = instance()[1]
     with incoming_file() as file:
         file.write(content)
@@ -138,7 +125,7 @@ def test_torn_object_of_a_crash_is_replaced(mode: None) -> None:
     assert read_object(send(content).sha256) == content
 
 
-def test_conflict_keeps_both(mode: None) -> None:
+def test_conflict_keeps_both() -> None:
     uid, content = instance()
     other = content.replace(b"CompressedSamples", b"UncompressedSampl")
     outcomes = [send(content).outcome, send(other).outcome, send(content).outcome]
@@ -146,20 +133,20 @@ def test_conflict_keeps_both(mode: None) -> None:
     assert list(Instance.objects.filter(sop_instance_uid=uid).values_list("conflict", flat=True)) == [True, True]
 
 
-def test_broken_connection_is_replaced(mode: None) -> None:
+def test_broken_connection_is_replaced() -> None:
     send(instance()[1])
     connection.connection.close()
     assert send(instance()[1]).outcome == "new"
 
 
-def test_refused_file_leaves_nothing(mode: None, folder: Path) -> None:
+def test_refused_file_leaves_nothing(folder: Path) -> None:
     with pytest.raises(RefusedError, match="truncated"):
         send(instance()[1][:-100])
     assert list((folder / "spool").iterdir()) == []
     assert not list((folder / "store").rglob("*"))
 
 
-def test_unusual_file_is_read_back(mode: None) -> None:
+def test_unusual_file_is_read_back() -> None:
     content = instance()[1]
     name = "Müller".encode("latin-1")
     unusual = content.replace(b"CompressedSamples", name.ljust(17))

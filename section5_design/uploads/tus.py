@@ -9,10 +9,10 @@ import contextlib
 import fcntl
 import os
 import uuid
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import IO, Any
 
-from django.contrib.auth.decorators import login_required, permission_required
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -37,8 +37,24 @@ class TusError(Exception):
         self.status = status
 
 
-@login_required
-@permission_required(SUBMIT, raise_exception=True)
+View = Callable[..., HttpResponse]
+
+
+def submitters_only(view: View) -> View:
+    """Answer 401 without a session, so that a client can log in and go on, and 403 to people who may not send."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, **values: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return respond(401, {}, "log in again")
+        if not request.user.has_perm(SUBMIT):
+            return respond(403, {}, "you may not send images")
+        return view(request, **values)
+
+    return checked
+
+
+@submitters_only
 def files(request: HttpRequest) -> HttpResponse:
     """OPTIONS: describe the server. POST: create a file (creation, 4.2), with or without its first bytes."""
     if request.method == "OPTIONS":
@@ -58,8 +74,7 @@ def files(request: HttpRequest) -> HttpResponse:
     return errors[0]
 
 
-@login_required
-@permission_required(SUBMIT, raise_exception=True)
+@submitters_only
 def file(request: HttpRequest, item_id: uuid.UUID) -> HttpResponse:
     """HEAD: return the offset. PATCH: append bytes. DELETE: cancel the file."""
     with map_errors() as errors:

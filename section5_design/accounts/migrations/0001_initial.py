@@ -22,6 +22,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("digest", models.CharField(max_length=64, primary_key=True, serialize=False)),
                 ("name", models.CharField(max_length=100, unique=True)),
+                ("group", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to="auth.group")),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),
@@ -31,6 +32,7 @@ class Migration(migrations.Migration):
                 ("title", models.CharField(max_length=16, primary_key=True, serialize=False)),
                 ("network", models.CharField(max_length=50)),
                 ("port", models.IntegerField(null=True)),
+                ("group", models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, to="auth.group")),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
         ),

@@ -11,13 +11,20 @@ from typing import Protocol
 
 from ingest.dimse import messages, pdu
 from ingest.dimse.messages import Command
-from ingest.dimse.negotiation import APPLICATION_CONTEXT_NAME, STORAGE_COMMITMENT, VERIFICATION, Negotiation
+from ingest.dimse.negotiation import (
+    APPLICATION_CONTEXT_NAME,
+    QUERY_CLASSES,
+    STORAGE_COMMITMENT,
+    VERIFICATION,
+    Negotiation,
+)
 from ingest.dimse.pdu import AssociateRequest, ProtocolError
+from ingest.dimse.queries import QueryChannel, QueryRequest
 
 # Statuses (PS3.7, C; PS3.4, B.2.3)
 SUCCESS, SOP_CLASS_NOT_SUPPORTED, NO_SUCH_ACTION = 0x0000, 0x0122, 0x0123
 UNRECOGNIZED_OPERATION, MISTYPED_ARGUMENT, RESOURCE_LIMITATION = 0x0211, 0x0212, 0x0213
-CANNOT_UNDERSTAND = 0xC000
+CANNOT_UNDERSTAND, OUT_OF_RESOURCES = 0xC000, 0xA700
 
 # Result, source and reason of an A-ASSOCIATE-RJ (PS3.8, 9.3.4)
 Rejection = tuple[int, int, int]
@@ -40,7 +47,8 @@ class Settings:
     idle_seconds: float = 60.0
     pdu_seconds: float = 60.0
     artim_seconds: float = 30.0  # to request an association, and to close the connection (PS3.8, 9.1.4)
-    max_action: int = 32 << 20  # bytes of the data set of an N-ACTION
+    max_action: int = 32 << 20  # bytes of the data set of an N-ACTION, or of a query
+    queries: bool = False  # whether C-FIND, C-MOVE and C-GET are served
 
 
 @dataclass(frozen=True)
@@ -77,6 +85,9 @@ class Handlers(Protocol):
     def commitment(self, request: ActionRequest) -> int:
         """Accept a request for storage commitment and return the status of the N-ACTION-RSP."""
 
+    def query(self, request: QueryRequest, channel: QueryChannel) -> None:
+        """Answer a C-FIND, C-MOVE or C-GET, to its last response."""
+
 
 class Association:
     """One association, from the connection to its end."""
@@ -96,6 +107,8 @@ class Association:
         self._command: Command | None = None
         self._sink: Sink | None = None
         self._data_set: bytearray | None = None
+        self._query: tuple[Command, bytes] | None = None  # complete, to be answered
+        self._receives: set[str] = set()
 
     def serve(self) -> None:
         """Serve the association until it ends; the connection stays for the caller to close.
@@ -134,8 +147,8 @@ class Association:
             self._connection.sendall(pdu.encode_reject(*rejection))
             self._await_close()
             return False
-        negotiation = Negotiation(request)  # AE-7
-        self._accepted = negotiation.accepted
+        negotiation = Negotiation(request, queries=self._settings.queries)  # AE-7
+        self._accepted, self._receives = negotiation.accepted, negotiation.receives
         self._calling, self._peer_max_length = request.calling, request.max_length
         self._connection.sendall(negotiation.encode_accept(self._settings.max_pdu))
         return True
@@ -155,6 +168,7 @@ class Association:
             if kind == pdu.P_DATA:  # DT-2
                 for context_id, control, fragment in pdu.iter_fragments(content):
                     self._take_fragment(context_id, control, fragment)
+                self._answer_query()
             elif kind == pdu.RELEASE_RQ:  # AR-2, AR-4
                 self._connection.sendall(pdu.encode_pdu(pdu.RELEASE_RP, bytes(4)))
                 self._await_close()
@@ -198,13 +212,16 @@ class Association:
         elif self._stores(command, abstract):
             self._sink = self._handlers.open_sink(self._calling)
             self._sink.write(messages.encode_file_start(command.sop_class, command.sop_instance, syntax))
-        elif command.field == messages.N_ACTION_RQ and abstract == STORAGE_COMMITMENT:
+        elif (command.field == messages.N_ACTION_RQ and abstract == STORAGE_COMMITMENT) or (
+            command.field in messages.QUERIES and abstract in QUERY_CLASSES
+        ):
             self._data_set = bytearray()
 
     @staticmethod
     def _stores(command: Command, abstract: str) -> bool:
         """Tell whether a command is a C-STORE that can be stored."""
-        is_storage = command.field == messages.C_STORE_RQ and abstract not in (VERIFICATION, STORAGE_COMMITMENT)
+        others = {VERIFICATION, STORAGE_COMMITMENT, *QUERY_CLASSES}
+        is_storage = command.field == messages.C_STORE_RQ and abstract not in others
         return is_storage and bool(command.sop_class and command.sop_instance)
 
     def _finish_message(self) -> None:
@@ -212,6 +229,10 @@ class Association:
         command, data_set, sink = self._command, self._data_set, self._sink
         self._command = self._data_set = None
         if command is None or command.field == messages.C_CANCEL_RQ:  # nothing runs that could be cancelled
+            return
+        abstract, _ = self._accepted[self._context_id]
+        if command.field in messages.QUERIES and abstract in QUERY_CLASSES and data_set is not None:
+            self._query = command, bytes(data_set)
             return
         if sink is not None:
             status = sink.finish()
@@ -221,13 +242,33 @@ class Association:
         response = messages.encode_response(command, status)
         self._connection.sendall(pdu.encode_command(self._context_id, response, self._peer_max_length))
 
+    def _answer_query(self) -> None:
+        """Answer a query once the PDU that completed it is consumed."""
+        if self._query is None:
+            return
+        (command, identifier), self._query = self._query, None
+        abstract, syntax = self._accepted[self._context_id]
+        contexts = {pair: number for number, pair in self._accepted.items() if pair[0] in self._receives}
+        channel = QueryChannel(
+            self._connection,
+            self._reader,
+            contexts,
+            self._peer_max_length,
+            (self._settings.idle_seconds, self._settings.pdu_seconds),
+            (self._context_id, command),
+        )
+        if len(identifier) > self._settings.max_action:
+            channel.respond(OUT_OF_RESOURCES)
+            return
+        self._handlers.query(QueryRequest(command, self._calling, self._address, abstract, identifier, syntax), channel)
+
     def _status_for(self, command: Command, data_set: bytearray | None) -> int:
         """Return the status of every message that has no sink."""
         abstract, syntax = self._accepted[self._context_id]
         if command.field == messages.C_ECHO_RQ:
             return SUCCESS if abstract == VERIFICATION else SOP_CLASS_NOT_SUPPORTED
         if command.field == messages.C_STORE_RQ:
-            unsupported = abstract in (VERIFICATION, STORAGE_COMMITMENT)
+            unsupported = abstract in {VERIFICATION, STORAGE_COMMITMENT, *QUERY_CLASSES}
             return SOP_CLASS_NOT_SUPPORTED if unsupported else CANNOT_UNDERSTAND
         if command.field != messages.N_ACTION_RQ or abstract != STORAGE_COMMITMENT:
             return UNRECOGNIZED_OPERATION

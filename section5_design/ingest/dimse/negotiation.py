@@ -28,6 +28,10 @@ APPLICATION_CONTEXT_NAME = "1.2.840.10008.3.1.1.1"  # PS3.7, A.2.1
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_COMMITMENT = "1.2.840.10008.1.20.1"
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+# Patient Root and Study Root Query/Retrieve (PS3.4, C.6)
+FINDS, MOVES, GETS = ({f"1.2.840.10008.5.1.4.1.2.{root}.{kind}" for root in (1, 2)} for kind in (1, 2, 3))
+QUERY_CLASSES = frozenset(FINDS | MOVES | GETS)
+QUERY_SYNTAXES = frozenset((IMPLICIT_LITTLE, "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"))
 
 # They stand in the file meta information of every instance stored so far: with others, each resend would be a conflict.
 IMPLEMENTATION_CLASS = "1.2.826.0.1.3680043.9.3811.3.0.4"
@@ -69,11 +73,15 @@ class Negotiation:
 
     Attributes:
         accepted: Abstract and transfer syntax of each accepted presentation context, by its ID.
+        receives: SOP classes that the requestor receives: of a C-GET, as their SCP.
 
     """
 
-    def __init__(self, request: AssociateRequest) -> None:
+    def __init__(self, request: AssociateRequest, *, queries: bool = False) -> None:
         self._request = request
+        self._queries = queries
+        gets = queries and any(context.abstract_syntax in GETS for context in request.contexts)
+        self.receives = {uid for uid, (_, scp) in request.roles.items() if gets and scp}
         self.accepted: dict[int, tuple[str, str]] = {}
         self._results = b"".join(self._negotiate(context) for context in request.contexts)
 
@@ -84,9 +92,9 @@ class Negotiation:
         if self._request.has_asynchronous_window:  # one operation at a time (PS3.7, D.3.3.3)
             information += encode_item(ASYNCHRONOUS_WINDOW, b"\0\1\0\1")
         accepted_classes = {abstract for abstract, _ in self.accepted.values()}
-        for uid, (scu, _) in self._request.roles.items():  # the requestor may be SCU, never SCP (PS3.7, D.3.3.4)
+        for uid, (scu, _) in self._request.roles.items():  # SCP only in a C-GET (PS3.7, D.3.3.4)
             if uid in accepted_classes:
-                content = struct.pack(">H", len(uid)) + uid.encode() + bytes([scu, 0])
+                content = struct.pack(">H", len(uid)) + uid.encode() + bytes([scu, uid in self.receives])
                 information += encode_item(ROLE_SELECTION, content)
         information += encode_item(IMPLEMENTATION_VERSION, IMPLEMENTATION_NAME.encode())
         return encode_pdu(
@@ -101,12 +109,14 @@ class Negotiation:
     def _negotiate(self, context: ProposedContext) -> bytes:
         """Decide about a presentation context and return its result item."""
         abstract = context.abstract_syntax
-        chosen = next((syntax for syntax in context.transfer_syntaxes if syntax in TRANSFER_SYNTAXES), None)
-        if abstract not in (VERIFICATION, STORAGE_COMMITMENT) and not is_storage_class(abstract):
+        is_query = self._queries and abstract in QUERY_CLASSES
+        known = QUERY_SYNTAXES if is_query else TRANSFER_SYNTAXES
+        chosen = next((syntax for syntax in context.transfer_syntaxes if syntax in known), None)
+        if abstract not in (VERIFICATION, STORAGE_COMMITMENT) and not (is_query or is_storage_class(abstract)):
             result = ABSTRACT_SYNTAX_NOT_SUPPORTED
         elif chosen is None:
             result = TRANSFER_SYNTAXES_NOT_SUPPORTED
-        elif not self._request.roles.get(abstract, (True, False))[0]:
+        elif not self._request.roles.get(abstract, (True, False))[0] and abstract not in self.receives:
             result = USER_REJECTION  # the requestor wants to be SCP only
         else:
             result = ACCEPTED

@@ -69,6 +69,11 @@ class PduReader:
         self._start = begin + length
         return kind, self._buffer[begin : self._start]
 
+    @property
+    def has_buffered(self) -> bool:
+        """Return whether bytes were received and not consumed."""
+        return self._end > self._start
+
     def discard(self) -> None:
         """Drop the bytes that were received and not consumed."""
         self._start = self._end = 0

@@ -1,5 +1,6 @@
 """The DICOM receiver: several processes share a port, and a data set streams to the spool while it arrives."""
 
+import gc
 import logging
 import multiprocessing
 import multiprocessing.connection
@@ -9,14 +10,14 @@ import socket
 import threading
 import time
 from collections import Counter
+from queue import SimpleQueue
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from pydicom.config import IGNORE
 from pydicom.config import settings as pydicom_settings
 
 from accounts.application_entities import may_send
-from archive.overlap import enable_overlap
 from archive.spool import StorageFullError, map_disk_full
 from audit.events import record_event
 from core import metrics
@@ -33,6 +34,7 @@ from ingest.dimse.association import (
 )
 from ingest.dimse.commitment import handle_request
 from ingest.dimse.pdu import ProtocolError
+from ingest.dimse.queries import QueryChannel, QueryHandler, QueryRequest
 from ingest.dimse.tls import server_context
 from ingest.header import RefusedError
 from ingest.incoming import IncomingFile
@@ -46,26 +48,28 @@ SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND, PROCESSING_FAILURE = 0x0000, 0xA70
 HANDSHAKE = 10.0  # seconds; limits the TLS handshake
 MAX_ASSOCIATIONS = 50  # per process; further ones are rejected as transient
 MAX_CONNECTIONS = 80  # per process, including those without an association yet
+MAX_IDLE_THREADS = 4  # per process, with their database sessions; a new one costs as much as ten images
 BACKLOG = 128
 
 
 class Server:
-    """Accepts connections and serves each in a thread of its own.
+    """Accepts connections and serves each in a thread.
 
     Slow clients cannot block others: TLS is negotiated in the connection's own thread, connections are counted before
-    a thread starts, and at most half of them may come from one address. TCP_NODELAY, since Nagle's algorithm costs a
+    they get one, and at most half of them may come from one address. TCP_NODELAY, since Nagle's algorithm costs a
     factor of ten here.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, queries: QueryHandler | None = None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
         self.port: int = self._listener.getsockname()[1]
         self._tls = server_context()
-        self._settings = Settings()
+        self._queries = queries
+        self._settings = Settings(queries=queries is not None)
         self._lock = threading.Lock()
         self._connections: Counter[str] = Counter()  # by address
-        self._associations = 0
+        self._idle: list[SimpleQueue[tuple[socket.socket, str]]] = []  # a queue for each idle thread
 
     def serve_forever(self) -> None:
         """Accept connections until the process ends."""
@@ -73,7 +77,7 @@ class Server:
             client, address = self._listener.accept()
             host = address[0]
             if self._admit(host):
-                threading.Thread(target=self._serve, args=(client, host), daemon=True).start()
+                self._hand_over(client, host)
             else:
                 log.warning("from %s: too many connections; closing one", host)
                 client.close()
@@ -109,6 +113,17 @@ class Server:
             connection.close()
             return PROCESSING_FAILURE
 
+    def query(self, request: QueryRequest, channel: QueryChannel) -> None:
+        """Answer a query by the handler that the program was given."""
+        begin_correlation()
+        try:
+            if self._queries is not None:
+                self._queries(request, channel)
+        except (OperationalError, InterfaceError) as error:
+            log.error("the database does not respond (%s)", type(error).__name__)  # noqa: TRY400
+            connection.close()
+            channel.respond(OUT_OF_RESOURCES)
+
     def _admit(self, host: str) -> bool:
         """Count a connection, unless there are too many."""
         with self._lock:
@@ -117,8 +132,29 @@ class Server:
             self._connections[host] += 1
             return True
 
+    def _hand_over(self, client: socket.socket, host: str) -> None:
+        """Give a connection to the thread that became idle last, or to a new one."""
+        with self._lock:
+            queue = self._idle.pop() if self._idle else None
+        if queue is None:
+            queue = SimpleQueue()
+            threading.Thread(target=self._serve_connections, args=(queue,), daemon=True).start()
+        queue.put((client, host))
+
+    def _serve_connections(self, queue: "SimpleQueue[tuple[socket.socket, str]]") -> None:
+        """Serve one connection after the other, the body of a thread; end when enough threads are idle."""
+        idle = True
+        while idle:
+            self._serve(*queue.get())
+            with self._lock:
+                idle = len(self._idle) < MAX_IDLE_THREADS
+                if idle:
+                    self._idle.append(queue)
+        connection.close()
+
     def _serve(self, client: socket.socket, host: str) -> None:
-        """Serve a connection, the body of its thread."""
+        """Serve a connection."""
+        close_old_connections()  # the thread's session may be broken
         try:
             with client:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -129,8 +165,9 @@ class Server:
             log.warning("from %s: association aborted: %s", host, error)
         except OSError as error:
             log.warning("from %s: connection error (%s)", host, type(error).__name__)
+        except Exception:
+            log.exception("from %s: association ended by an error", host)
         finally:
-            connection.close()
             with self._lock:
                 self._connections[host] -= 1
                 self._connections += Counter()  # drop addresses without connections
@@ -201,10 +238,10 @@ class InstanceSink:
             self._file.discard()
 
 
-def run(host: str, port: int, processes: int) -> int:
+def run(host: str, port: int, processes: int, queries: QueryHandler | None = None) -> int:
     """Receive until a signal, in processes that share the port; one that ends is replaced."""
     pydicom_settings.reading_validation_mode = IGNORE  # values are stored as received
-    server = Server(host, port)
+    server = Server(host, port, queries)
     log.info("receiving on %s:%d as %s", host, server.port, TITLE)
     fork = multiprocessing.get_context("fork")
     children: list[Any] = []
@@ -219,6 +256,7 @@ def run(host: str, port: int, processes: int) -> int:
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     parent = os.getpid()
+    gc.freeze()  # the collector would write to what the processes share
     while not ending:
         children[:] = [child for child in children if child.is_alive()]
         while len(children) < processes and not ending:
@@ -236,7 +274,6 @@ def serve(server: Server, parent: int) -> None:
     """Serve in one of the processes; it ends with its parent."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    enable_overlap()
 
     def watch() -> None:
         while os.getppid() == parent:

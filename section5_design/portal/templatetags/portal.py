@@ -3,26 +3,47 @@
 from datetime import UTC, datetime
 
 from django import template
+from django.utils.formats import number_format
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
+
+from portal import labels
 
 register = template.Library()
 
 
-@register.filter
-def moment(value: datetime | None) -> SafeString:
-    """Format a time in UTC; the script converts it to the reader's time zone."""
+def _time(value: datetime | None, attributes: str, form: str) -> SafeString:
     if value is None:
         return SafeString("")
     value = value.astimezone(UTC)
-    return format_html('<time datetime="{}">{} UTC</time>', value.isoformat(), value.strftime("%Y-%m-%d %H:%M:%S"))
+    shown = value.strftime(form)
+    return format_html('<time datetime="{}"{}>{} UTC</time>', value.isoformat(), SafeString(attributes), shown)
+
+
+@register.filter
+def moment(value: datetime | None) -> SafeString:
+    """Format a time in UTC, to the minute; the script converts it to the reader's time zone."""
+    return _time(value, "", "%Y-%m-%d %H:%M")
+
+
+@register.filter
+def exact(value: datetime | None) -> SafeString:
+    """Format a time in UTC, to the second."""
+    return _time(value, " data-exact", "%Y-%m-%d %H:%M:%S")
 
 
 @register.filter
 def da(text: str) -> str:
     """Format a DICOM date (PS3.5, 6.2: DA) as ISO 8601; return anything else unchanged."""
     return f"{text[:4]}-{text[4:6]}-{text[6:]}" if len(text) == 8 and text.isdecimal() else text
+
+
+@register.filter
+def tm(text: str) -> str:
+    """Format a DICOM time (PS3.5, 6.2: TM) as hours and minutes; return anything else unchanged."""
+    return f"{text[:2]}:{text[2:4]}" if len(text) >= 4 and text[:4].isdecimal() else text
 
 
 @register.filter
@@ -46,32 +67,65 @@ def total(values: dict[str, int]) -> int:
 
 @register.filter
 def figure(value: object) -> str:
-    """Format a number."""
+    """Format a number in the reader's language."""
     if isinstance(value, bool):
         return gettext("yes") if value else gettext("no")
     if isinstance(value, float) and not value.is_integer():
-        return f"{value:,.4g}" if abs(value) < 1 else f"{value:,.2f}"
-    return f"{int(value):,}" if isinstance(value, int | float) else str(value)
+        if abs(value) < 1:
+            return number_format(f"{value:.4g}") if "e" not in f"{value:.4g}" else f"{value:.4g}"
+        return number_format(round(value, 2), 2, use_l10n=True, force_grouping=True)
+    if isinstance(value, int | float):
+        return number_format(int(value), use_l10n=True, force_grouping=True)
+    return str(value)
 
 
 @register.filter
-def label(name: str) -> str:
-    """Return the label of a figure, with its unit."""
-    return {
-        "average_before_normalization": gettext("Average (stored values)"),
-        "average_after_normalization": gettext("Average, normalised to 0 to 1"),
-        "data_size": gettext("Values (pixels times samples)"),
-        "minimum": gettext("Minimum (stored value)"),
-        "maximum": gettext("Maximum (stored value)"),
-        "standard_deviation": gettext("Standard deviation (stored values)"),
-        "number_of_frames": gettext("Frames"),
-        "pixel_data": gettext("Has pixels"),
-    }.get(name, name)
+def label(name: str, of: str) -> str:
+    """Return the label of a name: of a state, event, delivery, file, worker, queue, role or figure."""
+    tables = {
+        "state": labels.STATES,
+        "event": labels.EVENTS,
+        "delivery": labels.DELIVERY_STATES,
+        "file": labels.FILE_STATES,
+        "worker": labels.WORKER_STATES,
+        "queue": labels.QUEUES,
+        "role": labels.ROLES,
+        "figure": labels.FIGURES,
+    }
+    return ", ".join(str(tables[of].get(part, part)) for part in (name.split(",") if of == "queue" else [name]))
 
 
-@register.inclusion_tag("portal/progress.html")
+@register.filter
+def reason(text: str) -> str:
+    """Translate the reason of a refusal or failure."""
+    return labels.translate_reason(text)
+
+
+@register.filter
+def person(actor: str) -> str:
+    """Return an actor of the audit log as people call them: the name of a person, else as it is logged."""
+    return actor.removeprefix("user:")
+
+
+@register.simple_tag
+def querystring_of(values: dict[str, str]) -> str:
+    """Return a query string of values."""
+    return f"?{urlencode(values)}" if values else "?"
+
+
+@register.simple_tag
+def role_needed(role: str) -> str:
+    """Say which role a page needs, if the view named it."""
+    if role in labels.ROLES:
+        text = gettext("This needs the role “%(role)s”. Ask an administrator for it.")
+        return text % {"role": labels.ROLES[role]}
+    return gettext("Your account may not do this. Ask an administrator.")
+
+
+@register.inclusion_tag("portal/state.html")
 def progress(counts: dict[str, int]) -> dict[str, object]:
-    """Show states with counts, and the overall progress."""
-    all_ = sum(counts.values())
-    ended = counts.get("done", 0) + counts.get("quarantined", 0)
-    return {"counts": counts, "all": all_, "ended": ended}
+    """Show how many images are in each state."""
+    found = [
+        (state, counts[state], labels.count_label(state, counts[state])) for state in labels.STATES if counts.get(state)
+    ]
+    return {"counts": found}

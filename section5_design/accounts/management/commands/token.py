@@ -7,19 +7,22 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import IntegrityError
 
+from accounts.management.commands.ae import GROUP_HELP, find_group
 from accounts.models import ApiToken
 from accounts.services import create_token, revoke_token
 
 
 class Command(BaseCommand):
-    """`manage.py token create NAME`, `manage.py token list`, `manage.py token revoke NAME`."""
+    """`manage.py token create NAME [--group NAME]`, `manage.py token list`, `manage.py token revoke NAME`."""
 
     help = "API tokens of HTTP senders. Once one exists, every upload needs one. A token is shown only when created."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Define the command line."""
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        commands.add_parser("create", help="create a token and print it").add_argument("name")
+        create = commands.add_parser("create", help="create a token and print it")
+        create.add_argument("name")
+        create.add_argument("--group", help=GROUP_HELP)
         commands.add_parser("list", help="list the names")
         commands.add_parser("revoke", help="revoke a token").add_argument("name")
 
@@ -29,7 +32,7 @@ class Command(BaseCommand):
         match options["command"]:
             case "create":
                 try:
-                    self.stdout.write(create_token(options["name"], actor))
+                    self.stdout.write(create_token(options["name"], actor, group=find_group(options["group"])))
                 except IntegrityError:
                     raise CommandError(f"a token named {options['name']!r} exists already") from None
             case "revoke":

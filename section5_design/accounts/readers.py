@@ -1,0 +1,94 @@
+"""Who reads, over HTTP or DIMSE, and what they may see: the same rules for a session, a token and an entity."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial, wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+
+from accounts.access import program_instances, visible_instances
+from accounts.api_tokens import UnknownTokenError, authenticate_token
+from accounts.audit_events import client_address
+from accounts.models import ApiToken, ApplicationEntity
+from archive.models import Instance
+
+
+class UnknownReaderError(Exception):
+    """The request is not authenticated."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A person or a program that reads.
+
+    Attributes:
+        name: as the audit log names it: user:NAME, http:TOKEN, dicom:AE.
+        address: where it reads from.
+        instances: returns the instances that it may see; `per_row` as of `visible_instances`.
+
+    """
+
+    name: str
+    address: str
+    instances: Callable[..., QuerySet[Instance]]
+
+
+def every_instance(*, per_row: bool = False) -> QuerySet[Instance]:  # noqa: ARG001
+    """Return all instances."""
+    return Instance.objects.all()
+
+
+def is_open() -> bool:
+    """Return whether anybody may read: on a private machine, until the first account or token exists."""
+    return not (settings.IS_PUBLIC or get_user_model().objects.exists() or ApiToken.objects.exists())
+
+
+def reader_of(request: HttpRequest) -> Reader:
+    """Return the reader behind an HTTP request: a session, or a token.
+
+    Raises:
+        UnknownReaderError, UnknownTokenError: the request is not authenticated.
+
+    """
+    address = client_address(request)
+    if request.user.is_authenticated:
+        return Reader(f"user:{request.user.get_username()}", address, partial(visible_instances, request.user))
+    if request.headers.get("Authorization"):
+        token = authenticate_token(request)
+        if token.user:
+            return Reader(f"user:{token.user.get_username()}", address, partial(visible_instances, token.user))
+        source = f"http:{token.name}"
+        return Reader(source, address, partial(program_instances, source, token.group))
+    if not is_open():
+        raise UnknownReaderError
+    return Reader("http:anybody", address, every_instance)
+
+
+def entity_reader(title: str, address: str) -> Reader:
+    """Return the reader of an association that was accepted."""
+    source = f"dicom:{title}"
+    entity = ApplicationEntity.objects.filter(pk=title).select_related("group").first()
+    if entity is None and is_open():
+        return Reader(source, address, every_instance)
+    return Reader(source, address, partial(program_instances, source, entity.group if entity else None))
+
+
+def reads(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Pass the reader to a view; answer 401 to unauthenticated requests."""
+
+    @wraps(view)
+    def checked(request: HttpRequest, **values: Any) -> HttpResponseBase:
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponse(status=405, headers={"Allow": "GET, HEAD"})
+        try:
+            reader = reader_of(request)
+        except (UnknownReaderError, UnknownTokenError):
+            detail = {"detail": "log in, or send a token: Authorization: Bearer ..."}
+            return JsonResponse(detail, status=401, headers={"WWW-Authenticate": 'Bearer realm="results"'})
+        return view(request, reader, **values)
+
+    return checked

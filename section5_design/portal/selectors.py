@@ -1,0 +1,35 @@
+"""Read studies, series and images as far as a person may see them."""
+
+from typing import Any
+
+from django.db.models import F, QuerySet
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+
+from accounts.access import visible_instances, visible_studies
+from archive.models import Instance, Series, Study
+
+
+def get_study(request: HttpRequest, study_id: int) -> Study:
+    """Return a visible study, or answer 404."""
+    return get_object_or_404(visible_studies(request.user), pk=min(study_id, 2**62))
+
+
+def get_series(request: HttpRequest, series_id: int) -> Series:
+    """Return a series of which an image is visible, or answer 404."""
+    series = get_object_or_404(Series.objects.select_related("study"), pk=min(series_id, 2**62))
+    get_object_or_404(images_of(request.user, series).values("pk")[:1])
+    return series
+
+
+def get_instance(request: HttpRequest, instance_id: int) -> Instance:
+    """Return a visible image, or answer 404."""
+    visible = visible_instances(request.user, per_row=True).select_related("series__study", "job")
+    return get_object_or_404(visible, pk=min(instance_id, 2**62))
+
+
+def images_of(user: Any, series: Series | list[Series]) -> QuerySet[Instance]:
+    """Return the visible images of a series, or of several, in the order of InstanceNumber."""
+    chosen = {"series": series} if isinstance(series, Series) else {"series__in": series}
+    visible = visible_instances(user, per_row=True).filter(**chosen)
+    return visible.order_by("series", F("instance_number").asc(nulls_last=True), "pk")

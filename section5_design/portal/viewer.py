@@ -1,0 +1,210 @@
+"""The viewer of a series, alone or beside another; frames and thumbnails."""
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import BadRequest
+from django.db.models import Count, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET
+from PIL import Image
+
+from accounts.access import visible_instances
+from accounts.audit_events import about_instance, about_study, record_access_once
+from analysis import rendering
+from analysis.models import AnalysisJob, Result
+from analysis.windowing import Window
+from archive.models import Instance, Series
+from archive.object_store import object_key, open_object
+from portal.selectors import get_instance, get_series, get_study, images_of
+from portal.studies import parse_number
+
+THUMBNAIL = 256  # pixels of the longer side
+PRESETS = {"CT": [("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 480, 2500), ("Brain", 40, 80)]}
+
+
+@dataclass
+class Pane:
+    """A series in the viewer, at one of its frames."""
+
+    series: Series
+    stack: list[tuple[int, int]]  # of each position: the image's ID and the frame, from 0
+    images: list[tuple[int, int]]  # of each position: the number of the image in the series, and its frames
+    position: int
+    scale: dict[str, Any]
+
+    @property
+    def picture(self) -> str:
+        """Return the address of the current frame."""
+        image, frame = self.stack[self.position]
+        return reverse("picture", args=[image]) + f"?frame={frame}"
+
+    @property
+    def place(self) -> dict[str, int]:
+        """Return where the current frame is, counted from 1."""
+        image, frames = self.images[self.position]
+        return {
+            "image": image,
+            "images": self.images[-1][0],
+            "frame": self.stack[self.position][1] + 1,
+            "frames": frames,
+        }
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """Return what the script needs."""
+        return {"stack": self.stack, "images": self.images, "position": self.position, **self.scale}
+
+
+@require_GET
+@login_required
+def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
+    """Show a series frame by frame, beside another if the address names one; the state is in the address."""
+    series = get_series(request, series_id)
+    record_access_once(request, "viewed", subject=about_study(series.study))
+    panes = [build_pane(request, series, "")]
+    if other := parse_number(request, "b"):
+        panes.append(build_pane(request, get_series(request, other), "b_"))
+    others = Series.objects.filter(study=series.study).order_by("series_number", "pk")
+    seen = visible_instances(request.user, per_row=True).filter(series__in=others, rows__isnull=False)
+    window = parse_window(request)
+    context = {
+        "study": series.study,
+        "series": series,
+        "panes": [pane for pane in panes if pane.stack],
+        "others": others.filter(pk__in=seen.values("series")),
+        "b": other,
+        "window": window,
+        "window_query": "&" + urlencode({"center": window.center, "width": window.width}) if window else "",
+        "presets": [] if not panes[0].scale["grey"] else build_presets(request, series),
+        "overlays": request.GET.get("overlays") != "0",
+        "linked": request.GET.get("linked") != "0",
+    }
+    if panes[0].stack:
+        context |= panes[0].place | build_links(request, panes[0])
+    return render(request, "portal/viewer.html", context)
+
+
+def build_pane(request: HttpRequest, series: Series, prefix: str) -> Pane:
+    """Build a pane: the frames of all processed images, and the position in the address."""
+    ready = images_of(request.user, series).filter(rows__isnull=False, job__state=AnalysisJob.State.DONE)
+    stack: list[tuple[int, int]] = []
+    images: list[tuple[int, int]] = []
+    image, frame = parse_number(request, f"{prefix}image") or 1, parse_number(request, f"{prefix}frame") or 1
+    position = 0
+    for number, (pk, frames) in enumerate(ready.values_list("pk", "number_of_frames"), 1):
+        count = max(1, frames or 1)
+        if number <= image:
+            position = len(stack) + (min(frame, count) - 1 if number == image else 0)
+        stack += [(pk, index) for index in range(count)]
+        images += [(number, count)] * count
+    scale = find_scale(stack[position][0]) if stack else {"grey": False}
+    return Pane(series, stack, images, position, scale)
+
+
+def find_scale(instance_id: int) -> dict[str, Any]:
+    """Return the default window of an image, the range of its values, and whether it is grey."""
+    figures = Result.objects.filter(instance=instance_id).values_list("figures", flat=True).first() or {}
+    image = Instance.objects.get(pk=instance_id)
+    with open_object(object_key(image.sha256)) as file:
+        window, low, high, grey = rendering.find_scale(file, figures.get("minimum"), figures.get("maximum"))
+    return {"center": window.center, "width": window.width, "low": low, "high": high, "grey": grey}
+
+
+def build_presets(request: HttpRequest, series: Series) -> list[dict[str, Any]]:
+    """Build the presets of a modality, each with its address."""
+    presets = [
+        {"name": _("Default window"), "center": "", "width": "", "address": address_of(request, center="", width="")}
+    ]
+    for name, center, width in PRESETS.get(series.modality, []):
+        address = address_of(request, center=center, width=width)
+        presets.append({"name": _(name), "center": center, "width": width, "address": address})
+    return presets
+
+
+def build_links(request: HttpRequest, pane: Pane) -> dict[str, str]:
+    """Build the addresses of the previous and the next frame."""
+    links = {}
+    for name, position in (("previous", pane.position - 1), ("next", pane.position + 1)):
+        if 0 <= position < len(pane.stack):
+            links[name] = address_of(request, image=pane.images[position][0], frame=pane.stack[position][1] + 1)
+    return links
+
+
+def address_of(request: HttpRequest, **changes: object) -> str:
+    """Return the query of the current address with changes; an empty value removes a name."""
+    query = request.GET.copy()
+    for name, value in changes.items():
+        query[name] = str(value)
+        if value == "":
+            del query[name]
+    return f"?{query.urlencode()}"
+
+
+def parse_window(request: HttpRequest) -> Window | None:
+    """Parse the window in the address."""
+    try:
+        found = Window(float(request.GET["center"]), float(request.GET["width"]))
+    except (KeyError, ValueError):
+        return None
+    if not (abs(found.center) < 1e9 and 0 < found.width < 1e9):
+        raise BadRequest("center and width must be numbers, width more than 0")
+    return found
+
+
+@require_GET
+@login_required
+def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
+    """Render a frame, counted from 0, as PNG, through the window in the address."""
+    image = get_instance(request, instance_id)
+    record_access_once(request, "viewed", subject=about_instance(image))
+    if image.job.state != AnalysisJob.State.DONE:
+        raise Http404("not processed yet")
+    frame, overlays = parse_number(request, "frame") or 0, request.GET.get("overlays") != "0"
+    try:
+        with open_object(object_key(image.sha256)) as file:
+            content = rendering.render(file, frame, parse_window(request), overlays=overlays)
+    except rendering.RenderingError as error:
+        raise Http404(str(error)) from None
+    return HttpResponse(content, content_type="image/png")
+
+
+@require_GET
+@login_required
+def series_thumbnail(request: HttpRequest, series_id: int) -> HttpResponse:
+    """Answer a small picture of a series: its middle image."""
+    series = get_series(request, series_id)
+    return render_thumbnail(images_of(request.user, series))
+
+
+@require_GET
+@login_required
+def study_thumbnail(request: HttpRequest, study_id: int) -> HttpResponse:
+    """Answer a small picture of a study: the middle image of its largest series."""
+    study = get_study(request, study_id)
+    visible = visible_instances(request.user, per_row=True).filter(series__study=study, rows__isnull=False)
+    largest = visible.order_by().values_list("series").annotate(count=Count("pk")).order_by("-count", "series").first()
+    if largest is None:
+        raise Http404("no pixels")
+    return render_thumbnail(images_of(request.user, [Series(pk=largest[0])]))
+
+
+def render_thumbnail(images: QuerySet[Instance]) -> HttpResponse:
+    """Answer the preview of the middle image, reduced."""
+    ready = images.filter(rows__isnull=False, job__state=AnalysisJob.State.DONE)
+    middle = ready[max(0, ready.count() // 2) :].values_list("pk", flat=True).first()
+    preview = Result.objects.filter(instance=middle).values_list("preview", flat=True).first()
+    if not preview:
+        raise Http404("no preview")
+    with open_object(preview) as file:
+        reduced = Image.open(io.BytesIO(file.read()))
+    reduced.thumbnail((THUMBNAIL, THUMBNAIL))
+    target = io.BytesIO()
+    reduced.save(target, "PNG", compress_level=1)
+    return HttpResponse(target.getvalue(), content_type="image/png")

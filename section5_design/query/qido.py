@@ -1,0 +1,108 @@
+"""QIDO-RS (PS3.18, 10.6): search for studies, series and instances."""
+
+from collections.abc import Mapping
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+
+from accounts.audit_events import record_access
+from accounts.readers import Reader
+from ingest.addresses import study_url
+from query import media_types
+from query.attributes import COLUMNS, COUNTED, UNIQUE_KEYS, find_keyword, levels_to
+from query.dicom_json import JSON, to_json
+from query.errors import InvalidRequestError
+from query.selectors import Row, find_rows
+from query.service import dicomweb
+
+MAX_RESULTS = 5000  # in a response; a client pages through more of them
+MAX_OFFSET = 2**62
+OPTIONS = ("includefield", "limit", "offset", "fuzzymatching", "accept")
+FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
+MORE = "There are additional results that can be requested."
+
+
+@dicomweb
+def search(request: HttpRequest, reader: Reader, level: str, **path: str) -> HttpResponse:
+    """Search at a level, among the studies or series that the path names."""
+    media_types.require(request, JSON, "application/json")
+    keys = parse_keys(request) | {UNIQUE_KEYS[name.upper()]: uid for name, uid in path.items()}
+    limit = min(parse_number(request, "limit", MAX_RESULTS, MAX_OFFSET), MAX_RESULTS)
+    offset = parse_number(request, "offset", 0, MAX_OFFSET)
+    wanted = choose_fields(request, level, path)
+    rows = find_rows(reader, level, keys, {*wanted, *uids_to(level)}, slice(offset, offset + limit + 1))
+    record_access(request, "queried", f"{request.resolver_match.route}: {len(rows[:limit])} rows", actor=reader.name)
+    warnings = [FUZZY] if request.GET.get("fuzzymatching", "").lower() == "true" else []
+    warnings += [MORE] if len(rows) > limit > 0 else []
+    headers = {"Warning": ", ".join(f'299 section5 "{text}"' for text in warnings)} if warnings else {}
+    found = [to_json(build_result(request, level, row, wanted)) for row in rows[:limit]]
+    if not found:
+        return HttpResponse(status=204, headers=headers)
+    return HttpResponse(orjson.dumps(found), content_type=JSON, headers=headers)
+
+
+def parse_keys(request: HttpRequest) -> dict[str, str]:
+    """Return the keys to match, by keyword.
+
+    Raises:
+        InvalidRequestError: a name is not an attribute, or is repeated.
+
+    """
+    keys: dict[str, str] = {}
+    for name, texts in request.GET.lists():
+        if name in OPTIONS:
+            continue
+        keyword = find_keyword(name)
+        if not keyword:
+            raise InvalidRequestError("the query has a parameter that is neither an attribute nor an option")
+        if len(texts) > 1 or keyword in keys:
+            raise InvalidRequestError(f"{keyword}: given more than once")
+        keys[keyword] = texts[0]
+    return keys
+
+
+def parse_number(request: HttpRequest, name: str, default: int, largest: int) -> int:
+    """Parse `limit` or `offset`."""
+    text = request.GET.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal() and len(text) < 20):
+        raise InvalidRequestError(f"{name}: not a non-negative integer")
+    return min(int(text), largest)
+
+
+def choose_fields(request: HttpRequest, level: str, path: Mapping[str, str]) -> set[str]:
+    """Return the keywords to return (PS3.18, 10.6.3.3): of each level that the path does not fix, and of includefield.
+
+    Raises:
+        InvalidRequestError: includefield names no attribute.
+
+    """
+    names = [name for text in request.GET.getlist("includefield") for name in text.split(",") if name]
+    everything = "all" in names
+    keywords = set()
+    for name in names:
+        steps = [find_keyword(step) for step in name.split(".")]
+        if name != "all" and not all(steps):
+            raise InvalidRequestError("includefield: not an attribute")
+        keywords.add(steps[0])
+    for upper in levels_to(level):
+        if everything or upper.lower() not in path:
+            keywords |= set(COLUMNS[upper]) | (set(COUNTED[upper]) if upper == level else set())
+    return keywords | set(uids_to(level))
+
+
+def uids_to(level: str) -> list[str]:
+    """Return the keywords of the UIDs down to a level."""
+    return [UNIQUE_KEYS[upper] for upper in levels_to(level)]
+
+
+def build_result(request: HttpRequest, level: str, row: Row, wanted: set[str]) -> Row:
+    """Return a result: the wanted attributes, and where it can be retrieved."""
+    address = study_url(request, *(row[keyword] for keyword in uids_to(level)))
+    result = {keyword: value for keyword, value in row.items() if keyword in wanted}
+    return result | {
+        "SpecificCharacterSet": "ISO_IR 192",
+        "InstanceAvailability": "ONLINE",
+        "RetrieveURL": address,
+    }

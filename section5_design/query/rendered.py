@@ -1,0 +1,189 @@
+"""Rendered images and thumbnails (PS3.18, 10.4.1.1.3 and .4): window, viewport, quality; JPEG and PNG."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from django.http import HttpRequest, HttpResponseBase
+from PIL import Image, ImageOps
+
+from accounts.audit_events import about_study, record_access_once
+from accounts.readers import Reader
+from analysis.rendering import RenderingError, render_image
+from analysis.windowing import Window
+from archive.models import Instance
+from archive.object_store import object_key, open_object
+from query.errors import InvalidRequestError, NotAcceptableError, NotFoundError
+from query.instances import find_instances
+from query.media_types import accepted
+from query.multipart import Part, respond
+from query.service import dicomweb
+from query.wado import is_single, parse_frames
+
+JPEG, PNG = "image/jpeg", "image/png"
+PARAMETERS = {"accept", "window", "viewport", "quality"}
+FUNCTIONS = ("linear", "linear-exact", "sigmoid")
+MAX_SIDE = 8192  # pixels of a viewport
+DEFAULT_QUALITY, THUMBNAIL_SIDE = 90, 128
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a frame is rendered (PS3.18, 8.3.5).
+
+    Attributes:
+        media_type: JPEG or PNG.
+        window: None for the default of the file.
+        size: width and height that the picture must fit, None for its own.
+        region: x, y, width and height of the part that is shown; a negative size mirrors it; None: all to the end.
+        quality: of JPEG, 1 to 100.
+
+    """
+
+    media_type: str
+    window: Window | None
+    size: tuple[int, int] | None
+    region: tuple[float, float, float | None, float | None]
+    quality: int
+
+
+@dicomweb
+def rendered(request: HttpRequest, reader: Reader, numbers: str = "", **path: str) -> HttpResponseBase:
+    """Render frames of an instance, or every image of a study or a series."""
+    style = parse_style(request)
+    found = find_instances(reader, path)
+    images = [one for one in found if one.decoded_size]
+    if not images:
+        raise NotAcceptableError("there is nothing to render: no pixels")
+    types = accepted(request)
+    if numbers:
+        shown = [(images[0], number - 1) for number in parse_frames(numbers)]
+        if max(number for _, number in shown) >= (images[0].number_of_frames or 1):
+            raise NotFoundError("there is no such frame")
+    elif "instance" in path and not types[0].multipart:
+        shown = [(images[0], 0)]  # of a multi-frame image, the first represents it
+    else:
+        shown = [(one, number) for one in images for number in range(one.number_of_frames or 1)]
+    single = len(shown) == 1 and (is_single(types, style.media_type, 1) or types[0].name == "*/*")
+    if not single and not any(one.multipart or one.name == "*/*" for one in types):
+        raise NotAcceptableError("several images are sent as multipart/related")
+    record_access_once(request, "viewed", subject=about_study(found[0].series.study), actor=reader.name)
+    parts = [Part(style.media_type, partial(draw, one, number, style)) for one, number in shown]
+    return respond(str(request.method), parts, multipart=not single)
+
+
+@dicomweb
+def thumbnail(request: HttpRequest, reader: Reader, numbers: str = "", **path: str) -> HttpResponseBase:
+    """Render one small image that represents a study, a series, an instance or a frame."""
+    style = parse_style(request, THUMBNAIL_SIDE)
+    found = find_instances(reader, path)
+    images = [one for one in found if one.decoded_size]
+    if not images:
+        raise NotAcceptableError("there is nothing to render: no pixels")
+    one = images[len(images) // 2]
+    count = one.number_of_frames or 1
+    number = parse_frames(numbers)[0] - 1 if numbers else count // 2
+    if number >= count:
+        raise NotFoundError("there is no such frame")
+    record_access_once(request, "viewed", subject=about_study(found[0].series.study), actor=reader.name)
+    return respond(str(request.method), [Part(style.media_type, partial(draw, one, number, style))], multipart=False)
+
+
+def draw(one: Instance, number: int, style: Style) -> Iterator[bytes]:
+    """Render a frame, counted from 0.
+
+    Raises:
+        NotAcceptableError: it cannot be decoded, or is too large.
+
+    """
+    try:
+        with open_object(object_key(one.sha256)) as file:
+            picture = fit(render_image(file, number, style.window), style)
+    except RenderingError as error:
+        raise NotAcceptableError(f"the image {error}") from None
+    target = io.BytesIO()
+    if style.media_type == JPEG:
+        picture.save(target, "JPEG", quality=style.quality)
+    else:
+        picture.save(target, "PNG", compress_level=1)
+    yield target.getvalue()
+
+
+def fit(picture: Image.Image, style: Style) -> Image.Image:
+    """Cut out the region, mirror it, and scale it to the viewport with its aspect ratio kept."""
+    left, top, width, height = style.region
+    width, height = width or picture.width - left, height or picture.height - top
+    box = [round(edge) for edge in (left, top, left + abs(width), top + abs(height))]
+    box = [min(max(edge, 0), limit) for edge, limit in zip(box, picture.size * 2, strict=True)]
+    if box[2] <= box[0] or box[3] <= box[1]:
+        raise InvalidRequestError("viewport: the region is outside of the image")
+    if box != [0, 0, *picture.size]:
+        picture = picture.crop((box[0], box[1], box[2], box[3]))
+    if width < 0:
+        picture = ImageOps.mirror(picture)
+    if height < 0:
+        picture = ImageOps.flip(picture)
+    if style.size and style.size != picture.size:
+        picture = ImageOps.contain(picture, style.size, Image.Resampling.BILINEAR)
+    return picture
+
+
+def parse_style(request: HttpRequest, side: int = 0) -> Style:
+    """Parse the query parameters.
+
+    Args:
+        request: the request.
+        side: of the default viewport, a square; 0 for none.
+
+    Raises:
+        InvalidRequestError: a parameter is unknown or malformed.
+        NotAcceptableError: neither JPEG nor PNG is accepted.
+
+    """
+    if set(request.GET) - PARAMETERS:
+        raise InvalidRequestError(f"unknown parameter; supported: {', '.join(sorted(PARAMETERS))}")
+    types = accepted(request)
+    media_type = next((name for one in types for name in (JPEG, PNG) if one.covers(name)), "")
+    if not media_type:
+        raise NotAcceptableError(f"offered: {JPEG}, {PNG}")
+    size, region = parse_viewport(request.GET.get("viewport", ""))
+    (quality,) = parse_numbers("quality", request.GET.get("quality") or str(DEFAULT_QUALITY), 1)
+    if quality is None or not 1 <= quality <= 100:
+        raise InvalidRequestError("quality: not a number from 1 to 100")
+    window = parse_window(request.GET.get("window", ""))
+    return Style(media_type, window, size or ((side, side) if side else None), region, int(quality))
+
+
+def parse_window(text: str) -> Window | None:
+    """Parse `center,width,function` (PS3.18, 8.3.5.1.4)."""
+    if not text:
+        return None
+    numbers, _, function = text.rpartition(",") if text.count(",") == 2 else (text, "", FUNCTIONS[0])
+    values = parse_numbers("window", numbers, 2)
+    if len(values) != 2 or None in values or function.lower() not in FUNCTIONS or not 0 < (values[1] or 0) < 1e9:
+        raise InvalidRequestError(f"window: not center,width,function; functions: {', '.join(FUNCTIONS)}")
+    return Window(values[0] or 0.0, values[1] or 1.0, function.lower())
+
+
+def parse_viewport(text: str) -> tuple[tuple[int, int] | None, tuple[float, float, float | None, float | None]]:
+    """Parse `width,height[,x,y[,width,height]]` (PS3.18, 8.3.5.1.3)."""
+    if not text:
+        return None, (0.0, 0.0, None, None)
+    values = parse_numbers("viewport", text, 6)
+    padded = values + [None] * (6 - len(values))
+    width, height, left, top, part_width, part_height = padded
+    if len(values) not in (2, 4, 6) or not (1 <= (width or 0) <= MAX_SIDE and 1 <= (height or 0) <= MAX_SIDE):
+        raise InvalidRequestError(f"viewport: not width,height[,x,y[,width,height]] of 1 to {MAX_SIDE} pixels")
+    return (int(width or 0), int(height or 0)), (left or 0.0, top or 0.0, part_width, part_height)
+
+
+def parse_numbers(name: str, text: str, most: int) -> list[float | None]:
+    """Parse numbers, separated by commas; an empty one is None."""
+    try:
+        numbers = [float(one) if one else None for one in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= most or any(one is not None and not abs(one) < 1e9 for one in numbers):
+        raise InvalidRequestError(f"{name}: not numbers")
+    return numbers

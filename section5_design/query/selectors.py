@@ -1,0 +1,122 @@
+"""Find studies, series and instances that a reader may see; for QIDO-RS and C-FIND."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from accounts.readers import Reader
+from archive.models import Instance
+from query.attributes import COUNTED, IMAGE, MODELS, PATIENT, PATIENT_KEYWORDS, SERIES, STUDY, columns_at
+from query.errors import InvalidRequestError
+from query.matching import match, match_any
+
+BATCH = 1000
+LINKS = {STUDY: "series__study", SERIES: "series"}  # of an instance
+Row = dict[str, Any]  # values by keyword: one, a list, or None
+
+
+def find_rows(
+    reader: Reader, level: str, keys: Mapping[str, str], wanted: Collection[str], window: slice = slice(None)
+) -> list[Row]:
+    """Find what matches, the newest first, without its duplicates.
+
+    Args:
+        reader: sees only instances that it may see, also in counts.
+        level: what is found: PATIENT, STUDY, SERIES or IMAGE.
+        keys: values to match, by keyword; attributes of this level and of those above it.
+        wanted: keywords of the attributes to return.
+        window: which of the results.
+
+    Raises:
+        InvalidRequestError: a key is unknown at this level, or its value is invalid.
+
+    """
+    visible = reader.instances(per_row=bool(keys.get("StudyInstanceUID")))
+    if level == PATIENT:
+        return find_patients(visible, keys, window)
+    return fetch(visible, level, select(visible, level, keys).order_by("-pk")[window], wanted)
+
+
+def iter_rows(reader: Reader, level: str, keys: Mapping[str, str], wanted: Collection[str]) -> Iterator[Row]:
+    """Find everything that matches, as `find_rows` does, in batches."""
+    if level == PATIENT:
+        yield from find_rows(reader, level, keys, wanted)
+        return
+    visible = reader.instances(per_row=bool(keys.get("StudyInstanceUID")))
+    found = list(select(visible, level, keys).order_by("-pk").values_list("pk", flat=True))
+    for start in range(0, len(found), BATCH):
+        batch = MODELS[level].objects.filter(pk__in=found[start : start + BATCH]).order_by("-pk")
+        yield from fetch(visible, level, batch, wanted)
+
+
+def fetch(visible: QuerySet[Instance], level: str, found: QuerySet[Any], wanted: Collection[str]) -> list[Row]:
+    """Return the wanted attributes of rows."""
+    columns = columns_at(level)
+    shown = [keyword for keyword in columns if keyword in wanted]
+    values = found.values_list("pk", *(columns[name].path for name in shown))
+    rows = {key: dict(zip(shown, row, strict=True)) for key, *row in values}
+    if not set(wanted).isdisjoint(COUNTED[level]):
+        for key, counts in count(visible, level, list(rows)):
+            rows[key] |= counts
+    return list(rows.values())
+
+
+def select(visible: QuerySet[Instance], level: str, keys: Mapping[str, str]) -> QuerySet[Any]:
+    """Return the rows of a level that match."""
+    columns, condition = columns_at(level), Q()
+    modalities = ""
+    for keyword, text in keys.items():
+        if keyword == "ModalitiesInStudy" and level == STUDY:
+            modalities = text.strip()
+        elif keyword in columns:
+            condition &= match(keyword, columns[keyword].path, text)
+        else:
+            raise InvalidRequestError(f"{keyword}: cannot be matched at the level {level}")
+    if level == IMAGE:
+        return first_of_each(visible).filter(condition)
+    link = LINKS[level]
+    if modalities and modalities != "*":
+        of_modality = match_any("series__modality", modalities.replace("\\", ",").split(","), "like")
+        condition &= Q(Exists(visible.filter(of_modality, **{link: OuterRef("pk")})))
+    elif visible.query.where:  # otherwise everything is visible
+        condition &= Q(Exists(visible.filter(**{link: OuterRef("pk")})))
+    return MODELS[level].objects.filter(condition)
+
+
+def first_of_each(visible: QuerySet[Instance]) -> QuerySet[Instance]:
+    """Of several contents under one UID in a series, return the one that was received first.
+
+    Others may refer to it already. The later ones stay in the archive, flagged, and are shown by the portal.
+    """
+    earlier = visible.filter(
+        series=OuterRef("series"), sop_instance_uid=OuterRef("sop_instance_uid"), pk__lt=OuterRef("pk")
+    )
+    return visible.filter(Q(conflict=False) | ~Q(Exists(earlier)))
+
+
+def count(visible: QuerySet[Instance], level: str, keys: list[int]) -> Iterator[tuple[int, Row]]:
+    """Count the visible series and instances of studies, or the instances of series."""
+    instances = Count("sop_instance_uid", distinct=True)
+    aggregates = {
+        SERIES: (instances,),
+        STUDY: (
+            Count("series", distinct=True),
+            instances,
+            ArrayAgg("series__modality", distinct=True),
+            ArrayAgg("sop_class_uid", distinct=True),
+        ),
+    }[level]
+    link = LINKS[level]
+    named = dict(zip(COUNTED[level], aggregates, strict=True))
+    for key, *values in visible.filter(**{f"{link}__in": keys}).order_by().values_list(link).annotate(**named):
+        yield key, dict(zip(named, values, strict=True))
+
+
+def find_patients(visible: QuerySet[Instance], keys: Mapping[str, str], window: slice) -> list[Row]:
+    """Find patients: the distinct descriptions that their studies hold."""
+    paths = [columns_at(STUDY)[keyword].path for keyword in PATIENT_KEYWORDS]
+    found = select(visible, STUDY, keys).values_list(*paths).annotate(Count("pk")).order_by(*paths)
+    names = (*PATIENT_KEYWORDS, "NumberOfPatientRelatedStudies")
+    return [dict(zip(names, values, strict=True)) for values in found[window]]

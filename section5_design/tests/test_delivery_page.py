@@ -1,0 +1,55 @@
+"""The delivery page: an operator adds a webhook and a rule, tries it, sends stored images, and removes both."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from people import Person, make_people
+from system import System, database, instance
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    folder = tmp_path_factory.mktemp("deliveries")
+    with database(f"deliveries_{os.getpid()}") as url, System(folder, url) as running:
+        make_people(running, {"olga": ["operators"]})
+        yield running
+
+
+@pytest.fixture
+def operator(system: System) -> Person:
+    return Person(system, "olga")
+
+
+def test_an_operator_sends_stored_images_to_a_new_destination(system: System, operator: Person) -> None:
+    uid, content = instance()
+    system.post(content)
+    system.wait_for(uid)
+    hook = {"form": "destination", "name": "hook", "kind": "webhook", "url": "http://127.0.0.1:9/"}
+    assert "whsec_" in operator.post("/deliveries/", hook, page="/deliveries/").text
+    ((destination,),) = system.query("SELECT id FROM delivery_destination")
+    rule = {"form": "rule", "destination": str(destination), "modality": "CT"}
+    assert operator.post("/deliveries/", rule, page="/deliveries/").status_code == 302
+    ((number,),) = system.query("SELECT id FROM delivery_rule")
+    operator.post(f"/deliveries/rules/{number}", {"action": "try"}, page="/deliveries/")
+    assert "1 stored images match; 0 of them" in operator.get("/deliveries/").text
+    operator.post(f"/deliveries/rules/{number}", {"action": "send"}, page="/deliveries/")
+    assert system.query("SELECT count(*) FROM delivery_delivery") == [(1,)]
+    assert "whsec_" not in operator.get("/deliveries/").text
+    operator.post(f"/deliveries/destinations/{destination}", {"action": "pause"}, page="/deliveries/")
+    assert system.query("SELECT enabled FROM delivery_destination") == [(False,)]
+    operator.post(f"/deliveries/destinations/{destination}", {"action": "remove"}, page="/deliveries/")
+    assert system.query("SELECT count(*) FROM delivery_delivery") == [(0,)]
+
+
+def test_an_incomplete_destination_is_refused_beside_its_field(operator: Person) -> None:
+    page = operator.post("/deliveries/", {"form": "destination", "name": "PACS", "kind": "dicom"}, page="/deliveries/")
+    assert "C-STORE needs an AE title, a host and a port" in page.text
+
+
+def test_the_page_is_spanish_for_spanish_readers(operator: Person) -> None:
+    page = operator.get("/deliveries/", headers={"Accept-Language": "es"}).text
+    assert "Destinos" in page
+    assert "Destinations" not in page
+    assert "Rules" not in page
