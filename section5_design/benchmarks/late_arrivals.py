@@ -29,7 +29,7 @@ COUNT = """
 version = "1"
 scope = "series"
 quiet_seconds = 0.5
-command = ["sh", "-c", 'echo "{\\\\"images\\\\": $(ls $1 | wc -l)}" > $2/figures.json', "sh"]
+command = ["sh", "-c", 'echo "{\\"images\\": $(ls $1 | wc -l)}" > $2/figures.json', "sh"]
 """
 WRONG = """
     SELECT count(*) FROM archive_series AS series WHERE (
@@ -61,7 +61,7 @@ def main(images: int, seed: int) -> int:
 
 def run(system: System, images: int, chance: random.Random) -> int:
     """Send, settle and count; 1 where a series has another number of current results than one."""
-    series = [generate_uid() for _ in range(max(1, images // IMAGES))]
+    series = [generate_uid()[:60] for _ in range(max(1, images // IMAGES))]
     arrivals = [(series[number % len(series)], generate_uid(), number) for number in range(images)]
     arrivals += chance.sample(arrivals, int(images * DOUBLED))
     chance.shuffle(arrivals)
