@@ -444,21 +444,19 @@ def test_wrong_usage_of_a_command_is_one_line(arguments: list[str], message: str
         call_command("delivery", *arguments)
 
 
-def test_administrator_sets_a_destination_in_the_admin(client: Client) -> None:
+def test_an_operator_adds_destinations_and_rules_on_the_page(client: Client) -> None:
     client.force_login(get_user_model().objects.create_superuser("root", password="x"))
-    fields = {"name": "hook", "kind": "webhook", "url": "https://x.org/", "connections": "2", "enabled": "on"}
-    answer = client.post("/admin/delivery/destination/add/", fields, follow=True)
+    answer = client.post(
+        "/deliveries/", {"form": "destination", "name": "hook", "kind": "webhook", "url": "https://x.org/"}
+    )
     assert "whsec_" in answer.content.decode()
-    destination = Destination.objects.get()
-    client.post("/admin/delivery/rule/add/", {"destination": destination.pk, "modality": "CT", "enabled": "on"})
+    client.post("/deliveries/", {"form": "rule", "destination": Destination.objects.get().pk, "modality": "CT"})
     send_series(1)
     announce()
-    for page in ("destination", "rule", "delivery"):
-        assert client.get(f"/admin/delivery/{page}/").status_code == 200
-    chosen = {"action": "dry_run", "_selected_action": [Rule.objects.get().pk]}
-    assert "1 stored" in client.post("/admin/delivery/rule/", chosen, follow=True).content.decode()
+    rule = f"/deliveries/rules/{Rule.objects.get().pk}"
+    answer = client.post(rule, {"action": "try"}, follow=True)
+    assert "1 stored images match; 1 of them are sent or queued already" in answer.content.decode()
     Job.objects.filter(kind=KIND).update(state="done")
-    chosen = {"action": "send_again", "_selected_action": [Delivery.objects.get().pk]}
-    client.post("/admin/delivery/delivery/", chosen)
+    client.post(f"/deliveries/{Delivery.objects.get().pk}/resend")
     assert Job.objects.get(kind=KIND).state == "queued"
     assert query("SELECT count(*) FROM audit_event WHERE kind = 'destination' AND actor = 'user:root'") == [(2,)]

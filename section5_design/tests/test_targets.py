@@ -301,7 +301,7 @@ def test_erasing_a_study_deletes_its_runs_and_their_files(register: Register) ->
 
 
 def draw(files: Any, context: Context) -> Output:
-    return Output(pictures={"overview": Path(__file__).parent.parent.joinpath("design/image.png").read_bytes()})
+    return Output(pictures={"overview": Path(__file__).parent.parent.joinpath("design/cost.png").read_bytes()})
 
 
 SUPPRESSED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
