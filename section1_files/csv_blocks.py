@@ -23,23 +23,23 @@ class Block:
     text: bytes
     first_line: int
     line_count: int
-    is_regular: bool = True
+    is_regular: bool
 
 
 @dataclass
 class Records:
     """Records with the line on which each starts; `length` is that of their text in bytes."""
 
+    next_line: int
     starts: list[int] = field(default_factory=list)
     cells: list[list[str]] = field(default_factory=list)
     length: int = 0
-    next_line: int = 1
 
 
 def parse_records(text: bytes, first_line: int, delimiter: str, limit: int | None = None) -> Records:
     """Parse the complete records of a text, at most `limit` of them; a quoted cell without an end stops before it."""
     csv.field_size_limit(MAX_LINE_BYTES)
-    records = Records(next_line=first_line)
+    records = Records(first_line)
     at, line, at_end = 0, first_line, False
 
     def iter_lines() -> Iterator[str]:
@@ -65,12 +65,7 @@ def parse_records(text: bytes, first_line: int, delimiter: str, limit: int | Non
 
 
 def iter_blocks(source: CsvSource, lines: Iterator[bytes], rest: bytes, line: int, delimiter: str) -> Iterator[Block]:
-    """Yield the rest of a file in blocks: first `rest`, which starts on `line`, then `lines`.
-
-    Raises:
-        InputError: A quoted cell that does not end; a byte that does not fit the encoding.
-
-    """
+    """Yield the rest of a file in blocks: first `rest`, which starts on `line`, then `lines`."""
     text: bytes | None = rest
     while text is not None:
         end, is_regular = _find_end(text, line, delimiter)
@@ -97,27 +92,22 @@ def _find_end(text: bytes, line: int, delimiter: str) -> tuple[int, bool]:
     """Return the length of the complete records at the start of a text, and whether their quotes are regular."""
     if b'"' not in text:
         return len(text), True
-    codes = as_array(text)
-    line_ends = np.flatnonzero((codes == ord("\n")) & ~is_within_quotes(codes))
+    codes = np.frombuffer(text, np.uint8)
+    line_ends = np.flatnonzero((codes == ord("\n")) & ~_is_within_quotes(codes))
     end = int(line_ends[-1]) + 1 if len(line_ends) else 0
     if end and _quotes_are_regular(codes[:end], delimiter):
         return end, True
     return parse_records(text, line, delimiter).length, False
 
 
-def as_array(text: bytes) -> NDArray[np.uint8]:
-    """Return the bytes of a text as an array, without a copy."""
-    return np.frombuffer(text, np.uint8)
-
-
-def is_within_quotes(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _is_within_quotes(codes: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return for each byte whether an odd number of quotes stands before or at it."""
     return np.logical_xor.accumulate(codes == ord('"'))
 
 
 def count_byte(text: bytes, character: str) -> int:
-    """Count an ASCII character."""
-    codes, code = as_array(text), ord(character)
+    """Count an ASCII character; numpy is faster than `bytes.count` where there are many."""
+    codes, code = np.frombuffer(text, np.uint8), ord(character)
     return sum(int(np.count_nonzero(codes[at : at + CACHE_BYTES] == code)) for at in range(0, len(codes), CACHE_BYTES))
 
 
@@ -143,8 +133,8 @@ def find_row_starts(block: Block, delimiter: str, width: int) -> Sequence[int] |
     if b'"' not in text:
         fits = count_byte(text, delimiter) == block.line_count * (width - 1)
         return range(block.first_line, block.first_line + block.line_count) if fits else None
-    codes = as_array(text)
-    outside = ~is_within_quotes(codes)
+    codes = np.frombuffer(text, np.uint8)
+    outside = ~_is_within_quotes(codes)
     row_ends = np.flatnonzero(outside[codes == ord("\n")])
     if np.count_nonzero(outside & (codes == ord(delimiter))) != len(row_ends) * (width - 1):
         return None

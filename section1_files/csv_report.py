@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from heapq import nsmallest
 from itertools import count
 
-from csv_columns import MAX_DISTINCT, Anomalies, Column
 from csv_dialect import DECIMALS, DELIMITERS, FORMATTED
-from csv_statistics import CsvStatistics
+from csv_statistics import MAX_DISTINCT, Anomalies, Column, CsvStatistics
 from errors import printable
 
 MAX_NAME_WIDTH = 32
-SEPARATORS = {",": "comma", ".": "point", "'": "apostrophe", " ": "space", "": ""}
+SEPARATORS = {",": "comma", ".": "point", "'": "apostrophe", " ": "space"}
 QUARTILES = ("lower quartile", "median", "upper quartile")
 
 
@@ -24,8 +24,39 @@ def report_lines(statistics: CsvStatistics, *, population: bool = False, quartil
         f"decimal {DECIMALS[dialect.decimal]})"
     )
     yield "Columns: " + ", ".join(_display_name(name, number) for name, number in zip(statistics.names, count(1)))
-    yield from _number_table(statistics, population=population, quartiles=quartiles)
-    yield from _text_table(statistics)
+    numbers = [
+        [
+            _display_name(column.name, column.number),
+            f"{column.moments.count:,}",
+            f"{column.missing:,}",
+            f"{column.texts.count:,}",
+            _format(mean(column)),
+            _format(column.moments.standard_deviation(population=population)),
+            _format(column.moments.minimum),
+            *(map(_format, column.quartiles or (None,) * 3) if quartiles else ()),
+            _format(column.moments.maximum),
+        ]
+        for column in statistics.numeric_columns
+    ]
+    if numbers:
+        deviation = f"std. dev. ({'population' if population else 'sample'})"
+        header = ["Numbers", "count", "missing", "bad", "average", deviation, "minimum"]
+        yield ""
+        yield from format_table([[*header, *(QUARTILES if quartiles else ()), "maximum"], *numbers])
+    texts = [
+        [
+            _display_name(column.name, column.number),
+            f"{_text_count(column):,}",
+            f"{column.missing:,}",
+            f"{'' if _is_exact(column) else 'over '}{_distinct(column):,}",
+            "  ".join(f"{_quote(value)} ×{number:,}" for value, number in _most_frequent(column)),
+        ]
+        for column in statistics.columns
+        if not column.is_numeric
+    ]
+    if texts:
+        yield ""
+        yield from format_table([["Text", "count", "missing", "distinct", "most frequent"], *texts], last_left=True)
     remarks = [*_file_remarks(statistics), *_column_remarks(statistics)]
     if remarks:
         yield ""
@@ -41,51 +72,6 @@ def _shorten(text: str) -> str:
     return text if len(text) <= MAX_NAME_WIDTH else text[: MAX_NAME_WIDTH - 1] + "…"
 
 
-def _number_table(statistics: CsvStatistics, *, population: bool, quartiles: bool) -> Iterator[str]:
-    kind = "population" if population else "sample"
-    rows = [
-        [
-            name,
-            f"{column.moments.count:,}",
-            f"{column.missing:,}",
-            f"{column.texts.count:,}",
-            _format(mean(column)),
-            _format(column.moments.standard_deviation(population=population)),
-            _format(column.moments.minimum),
-            *([_format(value) for value in column.quartiles or (None,) * 3] if quartiles else []),
-            _format(column.moments.maximum),
-        ]
-        for name, column in _named(statistics)
-        if column.is_numeric
-    ]
-    if rows:
-        header = ["Numbers", "count", "missing", "bad", "average", f"std. dev. ({kind})", "minimum"]
-        yield ""
-        yield from format_table([[*header, *(QUARTILES if quartiles else ()), "maximum"], *rows])
-
-
-def _text_table(statistics: CsvStatistics) -> Iterator[str]:
-    rows = [
-        [
-            name,
-            f"{_text_count(column):,}",
-            f"{column.missing:,}",
-            f"{'' if _is_exact(column) else 'over '}{_distinct(column):,}",
-            "  ".join(f"{_quote(value)} ×{number:,}" for value, number in _most_frequent(column)),
-        ]
-        for name, column in _named(statistics)
-        if not column.is_numeric
-    ]
-    if rows:
-        yield ""
-        yield from format_table([["Text", "count", "missing", "distinct", "most frequent"], *rows], last_left=True)
-
-
-def _named(statistics: CsvStatistics) -> Iterator[tuple[str, Column]]:
-    for column in statistics.columns:
-        yield _display_name(column.name, column.number), column
-
-
 def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
     """Yield what a reader should know about the rows before trusting the statistics."""
     if statistics.header_looks_like_data:
@@ -95,15 +81,14 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
         texts = ", ".join(f"line {line} {_quote(text)}" for line, text in skipped[:3])
         more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""
         yield f"{_count(len(skipped), 'line')} above the table skipped: {texts}{more}"
-    if statistics.dialect.unnamed:
-        where = statistics.dialect.unnamed
+    if where := statistics.dialect.unnamed:
         yield f"the rows are longer than the header: the {where} columns have no name"
     for rows, length, effect in (
         (statistics.short_rows, "shorter", "the missing cells count as missing values"),
         (statistics.long_rows, "longer", "the extra cells are ignored"),
     ):
         if rows.count:
-            yield f"{_count(rows.count, 'row')} {length} than the header ({effect}): {_list_lines(rows, quote=False)}"
+            yield f"{_count(rows.count, 'row')} {length} than the header ({effect}): {_list_lines(rows, '({})')}"
     if statistics.total_rows.count:
         lines = _list_lines(statistics.total_rows)
         yield f"a row at the end looks like a total and is included in the statistics: {lines}"
@@ -113,7 +98,8 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
 
 def _column_remarks(statistics: CsvStatistics) -> Iterator[str]:
     seen: set[str] = set()
-    for name, column in _named(statistics):
+    for column in statistics.columns:
+        name = _display_name(column.name, column.number)
         if column.name and column.name in seen:
             yield f"column {column.number} has the same name as an earlier one: {name}"
         seen.add(column.name)
@@ -140,8 +126,8 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _list_lines(anomalies: Anomalies, *, quote: bool = True) -> str:
-    lines = [f"line {line:,} {_quote(value) if quote else f'({value})'}" for line, value in anomalies.first]
+def _list_lines(anomalies: Anomalies, form: str = '"{}"') -> str:
+    lines = [f"line {line:,} {form.format(_shorten(printable(value)))}" for line, value in anomalies.first]
     more = anomalies.count - len(lines)
     return ", ".join(lines) + (f" and {more:,} more" if more else "")
 
@@ -186,7 +172,9 @@ def _distinct(column: Column) -> int:
 
 
 def _most_frequent(column: Column) -> list[tuple[str, int]]:
-    return column.most_frequent() if _is_exact(column) else []
+    """Return the three most frequent values, ties by value, with their counts."""
+    values = (column.values or {}).items() if _is_exact(column) else ()
+    return nsmallest(3, values, key=lambda item: (-item[1], item[0]))
 
 
 def to_dict(statistics: CsvStatistics, *, population: bool = False, quartiles: bool = False) -> dict[str, object]:

@@ -10,15 +10,20 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any
 
 from errors import InputError, os_error_text, require_regular_file
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 STDIN = Path("-")
 SAMPLE_BYTES = 1 << 16
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 2 << 20
 MAX_LINE_BYTES = 16 << 20
 
 BYTE_ORDER_MARKS = {
@@ -55,12 +60,7 @@ class CsvSource:
     """Text of a CSV file. `encoding` is final once all blocks have been read."""
 
     def __init__(self, stream: io.BufferedReader, encoding: str | None = None) -> None:
-        """Detect the encoding, unless it is given.
-
-        Raises:
-            InputError: The file is empty, not text, or the encoding is unknown.
-
-        """
+        """Detect the encoding, unless it is given."""
         self._stream = stream
         self._first = stream.read(BLOCK_BYTES)
         if not self._first:
@@ -69,10 +69,10 @@ class CsvSource:
             self.encoding = codecs.lookup(encoding).name if encoding else guess_encoding(self._first[:SAMPLE_BYTES])
         except LookupError as error:
             raise InputError(None, f"{encoding}: unknown encoding", "try utf-8 or windows-1252") from error
-        self._is_guess = encoding is None
         self._is_utf8 = self.encoding in {"utf-8", "utf-8-sig"}
         self._is_transcoded = not self._is_utf8
-        self._ascii_so_far = True
+        # UTF-8 may turn out to be wrong until a character beyond ASCII confirms it.
+        self._is_guess = encoding is None and self.encoding == "utf-8"
 
     def iter_lines(self) -> Iterator[bytes]:
         """Yield blocks of complete lines, each line ended by LF; `to_utf8` must be applied to each in turn.
@@ -114,44 +114,39 @@ class CsvSource:
                 chunk = self._stream.read(BLOCK_BYTES)
             yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
         except UnicodeError as error:
-            raise InputError(
-                None, f"not in the encoding {self.encoding}", "name the right one with --encoding"
-            ) from error
+            problem = f"not in the encoding {self.encoding}"
+            raise InputError(None, problem, "name the right one with --encoding") from error
 
     def to_utf8(self, text: bytes, first_line: int) -> bytes:
         """Return a block in UTF-8; where UTF-8 was only a guess, bytes that it does not allow are Windows-1252.
 
         Raises:
             InputError: A NUL byte, or a byte that does not fit the encoding.
-
         """
         if b"\0" in text:
             line = first_line + text.count(b"\n", 0, text.index(b"\0"))
             raise InputError(None, "NUL byte: the file is damaged or not text", line=line)
-        if text.isascii():
+        if text.isascii() or self._is_transcoded:
             return text
         if not self._is_utf8:
-            return text if self._is_transcoded else self._from_windows_1252(text)
+            return self._from_windows_1252(text)
         try:
             text.decode()
         except UnicodeDecodeError as error:
-            is_ascii_before = self._ascii_so_far and text[: error.start].isascii()
-            if not (self._is_guess and is_ascii_before and self.encoding == "utf-8"):
+            if not (self._is_guess and text[: error.start].isascii()):
                 line = first_line + text.count(b"\n", 0, error.start)
                 problem = f"byte 0x{text[error.start]:02X} is not UTF-8"
                 raise InputError(None, problem, "name the encoding with --encoding", line) from error
             self._is_utf8, self.encoding = False, "latin-1"
             return self._from_windows_1252(text)
-        self._ascii_so_far = False
+        self._is_guess = False
         return text
 
     def _from_windows_1252(self, text: bytes) -> bytes:
         """Return UTF-8; the encoding is reported as Latin-1 unless a byte exists only in Windows-1252."""
-        decoded = text.decode("latin-1")
         if C1_BYTES.search(text):
             self.encoding = "windows-1252"
-            decoded = decoded.translate(C1_LETTERS)
-        return decoded.encode()
+        return text.decode("latin-1").translate(C1_LETTERS).encode()
 
 
 def _normalize_newlines(text: bytes) -> bytes:
@@ -159,40 +154,25 @@ def _normalize_newlines(text: bytes) -> bytes:
 
 
 @contextmanager
-def open_csv(path: Path) -> Iterator[tuple[io.BufferedReader, io.BufferedReader]]:
-    """Open a CSV file, gzip and zstd too, or standard input for `-`.
+def open_csv(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a CSV file, gzip and zstd too, or standard input for `-`, as the stream of its decompressed bytes.
 
-    Yields the stream of its decompressed bytes, and the raw file below it, whose position shows the progress. Errors
-    of the file system and of the decompression become InputError, also those that occur while the file is read.
+    Errors of the file system and of the decompression become InputError, also those while the file is read.
     """
     try:
-        with sys.stdin.buffer if path == STDIN else require_regular_file(path).open("rb") as opened:
-            raw = cast("io.BufferedReader", opened)
-            magic = raw.peek(4)[:4]
+        with ExitStack() as stack:
+            stream: Any = sys.stdin.buffer if path == STDIN else require_regular_file(path).open("rb")
+            stack.enter_context(stream)
+            magic = stream.peek(4)[:4]
             if magic.startswith(b"\x1f\x8b"):
-                yield cast("io.BufferedReader", gzip.GzipFile(fileobj=raw)), raw
+                stream = gzip.GzipFile(fileobj=stream)
             elif magic == b"\x28\xb5\x2f\xfd":
-                with _open_zstd(raw) as stream:
-                    yield stream, raw
-            else:
-                yield raw, raw
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+                stream = stack.enter_context(zstd.open(stream))
+            yield stream
+    except (gzip.BadGzipFile, zlib.error, zstd.ZstdError, EOFError) as error:
         raise InputError(path, "the compressed data are damaged or truncated", "fetch the file again") from error
     except OSError as error:
         raise InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions") from error
-
-
-@contextmanager
-def _open_zstd(raw: BinaryIO) -> Iterator[io.BufferedReader]:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
-    try:
-        with zstd.open(raw) as stream:
-            yield cast("io.BufferedReader", stream)
-    except zstd.ZstdError as error:  # the same exception as gzip raises for damaged data
-        raise EOFError(str(error)) from error
 
 
 def guess_encoding(sample: bytes) -> str:
@@ -200,7 +180,6 @@ def guess_encoding(sample: bytes) -> str:
 
     Raises:
         InputError: The bytes are not a table in text; the message names the format where it is known.
-
     """
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if sample.startswith(mark):
@@ -210,11 +189,9 @@ def guess_encoding(sample: bytes) -> str:
             raise InputError(None, f"not a CSV file but {name}")
     if sample[128:132] == b"DICM":
         raise InputError(None, "not a CSV file but a DICOM file", "read it with the dicom command")
-    even, odd = sample[0::2], sample[1::2]
-    if odd.count(0) > 0.4 * len(odd) and even.count(0) < 0.01 * len(even):
-        return "utf-16-le"
-    if even.count(0) > 0.4 * len(even) and odd.count(0) < 0.01 * len(odd):
-        return "utf-16-be"
+    zeros = [half.count(0) / (len(half) or 1) for half in (sample[0::2], sample[1::2])]
+    if max(zeros) > 0.4 and min(zeros) < 0.01:
+        return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
     controls = sum(sample.count(byte) for byte in range(32) if byte not in b"\t\n\v\f\r\x1a\x1b")
     if controls > max(2, 0.05 * len(sample)):
         raise InputError(None, "not a CSV file but binary data")
@@ -222,12 +199,7 @@ def guess_encoding(sample: bytes) -> str:
 
 
 def reject_markup(sample: bytes) -> None:
-    """Reject a document that is not a table, whatever its file name says.
-
-    Raises:
-        InputError: The text is HTML, XML or JSON.
-
-    """
+    """Reject HTML, XML and JSON, whatever the file's name says."""
     for pattern, name in MARKUP:
         if pattern.match(sample.lstrip()):
             raise InputError(None, f"not a CSV file but {name}", "check where it was downloaded from")

@@ -1,30 +1,278 @@
-"""Statistics of a CSV file of any size in one pass: blocks are summarized in parallel and merged in order."""
+"""Statistics of a CSV file of any size in one pass: blocks are summarized in parallel and merged in order.
+
+Each block has one mergeable `Column` per column, made by one of two paths with the same result: in plain Python, for
+small files and irregular rows, or in polars, which passes cells that are not plain finite numbers on as text.
+"""
+
+from __future__ import annotations
 
 import math
 import re
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
-from csv_columns import Anomalies, Column
-from csv_dialect import NA_VALUES, WHITESPACE, CellRule, Dialect, guess_dialect
-from csv_source import SAMPLE_BYTES, CsvSource, open_csv, reject_markup
-from errors import InputError
-from progress import byte_progress
+from csv_dialect import FORMATTED, NA_VALUES, WHITESPACE, CellRule, Dialect, guess_dialect
+from csv_source import BLOCK_BYTES, SAMPLE_BYTES, CsvSource, open_csv, reject_markup
+from errors import InputError, with_progress
+from moments import Moments
 
 if TYPE_CHECKING:
     import polars as pl
 
+MAX_EXAMPLES = 5
+MAX_DISTINCT = 20_000
+MAX_DISTINCT_CHARACTERS = 4_000_000
 MAX_BLOCKS = 3  # summarized at a time, while another is read; polars spreads each over the cores
 POLARS_MIN_BYTES = 1 << 17  # for less, importing polars takes longer than it saves
+PLAIN = ("", "")  # neither unit nor separator of thousands
 LEADING_ZERO = re.compile(r"0[0-9]+")
 TOTAL = re.compile(r"(?:grand |sub)?totals?|sums?|summe|gesamt|suma|mean|average|media|promedio", re.IGNORECASE)
+
+
+@dataclass
+class Anomalies:
+    """A kind of finding: how often it occurs, and the first few lines with their values."""
+
+    count: int = 0
+    first: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, line: int, value: str) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.first) < MAX_EXAMPLES:
+            self.first.append((line, value))
+
+    def merge(self, other: Anomalies) -> None:
+        """Add the findings of another block, in any order."""
+        self.count += other.count
+        self.first = sorted([*self.first, *other.first])[:MAX_EXAMPLES]
+
+
+@dataclass
+class Numbers:
+    """Numbers of one format, `certain` of which can be read in one way only; `arrays` keeps them for quartiles."""
+
+    moments: Moments = field(default_factory=Moments)
+    cells: Anomalies = field(default_factory=Anomalies)
+    certain: int = 0
+    arrays: list[NDArray[np.float64]] = field(default_factory=list)
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Add finite numbers."""
+        self.moments = self.moments.merge(Moments.from_array(values))
+        self.arrays.append(values)
+
+    def merge(self, other: Numbers) -> None:
+        """Add the numbers of another block."""
+        self.moments = self.moments.merge(other.moments)
+        self.cells.merge(other.cells)
+        self.certain += other.certain
+        self.arrays += other.arrays
+
+
+@dataclass
+class Column:
+    """One column, of a block or of the complete file.
+
+    Numbers are collected by unit and separator of thousands until `finish` decides whether the column is consistent.
+    `values` counts the distinct values, except for `uncounted` plain numbers of blocks that are mostly numbers; it is
+    None where there are more than MAX_DISTINCT, or MAX_DISTINCT_CHARACTERS in them.
+    """
+
+    name: str = ""
+    number: int = 1
+    missing: int = 0
+    formats: dict[tuple[str, str], Numbers] = field(default_factory=dict)
+    not_finite: Anomalies = field(default_factory=Anomalies)
+    texts: Anomalies = field(default_factory=Anomalies)
+    values: Counter[str] | None = field(default_factory=Counter)
+    uncounted: int = 0
+    has_fractions: bool = False
+    has_leading_zeros: bool = False
+    unit: str = ""
+    separator: str = ""
+
+    def get_numbers(self, key: tuple[str, str] = PLAIN) -> Numbers:
+        """Return the numbers of a unit and a separator of thousands."""
+        return self.formats.setdefault(key, Numbers())
+
+    @classmethod
+    def from_cells(cls, cells: Iterable[str], lines: Iterable[int], rule: CellRule) -> Column:
+        """Return the column of these cells; `lines` has the line of each."""
+        column = cls()
+        amounts: dict[tuple[str, str], list[float]] = {PLAIN: []}
+        plain_values: Counter[str] = Counter()
+        others: Counter[str] = Counter()
+        for padded, line in zip(cells, lines, strict=True):
+            cell = padded.strip(WHITESPACE)
+            if rule.is_missing(cell):
+                column.missing += 1
+                continue
+            number = rule.parse_number(cell)
+            if number is not None and math.isfinite(number):
+                plain_values[cell] += 1
+                amounts[PLAIN].append(number)
+                continue
+            others[cell] += 1
+            if number is not None:
+                column.not_finite.add(line, cell)
+            elif (amount := rule.parse_formatted(cell)) is not None:
+                key = (amount.unit, amount.separator)
+                column.get_numbers(key).cells.add(line, cell)
+                column.get_numbers(key).certain += amount.is_certain
+                amounts.setdefault(key, []).append(amount.value)
+            else:
+                column.texts.add(line, cell)
+        for key, numbers in amounts.items():
+            column.get_numbers(key).add(np.array(numbers, np.float64))
+        column.has_fractions = _have_fractions(amounts[PLAIN])
+        if plain_values.total() > others.total():
+            column.uncounted = plain_values.total()
+        else:
+            others.update(plain_values)
+        column.values = _limit(others)
+        return column
+
+    @classmethod
+    def from_series(cls, cells: pl.Series, lines: Sequence[int], rule: CellRule) -> Column:
+        """Return the column of a polars series of strings; `lines` has the line of each row."""
+        stripped = cells.str.strip_chars(WHITESPACE)
+        numbers = _cast_to_float(stripped, rule)
+        is_plain = numbers.is_finite().fill_null(value=False)
+        rows = (~is_plain).arg_true()
+        rest, is_text = stripped.gather(rows), numbers.gather(rows).is_null()
+        is_missing = rest.str.to_lowercase().is_in([*rule.na_words])
+        special = (~is_text & ~is_missing).arg_true()
+        column = cls.from_cells(rest.gather(special), [lines[row] for row in rows.gather(special)], rule)
+        column.missing = int(is_missing.sum())
+        others = (is_text & ~is_missing).arg_true()
+        column._add_others(rest.gather(others), rows.gather(others), lines, rule)
+        plain = numbers.filter(is_plain).to_numpy()
+        column.get_numbers().add(plain)
+        column.has_fractions = _have_fractions(plain)
+        values = rest.filter(~is_missing)
+        if len(plain) > len(values):
+            column.uncounted = len(plain)
+        elif len(plain):
+            values = values.append(stripped.filter(is_plain))
+        column.values = _count_values(values)
+        return column
+
+    def _add_others(self, cells: pl.Series, rows: pl.Series, lines: Sequence[int], rule: CellRule) -> None:
+        """Add cells that are not plain numbers; cells that differ only in their digits are parsed once."""
+        import polars as pl
+
+        def find_examples(indices: pl.Series) -> Anomalies:
+            return Anomalies(len(indices), [(lines[rows[i]], cells[i]) for i in indices[:MAX_EXAMPLES]])
+
+        matching = cells.str.contains(f"^(?:{FORMATTED.pattern})$")
+        indices = matching.arg_true()
+        shapes = cells.gather(indices).str.replace_all("[1-9]", "1")
+        amounts = {shape: amount for shape in shapes.unique() if (amount := rule.parse_formatted(shape))}
+        kinds = {shape: amount._replace(value=math.copysign(1, amount.value)) for shape, amount in amounts.items()}
+        for kind in set(kinds.values()):
+            found = indices.filter(shapes.is_in([shape for shape in kinds if kinds[shape] == kind]))
+            digits = cells.gather(found).str.replace_all(f"[^0-9{rule.decimal}]", "")
+            digits = digits.str.replace(rule.decimal, ".", literal=True)
+            numbers = Numbers(cells=find_examples(found), certain=len(found) * kind.is_certain)
+            numbers.add(digits.cast(pl.Float64).to_numpy() * kind.value)
+            self.get_numbers((kind.unit, kind.separator)).merge(numbers)
+        unparsed = indices.filter(~shapes.is_in([*kinds]))
+        self.texts.merge(find_examples((~matching).arg_true().append(unparsed).sort()))
+
+    def merge(self, other: Column) -> None:
+        """Add the column of the next block."""
+        self.missing += other.missing
+        for key, numbers in other.formats.items():
+            self.get_numbers(key).merge(numbers)
+        self.not_finite.merge(other.not_finite)
+        self.texts.merge(other.texts)
+        self.uncounted += other.uncounted
+        self.has_fractions |= other.has_fractions
+        if self.values is None or other.values is None:
+            self.values = None
+        elif other.values:
+            self.values.update(other.values)
+            self.values = _limit(self.values)
+
+    def finish(self) -> None:
+        """Decide the format of the column's numbers; numbers in another format count as text."""
+        plain = self.formats.pop(PLAIN, Numbers())
+        totals: Counter[str] = Counter()
+        for (unit, _), numbers in self.formats.items():
+            totals[unit] += numbers.moments.count
+        unit = max(totals, key=lambda name: (totals[name], name), default="")
+        separators = {key[1]: numbers for key, numbers in self.formats.items() if key[0] == unit and key[1]}
+        separator = max(separators, key=lambda mark: separators[mark].moments.count, default="")
+        chosen = {(unit, ""), (unit, separator)} & self.formats.keys()
+        if unit and totals[unit] > plain.moments.count:
+            self.texts.count += plain.moments.count
+            plain = Numbers()
+        elif unit or not self._is_consistent(plain.moments, separators.get(separator)):
+            chosen = set()
+        if chosen:
+            self.unit, self.separator = unit, separator
+        for key, numbers in self.formats.items():
+            if key in chosen:
+                plain.merge(replace(numbers, cells=Anomalies()))
+            else:
+                self.texts.merge(numbers.cells)
+        self.formats = {PLAIN: plain}
+
+    def _is_consistent(self, plain: Moments, grouped: Numbers | None) -> bool:
+        """Return whether plain numbers fit numbers with a separator: not 1234 beside 1,234, nor 1,5 beside 1.000."""
+        all_small = max(plain.maximum, -plain.minimum) < 1000
+        return all_small and (grouped is None or grouped.certain > 0 or not self.has_fractions)
+
+    @property
+    def moments(self) -> Moments:
+        """The moments of the column's numbers, after `finish`."""
+        return self.get_numbers().moments
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether more than half of the values are numbers; a column of missing values only is not numeric."""
+        return self.moments.count + self.not_finite.count > self.texts.count
+
+    @cached_property
+    def quartiles(self) -> tuple[float, ...] | None:
+        """The exact quartiles, interpolated linearly between neighbours; None where no numbers are kept."""
+        arrays = [array for array in self.get_numbers().arrays if array.size]
+        return tuple(np.quantile(np.concatenate(arrays), [0.25, 0.5, 0.75]).tolist()) if arrays else None
+
+
+def _have_fractions(values: Any) -> bool:
+    with np.errstate(invalid="ignore"):
+        return any(bool(np.any(np.mod(part, 1))) for part in (values[:1000], values[1000:]))
+
+
+def _limit(values: Counter[str]) -> Counter[str] | None:
+    is_short = len(values) <= MAX_DISTINCT and sum(map(len, values)) <= MAX_DISTINCT_CHARACTERS
+    return values if is_short else None
+
+
+def _count_values(values: pl.Series) -> Counter[str] | None:
+    counts = values.alias("value").value_counts(name="count")
+    return _limit(Counter(dict(counts.iter_rows()))) if counts.height <= MAX_DISTINCT else None
+
+
+def _cast_to_float(stripped: pl.Series, rule: CellRule) -> pl.Series:
+    """Return the cells as Float64, with null where a cell is not a plain number."""
+    import polars as pl
+
+    if rule.decimal == ",":
+        with_point = stripped.str.contains(".", literal=True)
+        stripped = stripped.str.replace_all(",", ".", literal=True).set(with_point, None)
+    return stripped.cast(pl.Float64, strict=False)
 
 
 @dataclass(frozen=True)
@@ -41,31 +289,15 @@ class Options:
 
 
 @dataclass
-class Summary:
-    """Rows and columns of a block, or of several."""
+class CsvStatistics:
+    """The content of a block or of a complete file; `columns` are the selected ones, `names` those of all columns."""
 
-    columns: list[Column]
+    columns: list[Column] = field(default_factory=list)
     rows: int = 0
     blank_lines: int = 0
     short_rows: Anomalies = field(default_factory=Anomalies)
     long_rows: Anomalies = field(default_factory=Anomalies)
     total_rows: Anomalies = field(default_factory=Anomalies)
-
-    def merge(self, other: "Summary") -> None:
-        """Add the next block."""
-        self.rows += other.rows
-        self.blank_lines += other.blank_lines
-        self.short_rows.merge(other.short_rows)
-        self.long_rows.merge(other.long_rows)
-        self.total_rows.merge(other.total_rows)
-        for column, next_column in zip(self.columns, other.columns, strict=True):
-            column.merge(next_column)
-
-
-@dataclass
-class CsvStatistics(Summary):
-    """The content of a CSV file. `columns` are the selected ones, `names` those of all columns."""
-
     path: Path = Path()
     encoding: str = ""
     dialect: Dialect = field(default_factory=lambda: Dialect(","))
@@ -77,6 +309,16 @@ class CsvStatistics(Summary):
         """The columns of numbers."""
         return [column for column in self.columns if column.is_numeric]
 
+    def merge(self, block: CsvStatistics) -> None:
+        """Add the next block."""
+        self.rows += block.rows
+        self.blank_lines += block.blank_lines
+        self.short_rows.merge(block.short_rows)
+        self.long_rows.merge(block.long_rows)
+        self.total_rows.merge(block.total_rows)
+        for column, next_column in zip(self.columns, block.columns, strict=True):
+            column.merge(next_column)
+
 
 @dataclass(frozen=True)
 class BlockReader:
@@ -86,21 +328,33 @@ class BlockReader:
     width: int
     selected: Sequence[int]
     rule: CellRule
-    keep: bool
+    keep_numbers: bool
 
-    def summarize(self, block: Block) -> Summary:
-        """Return the summary of a block, by polars where its rows are regular, else by the csv module."""
-        summary = None
-        if block.is_regular and len(block.text) >= POLARS_MIN_BYTES:
-            summary = self._summarize_regular(block)
-        if summary is None:
-            summary = self._summarize_any(block)
+    def summarize_all(self, blocks: Iterator[Block]) -> Iterator[CsvStatistics]:
+        """Yield the statistics of each block, in the order of the file, a few at a time."""
+        pending: deque[Future[CsvStatistics]] = deque()
+        with ThreadPoolExecutor(MAX_BLOCKS) as pool:
+            for block in blocks:
+                pending.append(pool.submit(self.summarize, block))
+                if len(pending) > MAX_BLOCKS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+
+    def summarize(self, block: Block) -> CsvStatistics:
+        """Return the statistics of a block, by polars where its rows are regular, else by the csv module."""
+        is_regular = block.is_regular and len(block.text) >= POLARS_MIN_BYTES
+        summary = (self._summarize_regular(block) if is_regular else None) or self._summarize_any(block)
         self._find_total_row(block, summary)
+        if not self.keep_numbers:
+            for column in summary.columns:
+                for numbers in column.formats.values():
+                    numbers.arrays.clear()
         return summary
 
-    def _summarize_any(self, block: Block) -> Summary:
+    def _summarize_any(self, block: Block) -> CsvStatistics:
         """Summarize any records. Short rows have missing values; extra cells of long rows are ignored."""
-        summary = Summary([])
+        summary = CsvStatistics()
         records = parse_records(block.text, block.first_line, self.delimiter)
         starts, rows = [], []
         for start, cells in zip(records.starts, records.cells, strict=True):
@@ -114,40 +368,32 @@ class BlockReader:
             starts.append(start)
             rows.append(cells + [""] * (self.width - len(cells)))
         summary.rows = len(rows)
-        summary.columns = [
-            Column.from_cells([row[index] for row in rows], starts, self.rule, keep=self.keep)
-            for index in self.selected
-        ]
+        summary.columns = [Column.from_cells([row[at] for row in rows], starts, self.rule) for at in self.selected]
         return summary
 
-    def _summarize_regular(self, block: Block) -> Summary | None:
+    def _summarize_regular(self, block: Block) -> CsvStatistics | None:
         """Summarize a block by polars; None where polars may read it differently from the csv module."""
         import polars as pl
 
         starts = find_row_starts(block, self.delimiter, self.width)
         if starts is None:
             return None
-        types = dict(zip(self.selected, self._guess_types(block), strict=True))
+        types = self._guess_types(block)
         try:
             frame = self._read_frame(block, types)
             if frame.height != len(starts):
                 return None
             columns = {index: self._summarize_clean(frame[_polars_name(index)]) for index in self.selected}
-            unclean = [index for index, column in columns.items() if column is None]
-            unread = [index for index in unclean if types[index] != pl.String]
+            unread = [index for index, column in columns.items() if column is None and types[index] != pl.String]
             if unread:
                 frame = frame.with_columns(self._read_frame(block, dict.fromkeys(unread, pl.String)))
         except pl.exceptions.PolarsError:
             return None
-        return Summary(
-            [
-                columns[index] or Column.from_series(frame[_polars_name(index)], starts, self.rule, keep=self.keep)
-                for index in self.selected
-            ],
-            len(starts),
-        )
+        for index, column in columns.items():
+            columns[index] = column or Column.from_series(frame[_polars_name(index)], starts, self.rule)
+        return CsvStatistics([column for column in columns.values() if column], len(starts))
 
-    def _read_frame(self, block: Block, types: "dict[int, type[pl.DataType]]") -> "pl.DataFrame":
+    def _read_frame(self, block: Block, types: dict[int, type[pl.DataType]]) -> pl.DataFrame:
         import polars as pl
 
         return pl.read_csv(
@@ -162,33 +408,32 @@ class BlockReader:
             decimal_comma=self.rule.decimal == ",",
         )
 
-    def _guess_types(self, block: Block) -> "list[type[pl.DataType]]":
+    def _guess_types(self, block: Block) -> dict[int, type[pl.DataType]]:
         """Return the type of each selected column, from the first rows of the block."""
         import polars as pl
 
         head = parse_records(block.text, block.first_line, self.delimiter, limit=50).cells
+        types: dict[int, type[pl.DataType]] = dict.fromkeys(self.selected, pl.String)
         if self.rule.decimal == "," and b"." in block.text:  # polars would accept a point, too
-            return [pl.String] * len(self.selected)
-        types: list[type[pl.DataType]] = []
+            return types
         for index in self.selected:
             cells = [cell for row in head if index < len(row) and (cell := row[index].strip(WHITESPACE))]
             numbers = sum(self.rule.parse_number(cell) is not None for cell in cells)
-            if numbers * 2 <= len(cells):
-                types.append(pl.String)
-            else:
-                types.append(pl.Int64 if all(cell.lstrip("-").isdecimal() for cell in cells) else pl.Float64)
+            if numbers * 2 > len(cells):
+                types[index] = pl.Int64 if all(cell.lstrip("-").isdecimal() for cell in cells) else pl.Float64
         return types
 
-    def _summarize_clean(self, cells: "pl.Series") -> Column | None:
+    def _summarize_clean(self, cells: pl.Series) -> Column | None:
         """Summarize a column of finite numbers; None where a cell is text, missing or not finite."""
         if not cells.dtype.is_numeric() or cells.null_count():
             return None
         values = cells.to_numpy().astype(np.float64, copy=False)
-        column = Column.from_numbers(values, are_integers=cells.dtype.is_integer(), keep=self.keep)
-        is_finite = math.isfinite(column.moments.minimum) and math.isfinite(column.moments.maximum)
-        return column if is_finite else None
+        column = Column(uncounted=len(values), has_fractions=cells.dtype.is_float() and _have_fractions(values))
+        column.get_numbers().add(values)
+        moments = column.moments
+        return column if math.isfinite(moments.minimum) and math.isfinite(moments.maximum) else None
 
-    def _find_total_row(self, block: Block, summary: Summary) -> None:
+    def _find_total_row(self, block: Block, summary: CsvStatistics) -> None:
         """Record a row among the last five that looks like a total of the others."""
         last_lines = block.text[-5000:].decode(errors="replace").split("\n")[-6:-1]
         for line, text in enumerate(last_lines, -len(last_lines)):
@@ -206,26 +451,23 @@ def compute_statistics(path: Path, options: Options = Options()) -> CsvStatistic
 
     Raises:
         InputError: The file cannot be read, is not a CSV file, holds no data, or can be read in two ways.
-
     """
     try:
-        with open_csv(path) as (stream, raw), byte_progress(path, raw) as update:
-            return _compute(path, CsvSource(stream, options.encoding), options, update)
+        with open_csv(path) as stream:
+            return _compute(path, CsvSource(stream, options.encoding), options)
     except InputError as error:
         error.path = error.path or path
         raise
 
 
-def _compute(path: Path, source: CsvSource, options: Options, update_progress: Callable[[], object]) -> CsvStatistics:
+def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     lines = source.iter_lines()
     text = source.to_utf8(next(lines, b""), 1)
     reject_markup(text[:SAMPLE_BYTES])
     sample_end = text.rfind(b"\n", 0, SAMPLE_BYTES) + 1 or len(text)
-    sample = text[:sample_end].decode()
-    dialect = guess_dialect(sample, options.delimiter, options.decimal, complete=sample_end == len(text))
-    start = 0
-    for _ in range(dialect.header_line - 1):
-        start = text.index(b"\n", start) + 1
+    sample = text[:sample_end]
+    dialect = guess_dialect(sample.decode(), options.delimiter, options.decimal, complete=sample_end == len(text))
+    start = sum(map(len, text.split(b"\n", dialect.header_line - 1)[:-1])) + dialect.header_line - 1
     head = parse_records(text[start:], dialect.header_line, dialect.delimiter, limit=1)
     if not head.cells:
         raise unclosed_quote(dialect.header_line)
@@ -244,12 +486,15 @@ def _compute(path: Path, source: CsvSource, options: Options, update_progress: C
         header_looks_like_data=looks_like_data,
     )
     reader = BlockReader(dialect.delimiter, len(names), selected, rule, options.quartiles)
-    for summary in _summarize_all(iter_blocks(source, lines, text[start:], line, dialect.delimiter), reader):
+    blocks = iter_blocks(source, lines, text[start:], line, dialect.delimiter)
+    total = path.stat().st_size // BLOCK_BYTES if path.is_file() else 0
+    for summary in with_progress(reader.summarize_all(blocks), total, f"blocks of {BLOCK_BYTES >> 20} MiB"):
         statistics.merge(summary)
-        update_progress()
     statistics.encoding = source.encoding
-    _mark_codes(statistics, sample, selected)
-    for column in statistics.columns:
+    rows = parse_records(sample[start:], line, dialect.delimiter, limit=1000).cells if start < len(sample) else []
+    for column, index in zip(statistics.columns, selected, strict=True):
+        cells = (row[index].strip(WHITESPACE) for row in rows if index < len(row))
+        column.has_leading_zeros = any(map(LEADING_ZERO.fullmatch, cells))
         column.finish()
     return statistics
 
@@ -268,41 +513,14 @@ def _select(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
 
     Raises:
         InputError: A column that the file does not have.
-
     """
-    if not wanted:
-        return list(range(len(names)))
     selected: set[int] = set()
     for word in wanted:
-        parts = [word] if word in names else [part.strip() for part in word.split(",")]
-        for part in parts:
+        for part in [word] if word in names else map(str.strip, word.split(",")):
             found = [index for index, name in enumerate(names) if name == part]
             if not found and part.isdecimal() and 1 <= int(part) <= len(names):
                 found = [int(part) - 1]
             if not found:
                 raise InputError(None, f'no column "{part}"', f"it has {', '.join(names[:20])}")
             selected.update(found)
-    return sorted(selected)
-
-
-def _mark_codes(statistics: CsvStatistics, sample: str, selected: Sequence[int]) -> None:
-    """Mark the columns whose first cells have leading zeros: they may be codes."""
-    dialect = statistics.dialect
-    records = parse_records(sample.encode(), 1, dialect.delimiter, limit=1000)
-    rows = [cells for start, cells in zip(records.starts, records.cells, strict=True) if start > dialect.header_line]
-    for column, index in zip(statistics.columns, selected, strict=True):
-        column.has_leading_zeros = any(
-            index < len(row) and bool(LEADING_ZERO.fullmatch(row[index].strip(WHITESPACE))) for row in rows
-        )
-
-
-def _summarize_all(blocks: Iterator[Block], reader: BlockReader) -> Iterator[Summary]:
-    """Yield the summary of each block, in the order of the file, a few at a time."""
-    pending: deque[Future[Summary]] = deque()
-    with ThreadPoolExecutor(MAX_BLOCKS) as pool:
-        for block in blocks:
-            pending.append(pool.submit(reader.summarize, block))
-            if len(pending) > MAX_BLOCKS:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    return sorted(selected) if wanted else list(range(len(names)))

@@ -18,13 +18,13 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from dicom_tags import PathStep, TagPath
+from dicom_tags import TagPath
 from errors import InputError, os_error_text, printable, require_regular_file
 
-PATIENT_NAME, STUDY_DATE, MODALITY, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080060, 0x00080005
-DIRECTORY_RECORDS, ROWS, PIXEL_URL = 0x00041220, 0x00280010, 0x00287FE0
+MODALITY = 0x00080060
 # Elements that identify a data set without the PS3.10 preamble: ACR-NEMA recognition code, SOP class, SOP instance,
 # modality, study.
 IDENTIFYING = (0x00080010, 0x00080016, 0x00080018, MODALITY, 0x0020000D)
@@ -48,8 +48,6 @@ TRUNCATED = "the file is truncated: elements or pixels are missing at its end"
 DAMAGED = "damaged or truncated DICOM data"
 NOT_DICOM = "not a DICOM file (no DICM prefix at byte 128)"
 FETCH_AGAIN = "fetch the file again"
-
-ByteOrder = Literal["little", "big"]
 
 
 class State(Enum):
@@ -85,21 +83,15 @@ class PixelElement(NamedTuple):
 
 @dataclass
 class Header:
-    """The data elements of a file without its pixels.
+    """The data elements of a file without its pixels; those are listed by tag in `pixels`.
 
-    Attributes:
-        path: The file; a member of a ZIP archive is `archive.zip/member`.
-        dataset: The data elements, with `file_meta`.
-        byte_order: The byte order of the data set.
-        pixels: The pixel data elements by tag.
-        remarks: What a reader should know about the file.
-        truncated: Whether the file ends before its last element does.
-
+    A member of a ZIP archive has the path `archive.zip/member`. `truncated` is True where the file ends before its
+    last element does.
     """
 
     path: Path
     dataset: Dataset
-    byte_order: ByteOrder
+    byte_order: Literal["little", "big"]
     pixels: dict[int, PixelElement] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     truncated: bool = False
@@ -142,24 +134,23 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
     """Open the bytes of a DICOM file, with gzip, ZIP and the deflated transfer syntax (PS3.5 A.5) unpacked.
 
     `path` may name a member of a ZIP archive: `archive.zip/member`.
-
-    Raises:
-        InputError: The file cannot be read, or unpacks to more than MAX_UNPACKED_BYTES.
-
     """
     archive = None if path.exists() else next((parent for parent in path.parents if parent.is_file()), None)
     try:
         with ExitStack() as stack:
             if archive is not None and zipfile.is_zipfile(archive):
                 members = stack.enter_context(zipfile.ZipFile(archive))
-                packed = stack.enter_context(members.open(path.relative_to(archive).as_posix()))
-                stream = stack.enter_context(_spool(path, _iter_chunks(packed)))
+                packed: Any = stack.enter_context(members.open(path.relative_to(archive).as_posix()))
+                stream = stack.enter_context(_spool(path, _read_chunks(packed)))
             else:
                 stream = stack.enter_context(require_regular_file(path).open("rb"))
                 if stream.peek(2)[:2] == b"\x1f\x8b":
-                    stream = stack.enter_context(_spool(path, _iter_chunks(gzip.GzipFile(fileobj=stream))))
-            inflated = _inflate(stream)
-            yield stream if inflated is None else stack.enter_context(_spool(path, inflated))
+                    stream = stack.enter_context(_spool(path, _read_chunks(gzip.GzipFile(fileobj=stream))))
+            start = stream.read(4096)
+            stream.seek(0)
+            if start[128:132] == b"DICM" and b"UI\x16\0" + DeflatedExplicitVRLittleEndian.encode() in start:
+                stream = stack.enter_context(_spool(path, _inflate(stream)))
+            yield stream
     except KeyError as error:
         raise InputError(path, "no such member in the ZIP archive", "check the name") from error
     except (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
@@ -170,9 +161,8 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
         raise InputError(path, f"cannot be read ({os_error_text(error)})", advice) from error
 
 
-def _iter_chunks(stream: Any) -> Iterator[bytes]:
-    while chunk := stream.read(FIRST_BYTES):
-        yield chunk
+def _read_chunks(stream: Any) -> Iterator[bytes]:
+    return iter(lambda: stream.read(FIRST_BYTES), b"")
 
 
 @contextmanager
@@ -187,33 +177,24 @@ def _spool(path: Path, chunks: Iterable[bytes]) -> Iterator[Any]:
         yield stream
 
 
-def _inflate(stream: Any) -> Iterator[bytes] | None:
-    """Return the chunks of a file with its deflated data set inflated; None where it is not deflated."""
-    start = stream.read(4096)
-    stream.seek(0)
-    if start[128:132] != b"DICM" or b"UI\x16\0" + DeflatedExplicitVRLittleEndian.encode() not in start:
-        return None
+def _inflate(stream: Any) -> Iterator[bytes]:
+    """Yield the file meta information of a file, then its inflated data set."""
     _read_file_meta(stream)
     position = stream.tell()
     stream.seek(0)
-
-    def iter_chunks() -> Iterator[bytes]:
-        yield stream.read(position)
-        inflator = zlib.decompressobj(-zlib.MAX_WBITS)
-        while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(FIRST_BYTES)):
-            yield inflator.decompress(data, FIRST_BYTES)
-        yield inflator.flush()
-
-    return iter_chunks()
+    yield stream.read(position)
+    inflator = zlib.decompressobj(-zlib.MAX_WBITS)
+    while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(FIRST_BYTES)):
+        yield inflator.decompress(data, FIRST_BYTES)
+    yield inflator.flush()
 
 
 def _read_file_meta(stream: Any) -> Dataset:
     """Read the file meta information (PS3.10 section 7.1) if present, and stop at the data set."""
-    start = stream.read(132)
-    stream.seek(132 if start[128:] == b"DICM" else 0)
-    first = stream.read(2)
-    stream.seek(-len(first), io.SEEK_CUR)
-    if first != b"\x02\0":
+    start = stream.read(134)
+    position = 132 if start[128:132] == b"DICM" else 0
+    stream.seek(position)
+    if start[position : position + 2] != b"\x02\0":
         return Dataset()
     return read_dataset(stream, False, True, stop_when=lambda tag, _vr, _length: tag.group != 2)
 
@@ -227,7 +208,6 @@ def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
 
     Raises:
         InputError: The file cannot be read, or is not DICOM.
-
     """
     with suppress_pydicom_output(), open_dicom(path) as stream:
         size = stream.seek(0, io.SEEK_END)
@@ -248,7 +228,7 @@ def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
         header.truncated = not scanned or detector.hit_eof or stream.tell() > size
     if header.truncated:
         header.remarks.append(TRUNCATED)
-    elif ROWS in header.dataset and not header.pixels and PIXEL_URL not in header.dataset:
+    elif "Rows" in header.dataset and not header.pixels and "PixelDataProviderURL" not in header.dataset:
         header.remarks.append("describes an image but holds no pixels")
     return header
 
@@ -266,7 +246,6 @@ def _parser_errors(path: Path, problem: str, advice: str) -> Iterator[None]:
 
 def _parse(path: Path, stream: Any, only: Sequence[int] | None) -> Header:
     """Read the elements before the pixels; the stream is then positioned at the first pixel element, or at its end."""
-    tags = None if only is None else [*only, *IDENTIFYING]
     start = stream.read(132)
     stream.seek(0)
     has_prefix = start[128:] == b"DICM"
@@ -287,7 +266,7 @@ def _parse(path: Path, stream: Any, only: Sequence[int] | None) -> Header:
             not big,
             stop_when=lambda tag, _vr, _length: tag in PIXEL_TAGS,
             defer_size=DEFER_BYTES,
-            specific_tags=cast("Any", tags),
+            specific_tags=cast("Any", None if only is None else [*only, *IDENTIFYING]),
         )
     if not (any(tag in dataset for tag in IDENTIFYING) if not has_prefix else len(dataset) or len(meta)):
         raise InputError(path, problem, advice)
@@ -300,7 +279,6 @@ def _scan_pixels(stream: Any, header: Header) -> bool:
 
     Returns:
         Whether every fragment of compressed pixel data is complete.
-
     """
     implicit, order = bool(header.dataset.original_encoding[0]), header.byte_order
     while head := stream.read(ELEMENT_HEADER_BYTES):
@@ -323,7 +301,7 @@ def _scan_pixels(stream: Any, header: Header) -> bool:
     return True
 
 
-def _skip_items(stream: Any, order: ByteOrder) -> bool:
+def _skip_items(stream: Any, order: Literal["little", "big"]) -> bool:
     """Skip the fragments of encapsulated pixel data (PS3.5 A.4); return False when the file ends before they do."""
     while len(head := stream.read(8)) == 8:
         tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
@@ -333,23 +311,25 @@ def _skip_items(stream: Any, order: ByteOrder) -> bool:
     return False
 
 
-def load_deferred(header: Header, tag: int) -> None:
-    """Read the value of a top-level element that was too long to be read with the header."""
-    raw = header.dataset.get_item(tag, keep_deferred=True)
+def load_deferred(header: Header, key: int | str) -> Dataset:
+    """Read the value of a top-level element that was too long to be read with the header; return the data set."""
+    dataset = header.dataset
+    raw = dataset.get_item(key, keep_deferred=True) if key in dataset else None
     if isinstance(raw, RawDataElement) and raw.value is None and raw.length:
         with open_dicom(header.path) as stream:
             stream.seek(raw.value_tell)
-            header.dataset[tag] = raw._replace(value=stream.read(raw.length))
+            dataset[raw.tag] = raw._replace(value=stream.read(raw.length))
+    return dataset
 
 
 def get_value(header: Header, path: TagPath) -> Value:
     """Return a data element of a file as text; absent, empty and invalid are different states."""
     dataset = header.dataset
-    for step in path.steps[:-1]:
-        items = _get_items(header, dataset, step.tag)
-        if step.item is None or step.item >= len(items):
+    for tag, number in path.parents:
+        items = _get_items(header, dataset, tag)
+        if number >= len(items):
             return Value(path, "", State.ABSENT)
-        dataset = items[step.item]
+        dataset = items[number]
     return _get_value(header, dataset, path)
 
 
@@ -378,7 +358,7 @@ def _decode(header: Header, dataset: Dataset, tag: int) -> tuple[DataElement, st
     """Return a data element and its value as text; None where it is absent or cannot be decoded."""
     try:
         with suppress_pydicom_output():
-            if dataset is header.dataset and tag in dataset:
+            if dataset is header.dataset:
                 load_deferred(header, tag)
             return dataset[tag], _format(dataset[tag].value, dataset[tag].VR)
     except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
@@ -394,16 +374,16 @@ def _get_items(header: Header, dataset: Dataset, tag: int) -> Sequence[Dataset]:
 def iter_values(header: Header) -> Iterator[Value]:
     """Yield every data element of a file in order, those inside sequences after their sequence."""
 
-    def walk(dataset: Dataset, tags: Iterable[int], parents: tuple[PathStep, ...]) -> Iterator[Value]:
-        for tag in tags:
-            value = _get_value(header, dataset, TagPath((*parents, PathStep(tag))))
+    def walk(dataset: Dataset, tags: Iterable[int], parents: tuple[tuple[int, int], ...]) -> Iterator[Value]:
+        for tag in sorted(map(int, tags)):
+            value = _get_value(header, dataset, TagPath(tag, parents))
             yield value
             items = _get_items(header, dataset, tag) if value.vr == "SQ" and len(parents) < MAX_DEPTH else []
             for number, item in enumerate(items):
-                yield from walk(item, sorted(item.keys()), (*parents, PathStep(tag, number)))
+                yield from walk(item, item.keys(), (*parents, (tag, number)))
 
-    tags = [*header.dataset.file_meta.keys(), *header.dataset.keys(), *header.pixels]
-    yield from walk(header.dataset, sorted(set(map(int, tags))), ())
+    tags = {*header.dataset.file_meta.keys(), *header.dataset.keys(), *header.pixels}
+    yield from walk(header.dataset, tags, ())
 
 
 def _format(value: object, vr: str) -> str | None:
@@ -425,44 +405,40 @@ def _format(value: object, vr: str) -> str | None:
     return text
 
 
-def check_character_set(header: Header) -> str | None:
+def check_character_set(header: Header) -> list[str]:
     """Return a remark where pydicom does not know the file's character set, so that names may look wrong."""
-    with suppress_pydicom_output() as caught:
-        try:
+    try:
+        with suppress_pydicom_output() as caught:
             pydicom.charset.convert_encodings(cast("Any", header.dataset.get("SpecificCharacterSet")) or [])
             is_known = not caught
-        except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
-            is_known = False
-    return None if is_known else "unknown character set: names may look wrong"
+    except Exception:  # noqa: BLE001 (pydicom raises many types for a damaged value)
+        is_known = False
+    return [] if is_known else ["unknown character set: names may look wrong"]
 
 
 def format_directory(header: Header) -> list[str]:
-    """Return the patients, studies and series of a DICOMDIR (PS3.3 annex F), indented, with their image counts."""
-    records = {
-        int(cast("Any", item).seq_item_tell): item for item in _get_items(header, header.dataset, DIRECTORY_RECORDS)
-    }
+    """Return the patients, studies and series of a DICOMDIR (PS3.3 annex F), indented, with their object counts."""
+    items = _get_items(header, header.dataset, Tag("DirectoryRecordSequence"))
+    records = {int(cast("Any", item).seq_item_tell): item for item in items}
     lines: list[str] = []
-    seen: set[int] = set()
 
     def get(item: Dataset, keyword: str) -> str:
-        return _get_value(header, item, TagPath((PathStep(pydicom.tag.Tag(keyword)),))).text
+        return _get_value(header, item, TagPath(Tag(keyword))).text
 
-    def follow(offset: int, depth: int) -> int:
+    def follow(offset: str, depth: int) -> int:
         """Append the records that are chained from `offset`; return how many of them are objects."""
         objects = 0
-        while offset in records and offset not in seen and depth < MAX_DEPTH:
-            seen.add(offset)
-            item = records[offset]
+        while depth < MAX_DEPTH and (item := records.pop(int(offset or 0), None)):
             kind = get(item, "DirectoryRecordType")
             position = len(lines)
-            below = follow(int(get(item, "OffsetOfReferencedLowerLevelDirectoryEntity") or 0), depth + 1)
+            below = follow(get(item, "OffsetOfReferencedLowerLevelDirectoryEntity"), depth + 1)
             if kind in DIRECTORY_LABELS:
                 label = "  ".join(filter(None, (get(item, keyword) for keyword in DIRECTORY_LABELS[kind])))
                 count = f"  ({below} {'object' if below == 1 else 'objects'})" if kind == "SERIES" else ""
                 lines.insert(position, printable(f"{'  ' * depth}{kind.capitalize()}  {label}{count}"))
             objects += below + (kind not in DIRECTORY_LABELS)
-            offset = int(get(item, "OffsetOfTheNextDirectoryRecord") or 0)
+            offset = get(item, "OffsetOfTheNextDirectoryRecord")
         return objects
 
-    follow(int(get(header.dataset, "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity") or 0), 0)
+    follow(get(header.dataset, "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity"), 0)
     return lines

@@ -6,17 +6,17 @@ presentation. Overlays are drawn on top. What is left out of the image is listed
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.uid import XRayAngiographicImageStorage, XRayRadiofluoroscopicImageStorage
 
-from dicom_header import read_header, suppress_pydicom_output
-from dicom_luts import read_lut
-from dicom_pixels import PixelReader, get_int, get_number, get_text
+from dicom_header import load_deferred, read_header, suppress_pydicom_output
+from dicom_pixels import PixelReader, get_number, get_text, swap_pairs
 from errors import InputError, os_error_text, printable
 
 Picture = NDArray[np.uint8]
@@ -24,7 +24,6 @@ Window = tuple[float, float]
 MONTAGE_FRAMES = 64
 MONTAGE_TILE = 256  # pixels
 OVERLAY_GROUPS = range(0x6000, 0x6100, 2)
-PALETTE = [f"{color}PaletteColorLookupTable" for color in ("Red", "Green", "Blue")]
 DISPLAYED_AS_STORED = {XRayAngiographicImageStorage, XRayRadiofluoroscopicImageStorage}  # PS3.3 C.8.7.1.1.2
 LEFT_OUT = {  # elements that change the display and that are not applied
     "ShutterShape": "display shutter",
@@ -34,26 +33,38 @@ LEFT_OUT = {  # elements that change the display and that are not applied
 }
 
 
+class LookupTable(NamedTuple):
+    """A lookup table: the stored value of its first entry, the bits of an entry, and the entries."""
+
+    first: int
+    bits: int
+    entries: NDArray[np.int64]
+
+    def apply(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the entry of each value; values outside the table get its first or last entry."""
+        index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
+        return np.asarray(self.entries[index.astype(np.int64)])
+
+    def scale(self, values: NDArray[Any]) -> Picture:
+        """Return the entry of each value, scaled to 0 to 255."""
+        return np.asarray(np.rint(self.apply(values) * (255 / ((1 << self.bits) - 1))), np.uint8)
+
+
 class DicomImage:
     """The frames of one DICOM file.
 
     Attributes:
         frames: The number of frames.
         remarks: What the rendered images leave out or assume; it grows while frames are rendered.
-
-    Raises:
-        InputError: The file cannot be read, is not DICOM, or holds no pixels.
-
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        header = read_header(path)
-        self.dataset = header.dataset
+        self._header = read_header(path)
+        self.dataset = self._header.dataset
         self.remarks: list[str] = []
-        self._pixels = PixelReader(header, self._remark)
+        self._pixels = PixelReader(self._header, self._remark)
         self.frames = self._pixels.frames
-        self._order = header.byte_order
 
     def _remark(self, text: str) -> None:
         if text not in self.remarks:
@@ -63,13 +74,12 @@ class DicomImage:
         """Return a frame, counted from 1, as (rows, columns) for grey or (rows, columns, 3) for RGB.
 
         Args:
-            frame: The number of the frame, from 1.
+            frame: The number of the frame.
             window: Centre and width in units after the rescale (Hounsfield for CT). The default is the first VOI
                 lookup table or window of the file, else the range from the smallest to the largest value.
 
         Raises:
             InputError: The frame does not exist, or its pixels cannot be decoded.
-
         """
         if not 1 <= frame <= self.frames:
             raise InputError(self.path, f"has no frame {frame}", f"its frames are 1 to {self.frames}")
@@ -93,8 +103,7 @@ class DicomImage:
         if self._pixels.photometric == "PALETTE COLOR":
             picture, _ = self._apply_palette(stored)
         elif stored.ndim == 3:
-            bits = self._pixels.bits_stored
-            picture = np.asarray(stored >> (bits - 8) if bits > 8 else stored, np.uint8)
+            picture = (stored >> max(0, self._pixels.bits_stored - 8)).astype(np.uint8)
         else:
             grey = self._render_grey(stored, frame, window)
             picture = 255 - grey if self._pixels.photometric == "MONOCHROME1" else grey
@@ -109,18 +118,40 @@ class DicomImage:
 
     def _apply_palette(self, stored: NDArray[Any]) -> tuple[Picture, int]:
         """Return the colours of the stored values, and the first value that the palette maps."""
-        signed = self._pixels.signed
         tables = [
-            read_lut(self._pixels.load(f"{name}Data"), f"{name}Descriptor", f"{name}Data", self._order, signed=signed)
-            for name in PALETTE
+            self._read_lut(self.dataset, f"{name}Descriptor", f"{name}Data", signed=self._pixels.signed)
+            for name in (f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue"))
         ]
         return np.stack([table.scale(stored) for table in tables], axis=-1), tables[0].first
 
+    def _read_lut(
+        self, dataset: Dataset, descriptor: str = "LUTDescriptor", data: str = "LUTData", *, signed: bool
+    ) -> LookupTable:
+        """Read a lookup table: modality, values of interest (PS3.3 C.11.1, C.11.2) or palette (C.7.6.3.1.5).
+
+        Entries of 8 bits may be packed two to a word or stored in words of 16 bits. `signed` is that of the first
+        mapped value.
+        """
+        count, first, bits = (int(number) & 0xFFFF for number in dataset[descriptor].value)
+        count = count or 1 << 16
+        first -= 1 << 16 if signed and first >= 1 << 15 else 0
+        is_segmented = data not in dataset and f"Segmented{data}" in dataset
+        element = dataset[f"Segmented{data}" if is_segmented else data]
+        value, is_big = element.value, self._header.byte_order == "big"
+        if isinstance(value, bytes):
+            is_wide = len(value) >= 2 * count or (bits > 8 and (is_segmented or len(value) > count + 1))
+            if is_big and not is_wide and element.VR == "OW":
+                value = swap_pairs(value)
+            value = np.frombuffer(value[: len(value) // 2 * 2], (">u2" if is_big else "<u2") if is_wide else "u1")
+        entries = np.atleast_1d(np.asarray(value, np.int64)) & 0xFFFF
+        if is_segmented:
+            entries = np.asarray(expand_segments(entries.tolist(), 1 if bits <= 8 else 2), np.int64)
+        entries = entries[:count]
+        return LookupTable(first, max(min(bits, 16), int(entries.max()).bit_length(), 1), entries)
+
     def _find_macro(self, frame: int, keyword: str, needed: str) -> Dataset:
         """Return the functional group macro (PS3.3 C.7.6.16) of a frame that has `needed`, else the data set."""
-        groups = []
-        if items := self._get_items(self.dataset, "PerFrameFunctionalGroupsSequence"):
-            groups = items[frame - 1 : frame]
+        groups = self._get_items(self.dataset, "PerFrameFunctionalGroupsSequence")[frame - 1 : frame]
         for group in [*groups, *self._get_items(self.dataset, "SharedFunctionalGroupsSequence")[:1]]:
             for macro in self._get_items(group, keyword)[:1]:
                 if needed in macro:
@@ -129,9 +160,8 @@ class DicomImage:
 
     def _get_items(self, dataset: Dataset, keyword: str) -> list[Dataset]:
         if dataset is self.dataset:
-            self._pixels.load(keyword)
-        value = dataset.get(keyword)
-        return list(value) if value else []
+            load_deferred(self._header, keyword)
+        return list(dataset.get(keyword) or [])
 
     def _render_grey(self, stored: NDArray[Any], frame: int, window: Window | None) -> Picture:
         """Apply the modality and the VOI transformation (PS3.3 C.11.1 and C.11.2)."""
@@ -140,21 +170,17 @@ class DicomImage:
         function = (get_text(voi, "VOILUTFunction") or "LINEAR").upper()
         if window is None:
             for item in self._get_items(self.dataset, "VOILUTSequence")[:1]:
-                signed = self._pixels.signed or bool(values.min() < 0)
-                return read_lut(item, "LUTDescriptor", "LUTData", self._order, signed=signed).scale(values)
+                return self._read_lut(item, signed=self._pixels.signed or bool(values.min() < 0)).scale(values)
             window = self._get_window(voi, function)
         if window is None:
             return self._stretch(stored, values)
-        if window[1] < 1 and function == "LINEAR":
-            function = "LINEAR_EXACT"
-        return apply_window(values, window, function)
+        return apply_window(values, window, "LINEAR_EXACT" if window[1] < 1 and function == "LINEAR" else function)
 
     def _apply_modality(self, stored: NDArray[Any], frame: int) -> NDArray[Any]:
         if get_text(self.dataset, "SOPClassUID") in DISPLAYED_AS_STORED:
             return stored
         for item in self._get_items(self.dataset, "ModalityLUTSequence")[:1]:
-            table = read_lut(item, "LUTDescriptor", "LUTData", self._order, signed=self._pixels.signed)
-            return table.apply(stored)
+            return self._read_lut(item, signed=self._pixels.signed).apply(stored)
         macro = self._find_macro(frame, "PixelValueTransformationSequence", "RescaleSlope")
         slope, intercept = get_number(macro, "RescaleSlope", 1), get_number(macro, "RescaleIntercept", 0)
         if slope == 0:
@@ -165,19 +191,19 @@ class DicomImage:
     def _get_window(self, voi: Dataset, function: str) -> Window | None:
         """Return the first window of the file if it is valid."""
         centre, width = get_number(voi, "WindowCenter", math.nan), get_number(voi, "WindowWidth", math.nan)
-        if math.isfinite(centre) and (width >= 1 or (width > 0 and function != "LINEAR")) and math.isfinite(width):
+        if math.isnan(centre):
+            return None
+        if width >= 1 or (width > 0 and function != "LINEAR"):
             return centre, width
-        if math.isfinite(centre):
-            self._remark("its window is not valid; the range of its values is shown")
+        self._remark("its window is not valid; the range of its values is shown")
         return None
 
     def _stretch(self, stored: NDArray[Any], values: NDArray[Any]) -> Picture:
         """Map the smallest value to 0 and the largest to 255; padding pixels (PS3.3 C.7.5.1.1.2) become 0."""
         counted = np.isfinite(values)
         padding = get_number(self.dataset, "PixelPaddingValue", math.nan)
-        if math.isfinite(padding):
-            limit = get_number(self.dataset, "PixelPaddingRangeLimit", padding)
-            low, high = sorted((padding, limit))
+        if not math.isnan(padding):
+            low, high = sorted((padding, get_number(self.dataset, "PixelPaddingRangeLimit", padding)))
             counted &= (stored < low) | (stored > high)
         picture = np.zeros(values.shape, np.uint8)
         if counted.any():
@@ -191,40 +217,30 @@ class DicomImage:
     def _draw_overlay(self, picture: Picture, group: int, frame: int) -> None:
         """Draw a graphic overlay (PS3.3 C.9.2) in white."""
         name = f"overlay {group:04X}"
-        dataset = self.dataset
-        rows, columns = (get_int(dataset, (group, element), 0) for element in (0x0010, 0x0011))
-        if get_text(dataset, (group, 0x0040)) == "R":
+        rows, columns, count, first = (
+            int(get_number(self.dataset, (group, element), default))
+            for element, default in ((0x0010, 0), (0x0011, 0), (0x0015, 0), (0x0051, 1))
+        )
+        if get_text(self.dataset, (group, 0x0040)) == "R":
             self._remark(f"left out: {name}, a region of interest")
             return
-        count, first = get_int(dataset, (group, 0x0015), 0), get_int(dataset, (group, 0x0051), 1)
         index = frame - first if count else 0
         if count and not 0 <= index < count:
             return
         try:
             plane = self._pixels.read_overlay(group, rows, columns, index)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, TypeError) as error:
             self._remark(f"left out: {name} ({printable(str(error))[:100]})")
             return
-        top, left = self._get_origin(group)
+        origin: Any = self.dataset[group, 0x0050].value if (group, 0x0050) in self.dataset else None
+        top, left = (int(number) - 1 for number in origin) if isinstance(origin, MultiValue) else (0, 0)
         source = plane[max(0, -top) :, max(0, -left) :]
         target = picture[max(0, top) :, max(0, left) :]
         height, width = min(source.shape[0], target.shape[0]), min(source.shape[1], target.shape[1])
         target[:height, :width][source[:height, :width]] = 255
 
-    def _get_origin(self, group: int) -> tuple[int, int]:
-        """Return the row and the column, from 0, of an overlay's first pixel."""
-        value = self.dataset[group, 0x0050].value if (group, 0x0050) in self.dataset else None
-        if isinstance(value, (str, bytes)) or value is None or len(value) < 2:
-            return 0, 0
-        return int(value[0]) - 1, int(value[1]) - 1
-
     def render_montage(self, window: Window | None = None) -> Picture:
-        """Return all frames as tiles side by side; of more than MONTAGE_FRAMES frames an even selection.
-
-        Raises:
-            InputError: A frame cannot be decoded.
-
-        """
+        """Return all frames as tiles side by side; of more than MONTAGE_FRAMES frames an even selection."""
         count = min(self.frames, MONTAGE_FRAMES)
         if count < self.frames:
             self._remark(f"the montage shows {count} of {self.frames} frames")
@@ -241,6 +257,38 @@ class DicomImage:
         return np.asarray(sheet)
 
 
+def expand_segments(words: list[int], word_bytes: int) -> list[int]:
+    """Expand the discrete, linear and indirect segments of a palette (PS3.3 C.7.9.2).
+
+    Raises:
+        ValueError: A segment is damaged.
+    """
+    entries: list[int] = []
+    parts = 4 // word_bytes  # the offset of an indirect segment is a number of bytes, in 32 bits
+
+    def expand(position: int, segments: int) -> None:
+        while position + 1 < len(words) and segments:
+            opcode, length = words[position : position + 2]
+            size = {0: length, 1: 1}.get(opcode, parts)
+            operands = words[position + 2 : position + 2 + size]
+            is_nested = segments > 0
+            if len(operands) < size or opcode > 2 or (opcode and not entries) or (opcode == 2 and is_nested):
+                raise ValueError("a damaged segmented palette")
+            if opcode == 0:
+                entries.extend(operands)
+            elif opcode == 1:
+                entries.extend(np.rint(np.linspace(entries[-1], operands[0], length + 1)[1:]).astype(int).tolist())
+            else:
+                offset = sum(word << (8 * word_bytes * part) for part, word in enumerate(operands))
+                expand(offset // word_bytes, length)
+            position, segments = position + 2 + size, segments - 1
+            if len(entries) > 1 << 16:
+                raise ValueError("a segmented palette of more than 65,536 entries")
+
+    expand(0, -1)
+    return entries
+
+
 def apply_window(values: NDArray[Any], window: Window, function: str = "LINEAR") -> Picture:
     """Map values to 0 to 255 through a window (PS3.3 C.11.2.1.2 and C.11.2.1.3).
 
@@ -248,7 +296,6 @@ def apply_window(values: NDArray[Any], window: Window, function: str = "LINEAR")
         values: Values after the modality transformation.
         window: Centre and width.
         function: LINEAR, LINEAR_EXACT or SIGMOID.
-
     """
     centre, width = window
     x = np.asarray(values, np.float64)
@@ -269,7 +316,6 @@ def save_image(picture: Picture, target: Path) -> None:
 
     Raises:
         InputError: The file cannot be written, or the suffix is unknown.
-
     """
     try:
         Image.fromarray(picture).save(target)

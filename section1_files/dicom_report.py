@@ -5,15 +5,11 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from dicom_header import (
-    CHARACTER_SET,
-    DIRECTORY_RECORDS,
     MODALITY,
-    PATIENT_NAME,
-    STUDY_DATE,
     State,
     Value,
     check_character_set,
@@ -22,17 +18,18 @@ from dicom_header import (
     iter_values,
     read_header,
 )
-from dicom_tags import PathStep, TagPath
-from errors import InputError, os_error_text, printable
-from progress import with_progress
+from dicom_tags import TagPath, format_tag
+from errors import InputError, os_error_text, printable, with_progress
 
-NAME_WIDTH = 28
-MAIN_TAGS = (PATIENT_NAME, STUDY_DATE, MODALITY)
+PATIENT_NAME, STUDY_DATE, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080005
+MAIN_TAGS = {"patient_name": PATIENT_NAME, "study_date": STUDY_DATE, "modality": MODALITY}
+MAIN_LABELS = ("Patient's name", "Study date", "Modality")
+WIDTHS = (28, 10, 8)
 
 
 @dataclass(frozen=True)
 class DicomReport:
-    """One file: patient's name, study date, modality, and the requested data elements."""
+    """One file: patient's name, study date, modality, and the requested data elements; of a DICOMDIR, its content."""
 
     path: Path
     patient_name: Value
@@ -40,27 +37,23 @@ class DicomReport:
     modality: Value
     elements: Sequence[Value]
     remarks: Sequence[str]
-    truncated: bool = False
-    directory: Sequence[str] = field(default=())  # of a DICOMDIR: patients, studies, series
+    truncated: bool
+    directory: Sequence[str]
 
     @property
-    def values(self) -> list[Value]:
-        """All reported values, in the order of the columns."""
-        return [self.patient_name, self.study_date, self.modality, *self.elements]
+    def main_values(self) -> tuple[Value, Value, Value]:
+        """The three values that every report has."""
+        return self.patient_name, self.study_date, self.modality
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as JSON-compatible data."""
-        data: dict[str, object] = {
-            "path": printable(str(self.path)),
-            "patient_name": _value_to_dict(self.patient_name),
-            "study_date": _value_to_dict(self.study_date),
-            "modality": _value_to_dict(self.modality),
-            "elements": [
-                {"tag": str(value.path), "keyword": value.path.keyword, "vr": value.vr, **_value_to_dict(value)}
-                for value in self.elements
-            ],
-            "remarks": list(self.remarks),
-        }
+        data: dict[str, object] = {"path": printable(str(self.path))}
+        data |= {name: _value_to_dict(value) for name, value in zip(MAIN_TAGS, self.main_values, strict=True)}
+        data["elements"] = [
+            {"tag": str(value.path), "keyword": value.path.keyword, "vr": value.vr, **_value_to_dict(value)}
+            for value in self.elements
+        ]
+        data["remarks"] = list(self.remarks)
         return data | ({"directory": list(self.directory)} if self.directory else {})
 
 
@@ -76,25 +69,19 @@ def build_report(path: Path, tags: Sequence[TagPath] = (), *, every: bool = Fals
         tags: The data elements to report.
         every: Whether to report every data element instead.
         table: Whether only the tags are needed, which is faster.
-
-    Raises:
-        InputError: The file cannot be read, or is not DICOM.
-
     """
-    only = [*MAIN_TAGS, CHARACTER_SET, *(tag.steps[0].tag for tag in tags)]
+    only = [*MAIN_TAGS.values(), CHARACTER_SET, *(tag.parents[0][0] if tag.parents else tag.tag for tag in tags)]
     header = read_header(path, only if table else None)
-    name, date, modality = (get_value(header, TagPath((PathStep(tag),))) for tag in MAIN_TAGS)
+    name, date, modality = (get_value(header, TagPath(tag)) for tag in MAIN_TAGS.values())
     elements = list(iter_values(header)) if every else [get_value(header, tag) for tag in tags]
-    character_set = check_character_set(header)
-    remarks = header.remarks + ([character_set] if character_set else [])
-    directory = format_directory(header) if DIRECTORY_RECORDS in header.dataset else []
-    return DicomReport(path, name, date, modality, elements, remarks, header.truncated, directory)
+    remarks = [*header.remarks, *check_character_set(header)]
+    return DicomReport(path, name, date, modality, elements, remarks, header.truncated, format_directory(header))
 
 
 def report_lines(report: DicomReport, *, tree: bool = False) -> Iterator[str]:
     """Yield the report on one file as text, its elements as a list or as an indented tree."""
     yield printable(str(report.path))
-    rows = [("Patient's name", report.patient_name), ("Study date", report.study_date), ("Modality", report.modality)]
+    rows = list(zip(MAIN_LABELS, report.main_values, strict=True))
     if not tree:
         rows += [(f"{value.path} {value.path.keyword}".rstrip(), value) for value in report.elements]
     width = max(len(label) for label, _ in rows)
@@ -107,14 +94,13 @@ def report_lines(report: DicomReport, *, tree: bool = False) -> Iterator[str]:
 
 
 def _tree_lines(elements: Sequence[Value]) -> Iterator[str]:
-    previous: tuple[PathStep, ...] = ()
+    previous: tuple[tuple[int, int], ...] = ()
     for value in elements:
-        *parents, last = value.path.steps
-        if parents and tuple(parents) != previous[: len(parents)]:
-            yield f"{'    ' * len(parents)}item {parents[-1].item}"
-        previous = tuple(parents)
-        tag = f"({last.tag >> 16:04X},{last.tag & 0xFFFF:04X})"
-        yield f"  {'    ' * len(parents)}{tag} {value.vr or '--'} {value.path.keyword or '-'}: {value}"
+        parents, indent = value.path.parents, "    " * len(value.path.parents)
+        if parents and parents != previous[: len(parents)]:
+            yield f"{indent}item {parents[-1][1]}"
+        previous = parents
+        yield f"  {indent}{format_tag(value.path.tag)} {value.vr or '--'} {value.path.keyword or '-'}: {value}"
 
 
 def walk_files(folder: Path) -> list[tuple[Path, InputError | None]]:
@@ -124,7 +110,6 @@ def walk_files(folder: Path) -> list[tuple[Path, InputError | None]]:
 
     Raises:
         InputError: The folder itself cannot be read.
-
     """
     found: list[tuple[Path, InputError | None]] = []
 
@@ -153,54 +138,53 @@ def _list_archive(path: Path) -> list[tuple[Path, InputError | None]]:
 
 
 def report_folder(folder: Path, tags: Sequence[TagPath] = ()) -> Iterator[tuple[Path, DicomReport | InputError]]:
-    """Yield every file below a folder or in a ZIP archive with its report, or with its error.
-
-    Raises:
-        InputError: The folder itself cannot be read.
-
-    """
-    for path, error in with_progress(walk_files(folder)):
+    """Yield every file below a folder or in a ZIP archive with its report, or with its error."""
+    files = walk_files(folder)
+    for path, error in with_progress(files, len(files), "files"):
         try:
             yield path, error or build_report(path, tags, table=True)
         except InputError as failure:
             yield path, failure
 
 
-def table_header(tags: Sequence[TagPath] = ()) -> str:
+def table_header(tags: Sequence[TagPath]) -> str:
     """Return the heading of the `table_line`s."""
-    names = ["Patient’s name", "Study date", "Modality", *(tag.keyword or str(tag) for tag in tags)]
-    return _align(names, tags) + "  File"
+    return f"{_align([*MAIN_LABELS, *_names(tags)], tags)}  File"
 
 
-def table_line(folder: Path, result: DicomReport | InputError, path: Path, tags: Sequence[TagPath] = ()) -> str:
+def table_line(folder: Path, result: DicomReport | InputError, path: Path, tags: Sequence[TagPath]) -> str:
     """Return the table line of one file; an error is at its end."""
     if isinstance(result, InputError):
-        cells, remarks = ["–"] * (3 + len(tags)), [result.problem]
+        cells, remarks = ["–"] * (len(MAIN_TAGS) + len(tags)), [result.problem]
     else:
-        cells, remarks = [str(value) for value in result.values], list(result.remarks)
+        cells, remarks = [str(value) for value in (*result.main_values, *result.elements)], list(result.remarks)
         remarks += ["a DICOMDIR: read it alone to list its patients, studies and series"] if result.directory else []
     return "  ! ".join([f"{_align(cells, tags)}  {printable(str(path.relative_to(folder)))}", *remarks])
 
 
+def _names(tags: Sequence[TagPath]) -> list[str]:
+    return [tag.keyword or str(tag) for tag in tags]
+
+
 def _align(cells: Sequence[str], tags: Sequence[TagPath]) -> str:
-    widths = [NAME_WIDTH, 10, 8, *(max(16, len(tag.keyword or str(tag))) for tag in tags)]
+    widths = [*WIDTHS, *(max(16, len(name)) for name in _names(tags))]
     return "  ".join(
         f"{cell if len(cell) <= width else cell[: width - 1] + '…':<{width}}"
         for cell, width in zip(cells, widths, strict=True)
     )
 
 
-def csv_header(tags: Sequence[TagPath] = ()) -> str:
+def csv_header(tags: Sequence[TagPath]) -> str:
     """Return the header of the `csv_line`s."""
-    names = [tag.keyword or str(tag) for tag in tags]
-    return to_csv(["file", "patient_name", "study_date", "modality", *names, "remarks"])
+    return to_csv(["file", *MAIN_TAGS, *_names(tags), "remarks"])
 
 
-def csv_line(result: DicomReport | InputError, path: Path, tags: Sequence[TagPath] = ()) -> str:
+def csv_line(result: DicomReport | InputError, path: Path, tags: Sequence[TagPath]) -> str:
     """Return one file as a line of CSV; an absent or empty value is an empty cell, an error is in the last column."""
     if isinstance(result, InputError):
-        return to_csv([str(path), *[""] * (3 + len(tags)), result.problem])
-    return to_csv([str(path), *(value.text for value in result.values), "; ".join(result.remarks)])
+        return to_csv([str(path), *[""] * (len(MAIN_TAGS) + len(tags)), result.problem])
+    values = (value.text for value in (*result.main_values, *result.elements))
+    return to_csv([str(path), *values, "; ".join(result.remarks)])
 
 
 def csv_elements(report: DicomReport) -> Iterator[str]:

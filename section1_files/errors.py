@@ -1,6 +1,11 @@
-"""The error that the section's modules raise on bad input, and helpers that raise or format it."""
+"""The error that the section's modules raise on bad input, and what several of them need."""
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class InputError(Exception):
@@ -11,15 +16,11 @@ class InputError(Exception):
         problem: What is wrong, without the path ("not a DICOM file (no DICM prefix at byte 128)").
         advice: What to do about it ("check the path"); may be empty.
         line: The line of a text file, from 1; None where there is none.
-
     """
 
     def __init__(self, path: Path | str | None, problem: str, advice: str = "", line: int | None = None) -> None:
         super().__init__(path, problem, advice, line)
-        self.path = path
-        self.problem = problem
-        self.advice = advice
-        self.line = line
+        self.path, self.problem, self.advice, self.line = path, problem, advice, line
 
     def __str__(self) -> str:
         """Return the message as one line that is safe on a terminal."""
@@ -42,21 +43,24 @@ def os_error_text(error: OSError) -> str:
 
 
 def require_regular_file(path: Path) -> Path:
-    """Return `path` when it can be read as a file.
-
-    Raises:
-        InputError: The path does not exist, or is a folder, a pipe or a device (reading a pipe could block forever).
-
-    """
+    """Return `path` if it is a file, not a folder, a pipe or a device (reading a pipe could block forever)."""
     try:
-        is_file = path.is_file()
-        exists = is_file or path.exists()
+        if path.is_file():
+            return path
+        exists = path.exists()
     except (OSError, ValueError) as error:
         raise InputError(path, "cannot be reached", "check the path") from error
     if not exists:
         raise InputError(path, "no such file", "check the path and the file's name")
     if path.is_dir():
         raise InputError(path, "is a folder", "name a file inside it")
-    if not is_file:
-        raise InputError(path, "not a regular file (a pipe or a device)", "copy it to a file first")
-    return path
+    raise InputError(path, "not a regular file (a pipe or a device)", "copy it to a file first")
+
+
+def with_progress(items: Iterable[T], total: int, unit: str) -> Iterable[T]:
+    """Iterate over items, after two seconds with a bar on standard error unless results go to the terminal."""
+    if total < 4 or sys.stdout.isatty() or not sys.stderr.isatty():
+        return items
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, unit=f" {unit}", delay=2, leave=False)

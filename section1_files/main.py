@@ -101,18 +101,9 @@ def read_dicom(
 ) -> "DicomReport":
     """Print patient's name, study date, modality and the data elements `tags` of a DICOM file.
 
-    Args:
-        path: The folder, or the file itself.
-        filename: The file's name.
-        *tags: A tag is two consecutive numbers (`0x0008, 0x0016`), one number (`0x00080016`), a pair, or text:
-            `"0008,0016"`, a keyword, or a path into sequences.
-        as_json: Whether to print JSON.
-        as_csv: Whether to print CSV.
-        every: Whether to print all data elements, as a tree.
-
-    Returns:
-        The report, or None when the file cannot be read or is not DICOM.
-
+    A tag is two consecutive numbers (`0x0008, 0x0016`), one number (`0x00080016`), a pair, or text: `"0008,0016"`, a
+    keyword, or a path into sequences. With `every`, all data elements are printed, as a tree. Returns the report; None
+    when the file cannot be read or is not DICOM.
     """
     import dicom_report
     from dicom_tags import parse_tags
@@ -136,9 +127,7 @@ def read_dicom(
 def read_dicom_folder(path: str | Path, *tags: object, as_json: bool = False, as_csv: bool = False) -> int:
     """Print a line for every DICOM file below a folder or in a ZIP archive, with `tags` as further columns.
 
-    Returns:
-        The number of files that could not be read completely, or None when the folder cannot be read.
-
+    Returns the number of files that could not be read completely; None when the folder cannot be read.
     """
     import dicom_report
     from dicom_tags import parse_tags
@@ -196,19 +185,20 @@ def demo() -> int:
     for name in ("dosis.csv", "devices.csv.gz", "vitals.csv"):
         heading(f"csv section1_files/sample {name}")
         results.append(read_csv(sample, name))
-    scan = Path(str(get_testdata_file("CT_small.dcm", download=False)))  # a real CT slice, out of pydicom's package
-    plan = Path(str(get_testdata_file("rtplan.dcm", download=False)))
-    heading(f"dicom … {scan.name} 0x0008 0x0016 PixelSpacing (0043,104E) PixelData")
-    results.append(read_dicom(scan.parent, scan.name, 0x0008, 0x0016, "PixelSpacing", "(0043,104E)", "PixelData"))
-    heading(f"dicom … {plan.name} BeamSequence[0].BeamName PatientWeight")
-    results.append(read_dicom(plan.parent, plan.name, "BeamSequence[0].BeamName", "PatientWeight"))
+    scans = Path(str(get_testdata_file("CT_small.dcm", download=False))).parent  # real files in pydicom's package
+    for name, *tags in (
+        ("CT_small.dcm", "0x0008", "0x0016", "PixelSpacing", "(0043,104E)", "PixelData"),
+        ("rtplan.dcm", "BeamSequence[0].BeamName", "PatientWeight"),
+    ):
+        heading(f"dicom … {name} {' '.join(tags)}")
+        results.append(read_dicom(scans, name, *tags))
     heading("dicom …/dicomdirtests/77654033")
-    results.append(read_dicom_folder(scan.parent / "dicomdirtests" / "77654033"))
+    results.append(read_dicom_folder(scans / "dicomdirtests" / "77654033"))
     _print_lines(["", "Try your own: python section1_files/main.py --help"])
     return FAILED if None in results else OK
 
 
-def parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Build the command line's parser."""
     top = argparse.ArgumentParser(
         prog="main.py",
@@ -216,12 +206,14 @@ def parser() -> argparse.ArgumentParser:
         "Without arguments: a demonstration.",
         epilog="main.py COMMAND --help shows the options of a command, with examples.",
     )
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    top.set_defaults(run=lambda _: demo())
+    commands = top.add_subparsers(metavar="COMMAND")
     keep_lines = argparse.RawDescriptionHelpFormatter
 
     listing = commands.add_parser("list", help="count and name the elements of a folder")
     listing.add_argument("path", help="the folder")
     listing.add_argument("--long", action="store_true", help="also show kind, size and time of each element")
+    listing.set_defaults(run=_run_list)
 
     table = commands.add_parser(
         "csv",
@@ -247,6 +239,7 @@ def parser() -> argparse.ArgumentParser:
     )
     table.add_argument("--population", action="store_true", help="divide by n (population), not by n-1 (sample)")
     table.add_argument("--quartiles", action="store_true", help="exact quartiles and median (8 bytes per number)")
+    table.set_defaults(run=_run_csv)
 
     dicom = commands.add_parser(
         "dicom",
@@ -274,6 +267,7 @@ def parser() -> argparse.ArgumentParser:
     dicom.add_argument(
         "--window", type=float, nargs=2, metavar=("CENTRE", "WIDTH"), help="grey window; the width is positive"
     )
+    dicom.set_defaults(run=_run_dicom)
 
     for command in (listing, table, dicom):
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -287,18 +281,9 @@ def _delimiter(word: str) -> str:
     return character
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command that the arguments name."""
-    if arguments.command is None:
-        return demo()
-    if arguments.command == "list":
-        entries = list_folder_contents(arguments.path, details=arguments.long, as_json=arguments.json)
-        return FAILED if entries is None else OK
-    if arguments.command == "csv":
-        return _run_csv(arguments)
-    if problem := _check_dicom_options(arguments):
-        parser().error(problem)
-    return _run_dicom(arguments)
+def _run_list(arguments: argparse.Namespace) -> int:
+    entries = list_folder_contents(arguments.path, details=arguments.long, as_json=arguments.json)
+    return FAILED if entries is None else OK
 
 
 def _run_csv(arguments: argparse.Namespace) -> int:
@@ -316,19 +301,18 @@ def _run_csv(arguments: argparse.Namespace) -> int:
     )
     path, names = Path(arguments.path), arguments.names
     files = [path, *map(Path, names)] if path.is_file() or not names else [path / name for name in names]
-    status = OK
+    complete = True
     for index, file in enumerate(files):
         if index and not arguments.json:
             _print_lines([""])
         statistics = read_csv(file, "", options, population=arguments.population, as_json=arguments.json)
-        if statistics is None or not statistics.numeric_columns:
-            status = FAILED
-    return status
+        complete &= statistics is not None and bool(statistics.numeric_columns)
+    return OK if complete else FAILED
 
 
 def _check_dicom_options(arguments: argparse.Namespace) -> str | None:
     """Return what is wrong with a combination of options."""
-    if arguments.image is None and (arguments.window or arguments.frame is not None or arguments.montage):
+    if not arguments.image and (arguments.window or arguments.frame is not None or arguments.montage):
         return "--window, --frame and --montage need --image"
     if arguments.window and not (math.isfinite(arguments.window[0]) and 0 < arguments.window[1] < math.inf):
         return "--window: the numbers must be finite, and the width must be greater than 0"
@@ -342,6 +326,8 @@ def _check_dicom_options(arguments: argparse.Namespace) -> str | None:
 def _run_dicom(arguments: argparse.Namespace) -> int:
     from dicom_tags import is_tag
 
+    if problem := _check_dicom_options(arguments):
+        build_parser().error(problem)
     path, tags = Path(arguments.path, arguments.name), arguments.tags
     # `dicom FILE TAG …` and `dicom FOLDER TAG …`: the name is missing
     if arguments.name and (Path(arguments.path).is_file() or (not path.exists() and is_tag(arguments.name))):
@@ -356,8 +342,8 @@ def _run_dicom(arguments: argparse.Namespace) -> int:
     report = read_dicom(path, "", *tags, as_json=arguments.json, as_csv=arguments.csv, every=arguments.all)
     if report is None:
         return FAILED
-    if arguments.image is not None:
-        frame = None if arguments.montage else (1 if arguments.frame is None else arguments.frame)
+    if arguments.image:
+        frame = None if arguments.montage else 1 if arguments.frame is None else arguments.frame
         if not export_image(path, arguments.image, frame, arguments.window and tuple(arguments.window)):
             return FAILED
     return FAILED if report.truncated else OK
@@ -368,11 +354,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # characters that the terminal cannot encode are shown as their codes
+            stream.reconfigure(errors="backslashreplace")  # show what the terminal cannot encode as codes
     try:
-        status = run(parser().parse_args(argv))
+        arguments = build_parser().parse_args(argv)
+        status: int = arguments.run(arguments)
         sys.stdout.flush()
     except ModuleNotFoundError as error:
         log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400

@@ -36,6 +36,11 @@ class StoredValue:
     value: Any = None
     text: str = ""
 
+    @property
+    def comparison_key(self) -> tuple[State, object]:
+        """The state and the value, or the text of an invalid one."""
+        return self.state, self.value if self.state is State.PRESENT else self.text
+
 
 ABSENT = StoredValue(State.ABSENT)
 

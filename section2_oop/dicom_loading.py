@@ -16,7 +16,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from attributes import ABSENT, Attribute, State, StoredValue
 from series import Series
@@ -29,8 +29,14 @@ Source = str | Path | BinaryIO | Dataset
 IDENTIFYING = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality")
 ENCODED_VRS = {"PN", "LO"}  # the attributes whose text depends on the Specific Character Set
 TEXT_VRS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UN", "UT"}
-LAST_TAG = 0x00280011  # Columns: no attribute comes later
-PIXEL_DATA, UNDEFINED_LENGTH, SEQUENCE_DELIMITER = 0x7FE00010, 0xFFFFFFFF, b"\xfe\xff\xdd\xe0"
+STUDY_UID, LAST_TAG = 0x0020000D, 0x00280011  # Columns: no attribute comes later
+PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009, 0x00287FE0)  # or the URL of their provider
+RADIOTHERAPY_GROUPS = range(0x3000, 0x3010)  # plans, which may describe images without pixels
+REQUIRED = {  # words of SOP class names -> an element near the end that the class requires (PS3.3 annex A)
+    "Waveform": 0x54000100, "Encapsulated": 0x00420011, "Structure Set": 0x30060080, " SR": 0x0040A493,
+    "RT Plan": 0x300A000C, "RT Dose": 0x7FE00010,
+}  # fmt: skip
+UNDEFINED_LENGTH, SEQUENCE_DELIMITER = 0xFFFFFFFF, b"\xfe\xff\xdd\xe0"
 DEFER_SIZE = 1 << 16  # values above this number of bytes stay in the file
 ESCAPE = re.compile(rb"\x1b(\$\([A-Z]|\$\)[A-Z]|\$[A-Z]|[()\-.][A-Z])")
 ESCAPED_ENCODINGS = {  # escape sequence -> Python codec (PS3.3 C.12.1.1.2)
@@ -54,6 +60,10 @@ class Instance:
     sop_uid: str
     truncated: bool
 
+    def get_value(self, name: str) -> Any:
+        """Return the typed value of an attribute; None without one."""
+        return self.stored.get(name, ABSENT).value
+
 
 @dataclass(frozen=True)
 class LoadedStudy:
@@ -73,16 +83,16 @@ def load_study(source: Source, attributes: Attributes) -> LoadedStudy:
     if isinstance(source, Dataset):
         with _suppress_pydicom_output():
             return _merge_instances("dataset", [_read_attributes(source, attributes, "dataset")], attributes)
-    if isinstance(source, str | Path):
-        if not Path(source).is_dir():
-            return _merge_instances(str(source), [read_instance(Path(source), attributes)], attributes)
-        studies = load_studies(source, attributes)
-        if len(studies) > 1:
-            uids = ", ".join(study.stored.get("study_instance_uid", ABSENT).text or "no UID" for study in studies)
-            raise DicomError(f"{source}: has {len(studies)} studies ({uids}); use list_from_folder")
-        return studies[0]
-    name = str(getattr(source, "name", "file object"))
-    return _merge_instances(name, [_read_file(source, attributes, name)], attributes)
+    if not isinstance(source, str | Path):
+        name = str(getattr(source, "name", "file object"))
+        return _merge_instances(name, [_read_file(source, attributes, name)], attributes)
+    if not Path(source).is_dir():
+        return _merge_instances(str(source), [read_instance(Path(source), attributes)], attributes)
+    studies = load_studies(source, attributes)
+    if len(studies) > 1:
+        uids = ", ".join(study.stored.get("study_instance_uid", ABSENT).text or "no UID" for study in studies)
+        raise DicomError(f"{source}: has {len(studies)} studies ({uids}); use list_from_folder")
+    return studies[0]
 
 
 def load_studies(folder: str | Path, attributes: Attributes) -> list[LoadedStudy]:
@@ -99,15 +109,6 @@ def load_studies(folder: str | Path, attributes: Attributes) -> list[LoadedStudy
     return [_merge_instances(str(folder), instances, attributes) for instances in studies.values()]
 
 
-def _merge_instances(source: str, instances: list[Instance], attributes: Attributes) -> LoadedStudy:
-    _report_differences(source, instances)
-    stored, series = dict(instances[0].stored), _group_series(instances)
-    if len(instances) > 1:
-        total = sum(one.frames for one in series)
-        stored["number_of_frames"] = attributes["number_of_frames"].validate(total or None)
-    return LoadedStudy(stored, series, any(instance.truncated for instance in instances))
-
-
 def _walk_instances(folder: Path, attributes: Attributes) -> Iterator[Instance]:
     """Yield every instance once; other files are logged and skipped."""
     seen: set[str] = set()
@@ -122,6 +123,32 @@ def _walk_instances(folder: Path, attributes: Attributes) -> Iterator[Instance]:
             if not instance.sop_uid or instance.sop_uid not in seen:
                 seen.add(instance.sop_uid)
                 yield instance
+
+
+def _merge_instances(source: str, instances: list[Instance], attributes: Attributes) -> LoadedStudy:
+    """Return the study of the instances, with the attributes of the first; differences are logged."""
+    stored = dict(instances[0].stored)
+    # The others are attributes of a series or an instance.
+    for name in sorted({*attributes} - {"series_number", "number_of_frames", "modality"}):
+        if len({instance.stored.get(name, ABSENT).comparison_key for instance in instances}) > 1:
+            log.warning("%s: the instances differ in %s; the record has that of the first", source, name)
+    groups: dict[str, list[Instance]] = {}
+    for instance in instances:
+        groups.setdefault(instance.series_uid, []).append(instance)
+    series = [
+        Series(
+            uid,
+            members[0].get_value("series_number"),
+            members[0].get_value("modality"),
+            len(members),
+            sum(member.get_value("number_of_frames") or 0 for member in members),
+        )
+        for uid, members in groups.items()
+    ]
+    if len(instances) > 1:
+        total = sum(one.frames for one in series)
+        stored["number_of_frames"] = attributes["number_of_frames"].validate(total or None)
+    return LoadedStudy(stored, series, any(instance.truncated for instance in instances))
 
 
 def read_instance(path: Path, attributes: Attributes) -> Instance:
@@ -161,7 +188,7 @@ def _read_file(file: BinaryIO, attributes: Attributes, name: str) -> Instance:
             raise DicomError(f"{name}: not a DICOM file; check the file")
         if "DirectoryRecordSequence" in dataset:
             raise DicomError(f"{name}: a DICOMDIR, which lists files of studies; choose one of these or their folder")
-        truncated = truncated or _ends_early(dataset, file, size)
+        truncated = truncated or _ends_early(dataset, file, size) or _lacks_required_elements(dataset)
         return _read_attributes(dataset, attributes, name, truncated=truncated)
 
 
@@ -171,8 +198,7 @@ def _read_dataset(file: BinaryIO, caught: list[warnings.WarningMessage]) -> tupl
     pydicom drops all elements when a file ends inside of a sequence or of compressed pixels, and warns or raises an
     OSError without errno; those before LAST_TAG are then read alone.
     """
-    start = file.tell()
-    truncated = False
+    start, truncated = file.tell(), False
     for stop_when in (None, lambda tag, _vr, _length: tag > LAST_TAG):
         file.seek(start)
         try:
@@ -189,17 +215,33 @@ def _read_dataset(file: BinaryIO, caught: list[warnings.WarningMessage]) -> tupl
 
 def _ends_early(dataset: Dataset, file: BinaryIO, size: int) -> bool:
     """Return whether the last element continues after the end of the file, or is followed by an incomplete one."""
-    last = dataset.get_item(list(dataset.keys())[-1], keep_deferred=True)
-    if last.tag == PIXEL_DATA and getattr(last, "is_undefined_length", getattr(last, "length", 0) == UNDEFINED_LENGTH):
+    last = dataset.get_item(max(dataset.keys()), keep_deferred=True)
+    is_undefined = getattr(last, "is_undefined_length", getattr(last, "length", 0) == UNDEFINED_LENGTH)
+    if last.tag == PIXELS[0] and is_undefined:
         file.seek(max(size - 1024, 0))
         return not file.read().rstrip(b"\0").endswith(SEQUENCE_DELIMITER)  # its length is 0; padding may follow
-    if not isinstance(last, RawDataElement) or last.length == UNDEFINED_LENGTH:
+    if not isinstance(last, RawDataElement) or is_undefined:
         return False
     if last.value is not None and len(last.value) < last.length:
         return True
     if getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         return False  # positions are those of the inflated data
     return last.value_tell + last.length > size or 0 < size - last.value_tell - last.length < 8
+
+
+def _lacks_required_elements(dataset: Dataset) -> bool:
+    """Return whether elements are missing that every object of its kind has: the file ends after another element."""
+    last = max(dataset.keys())
+    meta = getattr(dataset, "file_meta", Dataset())
+    stated = meta.get("MediaStorageSOPClassUID") if "FileMetaInformationGroupLength" in meta else ""  # else a stub
+    name = UID(str(dataset.get("SOPClassUID") or stated or "")).name
+    if last < STUDY_UID and "Storage" in name:
+        return True
+    # Every image has a manufacturer, maybe an empty one; made-up headers without pixels lack it.
+    is_image = "SamplesPerPixel" in dataset or ("Image Storage" in name and "Manufacturer" in dataset)
+    if is_image and last.group not in RADIOTHERAPY_GROUPS and not any(tag in dataset for tag in PIXELS):
+        return True
+    return any(last < tag for word, tag in REQUIRED.items() if word in name)
 
 
 def _read_attributes(dataset: Dataset, attributes: Attributes, source: str, *, truncated: bool = False) -> Instance:
@@ -266,36 +308,3 @@ def decode_text(value: bytes, charsets: Sequence[str]) -> str:
         prefix = b"\x1b" + escape if codec == "iso2022_jp_2" else b""
         text += (prefix + segment).decode(codec, "backslashreplace")
     return text
-
-
-def _report_differences(source: str, instances: list[Instance]) -> None:
-    """Log the attributes of the study in which its instances differ; the record has those of the first."""
-    for name in sorted({name for instance in instances for name in instance.stored}):
-        if name in ("series_number", "number_of_frames", "modality"):
-            continue  # attributes of a series or an instance
-        if len({_comparison_key(instance.stored.get(name, ABSENT)) for instance in instances}) > 1:
-            log.warning("%s: the instances differ in %s; the record has that of the first", source, name)
-
-
-def _comparison_key(stored: StoredValue) -> object:
-    return stored.value if stored.state is State.PRESENT else stored.text
-
-
-def _group_series(instances: list[Instance]) -> list[Series]:
-    groups: dict[str, list[Instance]] = {}
-    for instance in instances:
-        groups.setdefault(instance.series_uid, []).append(instance)
-    return [
-        Series(
-            uid,
-            _get_value(members[0], "series_number"),
-            _get_value(members[0], "modality"),
-            len(members),
-            sum(_get_value(member, "number_of_frames") or 0 for member in members),
-        )
-        for uid, members in groups.items()
-    ]
-
-
-def _get_value(instance: Instance, name: str) -> Any:
-    return instance.stored.get(name, ABSENT).value

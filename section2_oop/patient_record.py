@@ -13,6 +13,7 @@ from attributes import ABSENT, Attribute, State, StoredValue
 from value_representations import (
     AGE,
     DATE,
+    LONG_STRING,
     PERSON_NAME,
     TIME_OF_DAY,
     Age,
@@ -20,7 +21,6 @@ from value_representations import (
     code_string,
     decimal_string,
     display_time,
-    long_string,
 )
 
 log = logging.getLogger("section2")
@@ -49,7 +49,7 @@ class PatientRecord:
     __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     name: Attribute[PersonName, PersonName | str] = Attribute(0x00100010, "PatientName", PERSON_NAME, "Name")
-    patient_id: Attribute[str, str] = Attribute(0x00100020, "PatientID", long_string(), "Patient ID")
+    patient_id: Attribute[str, str] = Attribute(0x00100020, "PatientID", LONG_STRING, "Patient ID")
     patient_id_type: Attribute[str, str] = Attribute(
         0x00100022, "TypeOfPatientID", code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
     )
@@ -73,13 +73,8 @@ class PatientRecord:
         diagnosis: str | None = None,
     ) -> None:
         self.stored: dict[str, StoredValue] = {}
-        self.name = name
-        self.age = age
-        self.birth_date = birth_date
-        self.sex = sex
-        self.weight = weight
-        self.patient_id = patient_id
-        self.patient_id_type = patient_id_type
+        self.name, self.age, self.birth_date, self.sex, self.weight = name, age, birth_date, sex, weight
+        self.patient_id, self.patient_id_type = patient_id, patient_id_type
         self.diagnosis = diagnosis
         self.history: list[DiagnosisChange] = []
 
@@ -200,12 +195,7 @@ class PatientRecord:
         return self._comparison_key() == other._comparison_key()
 
     def _comparison_key(self) -> tuple[object, ...]:
-        values = {
-            name: (stored.state, stored.value if stored.state is State.PRESENT else stored.text)
-            for name, stored in self.stored.items()
-            if stored.state is not State.ABSENT
-        }
-        return values, self.diagnosis, self.history
+        return {name: self.get_stored(name).comparison_key for name in self.attributes}, self.diagnosis, self.history
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} patient {self.patient_hash()}>"

@@ -53,11 +53,8 @@ class StudyRecord(PatientRecord):
         diagnosis: str | None = None,
     ) -> None:
         super().__init__(name, age, birth_date, sex, weight, patient_id, patient_id_type, diagnosis=diagnosis)
-        self.modality = modality
-        self.study_date = study_date
-        self.study_time = study_time
-        self.study_instance_uid = study_instance_uid
-        self.series_number = series_number
+        self.modality, self.study_date, self.study_time = modality, study_date, study_time
+        self.study_instance_uid, self.series_number = study_instance_uid, series_number
         self.number_of_frames = number_of_frames
         self.series: list[Series] = []
         self.truncated = False

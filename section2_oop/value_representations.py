@@ -6,14 +6,14 @@ padding is ignored. A query range (`20200101-20201231`) is not a value.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import date, time
-from decimal import Decimal, InvalidOperation
-from typing import Generic, TypeVar
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-CONTROL = re.compile(r"[\x00-\x1a\x1c-\x1f\x7f]")  # ESC (1b) may remain in text that was already decoded
+ONE_LINE = r"[^\\\x00-\x1a\x1c-\x1f\x7f]*"  # ESC (1b) may remain in text that was already decoded
 
 
 class RuleError(ValueError):
@@ -22,28 +22,35 @@ class RuleError(ValueError):
 
 @dataclass(frozen=True)
 class ValueRepresentation(Generic[T]):
-    """A value representation: its two letters, its rule in words, a parser and a formatter.
+    """A value representation: its two letters, its rule in words, and the conversions.
 
-    `normalize` rewrites a text of ACR-NEMA, DICOM's predecessor, in DICOM's form; only loading uses it.
+    `convert` receives text that matches `pattern`, and raises ValueError for what a pattern cannot say. Typed values of
+    `types` are formatted first. `normalize` rewrites a text of ACR-NEMA, DICOM's predecessor; only loading uses it.
     """
 
     vr: str
     rule: str
-    parse: Callable[[object], T]
-    format: Callable[[T], str] = str
+    pattern: str
+    convert: Callable[[str], T]
+    types: tuple[type, ...] = ()
+    format: Callable[[Any], str] = str
     normalize: Callable[[str], str] = str
 
+    def parse(self, value: object) -> T:
+        """Return the typed value.
 
-def _text(value: object, rule: str) -> str:
-    if not isinstance(value, str):
-        raise RuleError(rule)
-    return value.strip(" \0")
-
-
-# Names -------------------------------------------------------------------------------------------------------------
-
-NAME_RULE = "up to three groups separated by =, each of up to five components separated by ^ and of up to 64 characters"
-COMPONENTS = ("family", "given", "middle", "prefix", "suffix")
+        Raises:
+            RuleError: The value breaks the rule.
+        """
+        if isinstance(value, self.types) and not isinstance(value, bool):
+            value = self.format(value)
+        text = value.strip(" \0") if isinstance(value, str) else None
+        if text is None or not re.fullmatch(self.pattern, text):
+            raise RuleError(self.rule)
+        try:
+            return self.convert(text)
+        except (ValueError, ArithmeticError) as error:  # an exponent beyond what decimals hold
+            raise RuleError(self.rule) from error
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class NameGroup:
     suffix: str = ""
 
     def __str__(self) -> str:
-        return "^".join(getattr(self, component) for component in COMPONENTS).rstrip("^")
+        return "^".join(astuple(self)).rstrip("^")
 
     def __bool__(self) -> bool:
         return bool(str(self))
@@ -75,63 +82,11 @@ class PersonName:
         return "=".join(map(str, (self.alphabetic, self.ideographic, self.phonetic))).rstrip("=")
 
 
-def parse_name(value: object) -> PersonName:
-    """Parse PN."""
-    text = str(value) if isinstance(value, PersonName) else _text(value, NAME_RULE)
-    groups = text.split("=")
-    if len(groups) > 3 or "\\" in text or CONTROL.search(text):
-        raise RuleError(NAME_RULE)
-    parsed = []
-    for group in groups:
-        components = [component.strip(" ") for component in group.split("^")]
-        if len(components) > 5 or len(group) > 64:
-            raise RuleError(NAME_RULE)
-        parsed.append(NameGroup(*components))
-    return PersonName(*parsed)
-
-
-# Text ---------------------------------------------------------------------------------------------------------------
-
-
-def long_string(rule: str = "up to 64 characters, no backslash and no control characters") -> ValueRepresentation[str]:
-    """Return an LO, one line of text."""
-
-    def parse(value: object) -> str:
-        text = _text(value, rule)
-        if len(text) > 64 or "\\" in text or CONTROL.search(text):
-            raise RuleError(rule)
-        return text
-
-    return ValueRepresentation("LO", rule, parse)
-
-
-def code_string(*terms: str) -> ValueRepresentation[str]:
-    """Return a CS; with terms, one of these."""
-    rule = f"one of {', '.join(terms)}" if terms else "up to 16 capital letters, digits, spaces and underscores"
-
-    def parse(value: object) -> str:
-        text = _text(value, rule)
-        if not re.fullmatch(r"[A-Z0-9 _]{1,16}", text) or (terms and text not in terms):
-            raise RuleError(rule)
-        return text
-
-    return ValueRepresentation("CS", rule, parse)
-
-
-UID_RULE = "up to 64 digits and dots: numbers without leading zeros, separated by dots"
-
-
-def parse_uid(value: object) -> str:
-    """Parse UI (PS3.5 section 9.1)."""
-    text = _text(value, UID_RULE)
-    if len(text) > 64 or not re.fullmatch(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*", text):
-        raise RuleError(UID_RULE)
-    return text
-
-
-# Age, date and time -------------------------------------------------------------------------------------------------
-
-AGE_RULE = "three digits and D, W, M or Y (days, weeks, months, years), like 018M"
+def _convert_name(text: str) -> PersonName:
+    groups = [group.split("^") for group in text.split("=")]
+    if len(groups) > 3 or any(len(group) > 5 or len("^".join(group)) > 64 for group in groups):
+        raise ValueError
+    return PersonName(*(NameGroup(*(component.strip(" ") for component in group)) for group in groups))
 
 
 @dataclass(frozen=True)
@@ -145,68 +100,11 @@ class Age:
         return f"{self.number:03}{self.unit}"
 
 
-def parse_age(value: object) -> Age:
-    """Parse AS; an integer is an age in years."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 999:
-        return Age(value, "Y")
-    text = str(value) if isinstance(value, Age) else _text(value, AGE_RULE)
-    if not re.fullmatch(r"[0-9]{3}[DWMY]", text):
-        raise RuleError(AGE_RULE)
-    return Age(int(text[:3]), text[3])
-
-
-DATE_RULE = "a calendar date as YYYYMMDD"
-
-
-def parse_date(value: object) -> date:
-    """Parse DA."""
-    if type(value) is date:
-        return value
-    text = _text(value, DATE_RULE)
-    if not re.fullmatch(r"[0-9]{8}", text):
-        raise RuleError(DATE_RULE)
-    try:
-        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
-    except ValueError as error:
-        raise RuleError(DATE_RULE) from error
-
-
-def format_date(value: date) -> str:
-    """Format a date as DA."""
-    return f"{value.year:04}{value.month:02}{value.day:02}"
-
-
-def normalize_date(text: str) -> str:
-    """Remove the dots of an ACR-NEMA date (`1993.04.30`; PS3.5 section 6.2, note to DA)."""
-    return text.replace(".", "") if re.fullmatch(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}", text) else text
-
-
-TIME_RULE = "HH, HHMM, HHMMSS or HHMMSS.F to HHMMSS.FFFFFF, hours to 23, minutes and seconds to 59"
-TIME = re.compile(r"([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.([0-9]{1,6}))?)?)?")
-
-
-def parse_time(value: object) -> time:
-    """Parse TM. The second 60 of a leap second, which PS3.5 allows, has no time of day and is rejected."""
-    if isinstance(value, time) and value.tzinfo is None:
-        return value
-    match = TIME.fullmatch(_text(value, TIME_RULE))
-    if match is None:
-        raise RuleError(TIME_RULE)
-    hours, minutes, seconds, fraction = match.groups()
-    try:
-        return time(int(hours), int(minutes or 0), int(seconds or 0), int((fraction or "").ljust(6, "0")))
-    except ValueError as error:
-        raise RuleError(TIME_RULE) from error
-
-
-def format_time(value: time) -> str:
-    """Format a time of day as TM."""
-    return f"{value:%H%M%S}" + (f".{value.microsecond:06}" if value.microsecond else "")
-
-
-def normalize_time(text: str) -> str:
-    """Remove the colons of an ACR-NEMA time (`09:30:00`; PS3.5 section 6.2, note to TM)."""
-    return text.replace(":", "") if re.fullmatch(r"[0-9]{2}(:[0-9]{2}){1,2}(\.[0-9]{1,6})?", text) else text
+def _convert_time(text: str) -> time:
+    """Convert TM. The second 60 of a leap second, which PS3.5 allows, has no time of day and is rejected."""
+    digits, _, fraction = text.partition(".")
+    hours, minutes, seconds = (int(digits[at : at + 2] or 0) for at in (0, 2, 4))
+    return time(hours, minutes, seconds, int(fraction.ljust(6, "0")))
 
 
 def display_time(text: str) -> str:
@@ -215,53 +113,80 @@ def display_time(text: str) -> str:
     return ":".join(re.findall("..", digits)) + point + fraction
 
 
-# Numbers ------------------------------------------------------------------------------------------------------------
+def code_string(*terms: str) -> ValueRepresentation[str]:
+    """Return a CS; with terms, one of these."""
+    rule = f"one of {', '.join(terms)}" if terms else "up to 16 capital letters, digits, spaces and underscores"
+    return ValueRepresentation("CS", rule, "|".join(terms) or "[A-Z0-9 _]{1,16}", str)
 
-DECIMAL_RULE = "a decimal number of up to 16 characters"
-INTEGER_LIMIT = 2**31
+
+def _require_range(number: Any, minimum: int, limit: float = float("inf")) -> Any:
+    if not minimum <= number < limit:
+        raise ValueError
+    return number
 
 
 def decimal_string(what: str, *, minimum: int) -> ValueRepresentation[Decimal]:
     """Return a DS of at least `minimum`; every digit is preserved."""
-    rule = f"{DECIMAL_RULE}, {what}"
-
-    def parse(value: object) -> Decimal:
-        if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-            value = str(value)
-        text = _text(value, rule)
-        if len(text) > 16 or not re.fullmatch(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", text):
-            raise RuleError(rule)
-        try:
-            number = Decimal(text)
-        except InvalidOperation as error:  # an exponent beyond what decimals hold
-            raise RuleError(rule) from error
-        if number < minimum:
-            raise RuleError(rule)
-        return number
-
-    return ValueRepresentation("DS", rule, parse)
+    return ValueRepresentation(
+        "DS",
+        f"a decimal number of up to 16 characters, {what}",
+        r"(?=.{1,16}\Z)[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?",
+        lambda text: _require_range(Decimal(text), minimum),
+        (int, float, Decimal),
+    )
 
 
 def integer_string(what: str, *, minimum: int) -> ValueRepresentation[int]:
-    """IS: an integer of 32 bits."""
-    rule = f"an integer of up to 12 characters, {what}"
-
-    def parse(value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)
-        text = _text(value, rule)
-        if len(text) > 12 or not re.fullmatch(r"[+-]?[0-9]+", text):
-            raise RuleError(rule)
-        number = int(text)
-        if not minimum <= number < INTEGER_LIMIT:
-            raise RuleError(rule)
-        return number
-
-    return ValueRepresentation("IS", rule, parse)
+    """Return an IS: an integer of 32 bits, of at least `minimum`."""
+    return ValueRepresentation(
+        "IS",
+        f"an integer of up to 12 characters, {what}",
+        r"(?=.{1,12}\Z)[+-]?[0-9]+",
+        lambda text: _require_range(int(text), minimum, 2**31),
+        (int,),
+    )
 
 
-PERSON_NAME = ValueRepresentation("PN", NAME_RULE, parse_name)
-AGE = ValueRepresentation("AS", AGE_RULE, parse_age)
-DATE = ValueRepresentation("DA", DATE_RULE, parse_date, format_date, normalize_date)
-TIME_OF_DAY = ValueRepresentation("TM", TIME_RULE, parse_time, format_time, normalize_time)
-UID = ValueRepresentation("UI", UID_RULE, parse_uid)
+PERSON_NAME = ValueRepresentation(
+    "PN",
+    "up to three groups separated by =, each of up to five components separated by ^ and of up to 64 characters",
+    ONE_LINE,
+    _convert_name,
+    (PersonName,),
+)
+LONG_STRING = ValueRepresentation(
+    "LO", "up to 64 characters, no backslash and no control characters", rf"(?=.{{0,64}}\Z){ONE_LINE}", str
+)
+UID = ValueRepresentation(
+    "UI",
+    "up to 64 digits and dots: numbers without leading zeros, separated by dots",
+    r"(?=.{1,64}\Z)(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*",
+    str,
+)
+AGE = ValueRepresentation(
+    "AS",
+    "three digits and D, W, M or Y (days, weeks, months, years), like 018M",
+    "[0-9]{3}[DWMY]",
+    lambda text: Age(int(text[:3]), text[3]),
+    (Age, int),
+    lambda age: f"{age:03}Y" if isinstance(age, int) else str(age),
+)
+DATE = ValueRepresentation(
+    "DA",
+    "a calendar date as YYYYMMDD",
+    "[0-9]{8}",
+    lambda text: date(int(text[:4]), int(text[4:6]), int(text[6:])),
+    (date,),
+    lambda value: str(value).replace("-", ""),
+    # ACR-NEMA wrote 1993.04.30 and 09:30:00 (PS3.5 section 6.2, notes to DA and TM)
+    lambda text: text.replace(".", "") if re.fullmatch(r"[0-9]{4}\.[0-9]{2}\.[0-9]{2}", text) else text,
+)
+TIME_OF_DAY = ValueRepresentation(
+    "TM",
+    "HH, HHMM, HHMMSS or HHMMSS.F to HHMMSS.FFFFFF, hours to 23, minutes and seconds to 59",
+    r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?",
+    _convert_time,
+    (time,),
+    lambda value: f"{value:%H%M%S%z}" + (f".{value.microsecond:06}" if value.microsecond else ""),
+    lambda text: text.replace(":", "") if re.fullmatch(r"[0-9]{2}(:[0-9]{2}){1,2}(\.[0-9]{1,6})?", text) else text,
+)

@@ -26,7 +26,7 @@ if not os.environ.get("DATABASE_URL"):
     atexit.register(server.stop)  # before the folder goes
     os.environ["DATABASE_URL"] = server.url
 
-for name in ("PROFILE", "SECRET_KEY", "ALLOWED_HOSTS", "LOG_FILE", "LOG_BODIES", "BEHIND_PROXY"):
+for name in ("PROFILE", "SECRET_KEY", "ALLOWED_HOSTS", "LOG_FILE", "REQUEST_RATE", "BEHIND_PROXY"):
     os.environ.pop(name, None)
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 django.setup()  # pytest-django looks for settings before this file is read

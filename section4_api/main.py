@@ -22,44 +22,45 @@ OK, FAILED, USAGE = 0, 1, 2
 HERE = Path(__file__).parent
 SAMPLE = HERE / "sample" / "elements.json"
 PORT = 8000
+# Waitress reads requests and sends responses in one thread without blocking, bodies buffered: a client that sends or
+# reads slowly holds no worker thread (README, Slow clients).
 SERVER = {
     "threads": 16,  # each with a connection to the database
     "connection_limit": 1000,
     "channel_timeout": 60,  # seconds without a byte until a connection is closed
     "cleanup_interval": 10,
     "max_request_body_size": 256 << 20,  # read and discarded up to here, so that the client sees the 413 of 64 MiB
-    "clear_untrusted_proxy_headers": False,  # Django reads them where BEHIND_PROXY is set
     "ident": None,
 }
+PROXY = {"trusted_proxy": "127.0.0.1", "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
 
 log = logging.getLogger("main")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the database and serve; in development with a demonstration."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     production = os.environ.get("PROFILE") == "production"
     if not production and not is_loopback(arguments.host):
         return fail(arguments.host, "the development profile has no tokens and serves loopback only; set PROFILE")
-    server = bind(arguments.host, arguments.port if arguments.port is not None else 0 if arguments.once else PORT)
+    default = 0 if arguments.once else PORT
+    port = default if arguments.port is None else arguments.port
+    try:
+        server = bind(arguments.host, port)
+    except OSError as error:
+        address = f"{arguments.host}:{port}"
+        return fail(address, f"cannot listen ({error.strerror}); choose another --port")
     if not production:
         provide_database()
         log_file = HERE / "data" / "api.log"
         log_file.parent.mkdir(mode=0o700, exist_ok=True)
         os.environ.setdefault("LOG_FILE", str(log_file))
-    if not check_migrations(apply=not production):
+    if not prepare_tables(migrate=not production):
         return fail("the database", "lacks migrations; run manage.py migrate")
-    if not production:
-        load_sample()
-    return serve(arguments, server, demonstrate=not production)
+    return serve(server, arguments.once, demonstrate=not production)
 
 
 def bind(host: str, port: int) -> Any:
-    """Return a listening server, without the application yet.
-
-    Waitress reads requests and sends responses in one thread without blocking, bodies buffered: a client that sends or
-    reads slowly holds no worker thread (README, Slow clients).
-    """
+    """Return a listening server; it accepts requests when the database is ready, in serve()."""
     from waitress import create_server  # type: ignore[import-untyped]
     from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
     from waitress.task import ErrorTask  # type: ignore[import-untyped]
@@ -69,27 +70,32 @@ def bind(host: str, port: int) -> Any:
 
         def execute(self) -> None:
             error = self.request.error
-            client = self.channel.addr[0]
-            logging.getLogger("section4.requests").info(
-                "refused by the server", extra={"status": error.code, "reason": error.body, "client": client}
-            )
+            extra = {"status": error.code, "reason": error.body, "client": self.channel.addr[0]}
+            logging.getLogger("section4.requests").info("refused by the server", extra=extra)
             super().execute()
 
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        from config.wsgi import application
+
+        return application(environ, start_response)
+
     HTTPChannel.error_task_class = LoggedErrorTask
-    unset: Any = object()  # serve() sets the application when the database is ready
-    return create_server(unset, host=host, port=port, ipv4=":" not in host, ipv6=":" in host, **SERVER)
+    options = SERVER | (PROXY if os.environ.get("BEHIND_PROXY") == "1" else {})
+    return create_server(application, host=host, port=port, ipv4=":" not in host, ipv6=":" in host, **options)
 
 
-def check_migrations(*, apply: bool) -> bool:
-    """Return whether the database has every table; in development after creating the missing ones."""
+def prepare_tables(*, migrate: bool) -> bool:
+    """Return whether the database has every table; in development create the missing ones and load the sample."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     import django
     from django.core.management import call_command
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
 
     django.setup()
-    if apply:
+    if migrate:
         call_command("migrate", verbosity=0)
+        load_sample()
     executor = MigrationExecutor(connection)
     complete = not executor.migration_plan(executor.loader.graph.leaf_nodes())
     connection.close()
@@ -98,24 +104,18 @@ def check_migrations(*, apply: bool) -> bool:
 
 def load_sample() -> None:
     """Store the elements of the sample that are not stored yet."""
-    from django.db import connection
-
     from elements.parsers import parse_json
     from elements.serializers import NewElementSerializer
 
     sample = NewElementSerializer(data=parse_json(SAMPLE.read_bytes()), many=True, context={"partial": True})
     sample.is_valid(raise_exception=True)
     sample.save()
-    connection.close()
 
 
-def serve(arguments: argparse.Namespace, server: Any, *, demonstrate: bool) -> int:
-    """Serve until a signal, or with --once until the demonstration has been shown."""
-    from config.wsgi import application
-
-    server.application = application
-    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
-    url = f"http://{host}:{server.effective_port}"
+def serve(server: Any, once: bool, *, demonstrate: bool) -> int:
+    """Serve until a signal, or once until the demonstration has been shown."""
+    host = server.effective_host
+    url = f"http://[{host}]:{server.effective_port}" if ":" in host else f"http://{host}:{server.effective_port}"
     status = OK
 
     def show() -> None:
@@ -126,7 +126,7 @@ def serve(arguments: argparse.Namespace, server: Any, *, demonstrate: bool) -> i
             run_demo(url, f"demo-{secrets.token_hex(4)}")
         except (DemoError, OSError) as error:
             status = fail(url, f"{error}; the server's log is {os.environ['LOG_FILE']}")
-        if arguments.once or status:
+        if once or status:
             os.kill(os.getpid(), signal.SIGTERM)
             return
         print(
@@ -156,13 +156,6 @@ def fail(where: str, why: str) -> int:
     return FAILED
 
 
-def configure_logging() -> None:
-    """Send errors of the command line to standard error as plain lines; the service's own log is JSON."""
-    log.handlers = [logging.StreamHandler()]
-    log.handlers[0].setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    log.propagate = False
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     parser = argparse.ArgumentParser(
@@ -173,7 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--once", action="store_true", help="end after the demonstration")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; loopback by default")
-    parser.add_argument("--port", type=parse_port, help=f"the port, 0 for any free one; {PORT} by default")
+    parser.add_argument("--port", type=parse_port, help=f"0 for any free one; {PORT} by default")
     return parser
 
 
@@ -186,31 +179,22 @@ def parse_port(text: str) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; 0 for success, 1 for a failure, 2 for wrong usage."""
-    configure_logging()
+    handler = logging.StreamHandler()  # plain lines on standard error; the service's own log is JSON
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    log.handlers, log.propagate = [handler], False
     arguments = build_parser().parse_args(argv)
-    try:  # missing packages are reported before anything is started
-        import rest_framework  # noqa: F401
-        import waitress  # noqa: F401
+    try:
         from django.core.exceptions import ImproperlyConfigured
         from django.db import OperationalError
-    except ModuleNotFoundError as error:
-        return report_missing(error)
-    try:
-        return run(arguments)
-    except ModuleNotFoundError as error:
-        return report_missing(error)
-    except (EmbeddedPostgresError, ImproperlyConfigured) as error:
-        log.error("%s", error)  # noqa: TRY400
-    except OperationalError as error:
-        log.error("the database of DATABASE_URL: %s", " ".join(str(error).split()))  # noqa: TRY400
-    except OSError as error:
-        return fail(f"{arguments.host}:{arguments.port}", f"cannot listen ({error.strerror}); choose another --port")
-    return FAILED
 
-
-def report_missing(error: ModuleNotFoundError) -> int:
-    """Log how to install a missing package."""
-    log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")
+        try:
+            return run(arguments)
+        except (EmbeddedPostgresError, ImproperlyConfigured) as error:
+            log.error("%s", error)  # noqa: TRY400
+        except OperationalError as error:
+            return fail("the database of DATABASE_URL", " ".join(str(error).split()))
+    except ModuleNotFoundError as error:
+        log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400
     return FAILED
 
 

@@ -14,8 +14,6 @@ log = logging.getLogger("manage")
 def main() -> int:
     """Run one of Django's commands."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    for name in ("STATEMENT_TIMEOUT", "LOCK_TIMEOUT"):  # a migration may take longer than a request
-        os.environ.setdefault(name, "0")
     try:
         from django.core.management import execute_from_command_line
 

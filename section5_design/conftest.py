@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "tests")]  # for a bare `pytest`, too
 
@@ -15,7 +16,7 @@ import pytest  # noqa: E402
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 
 _folder = tempfile.TemporaryDirectory(prefix="section5-tests-")
-Path(_folder.name).chmod(0o755)  # run by root, the server belongs to nobody
+Path(_folder.name).chmod(0o755)  # if root runs the tests, the server runs as `nobody`
 atexit.register(_folder.cleanup)
 if not os.environ.get("DATABASE_URL"):
     _server = EmbeddedPostgres(Path(_folder.name) / "data")
@@ -31,8 +32,28 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 os.environ["TCP_NODELAY"] = "1"  # DCMTK's tools read it
 django.setup()  # pytest-django looks for settings before it reads this file
 
+from analysis.models import Result  # noqa: E402  # Django first
+from archive.encryption import key_by_id, wrapping_key  # noqa: E402
+from archive.object_store import store  # noqa: E402
+from archive.spool import spool_folder  # noqa: E402
+from core.partitions import make_partitions  # noqa: E402
 from object_server import ObjectServer  # noqa: E402
-from system import System, database  # noqa: E402  # Django first
+from system import System, database  # noqa: E402
+
+
+@pytest.fixture
+def local_store(transactional_db: None, tmp_path: Path, settings: Any) -> Iterator[Path]:  # noqa: ARG001
+    """Give a test a store and a spool of its own; the keys of earlier tests went with their rows."""
+    make_partitions()
+    settings.DATA_FOLDER, settings.WORK_FOLDER = tmp_path, tmp_path / "work"
+    settings.STORAGE_URL, settings.SPOOL_FOLDER = f"file://{tmp_path / 'store'}", tmp_path / "spool"
+    caches = (store, spool_folder, wrapping_key, key_by_id)
+    for cached in caches:
+        cached.cache_clear()
+    yield tmp_path
+    Result.history.all().delete()  # a partitioned table, which the flush between the tests does not know
+    for cached in caches:
+        cached.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +68,11 @@ def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSe
     """Run an S3 server."""
     with ObjectServer(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module, and of a broker if it runs with both, in one process of pytest-xdist."""
+    for item in items:
+        broker = next((name for name in ("filesystem", "rabbitmq") if f"[{name}" in item.name), "")
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {broker}"))

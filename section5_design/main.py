@@ -305,7 +305,9 @@ def build_parser() -> argparse.ArgumentParser:
             "--processes", type=_count, default=2, metavar="N", help="processes that share the port; default: 2"
         )
     command = commands.add_parser("worker", help=str(worker.__doc__))
-    command.add_argument("--queues", type=_queues, default="small,large", help="small, large, or both, comma-separated")
+    command.add_argument(
+        "--queues", type=_queues, default="small,large", help="of small, large and gpu, comma-separated"
+    )
     command.add_argument(
         "--processes", type=_count, default=min(os.cpu_count() or 1, 64), metavar="N", help="default: one per core"
     )
@@ -346,8 +348,8 @@ def _count(word: str) -> int:
 
 
 def _queues(words: str) -> str:
-    if not set(words.split(",")) <= {"small", "large"}:
-        raise argparse.ArgumentTypeError("must be small, large or small,large")
+    if not set(words.split(",")) <= {"small", "large", "gpu"}:
+        raise argparse.ArgumentTypeError("must be of small, large and gpu, comma-separated")
     return words
 
 

@@ -2,7 +2,8 @@
 
 import time
 
-from analysis.garbage import PREVIEW_PREFIXES, collect_previews
+from analysis.garbage import PREVIEW_PREFIXES, collect_previews, collect_work_folders
+from archive.arrivals import announce_arrivals
 from archive.garbage import PREFIXES, collect_files, collect_orphans
 from audit.chain import extend_chain
 from audit.checkpoints import make_checkpoint
@@ -21,6 +22,7 @@ def build_loops() -> list[Loop]:
     return [
         Loop("reaper", 1.0, requeue_expired),
         Loop("dispatcher", 0.2, dispatch),
+        Loop("announcer", 0.5, announce_arrivals),
         Loop("partitions", 600.0, make_partitions),
         Loop("janitor", JANITOR_SECONDS, clean_up),
         Loop("commitment-reporter", 1.0, CommitmentReporter().run_once),
@@ -34,6 +36,7 @@ def clean_up() -> None:
     """Forget silent workers; remove abandoned files, and orphaned objects and previews under one prefix."""
     mark_silent_workers()
     collect_files()
+    collect_work_folders()
     number = int(time.time() / JANITOR_SECONDS)
     collect_orphans([number % PREFIXES])
     collect_previews([number % PREVIEW_PREFIXES])

@@ -1,4 +1,4 @@
-"""Measure section 1 and its alternatives in one run: `python benchmarks/run.py`, or with `csv` or `dicom` one part.
+"""Measure section 1 and its alternatives in one run: `python benchmarks/run.py`, or `csv`, `sizes` or `dicom` alone.
 
 Every run is a complete process; the programs alternate, REPEATS times; the tables show medians and peak memory.
 Programs that are not installed are reported and left out. csvstat is slow: it reads a tenth of the file, once, and its
@@ -147,14 +147,29 @@ def measure_csv_alternatives(folder: Path) -> None:
 
 
 def measure_csv_sizes(folder: Path) -> None:
-    sizes = {"1 kB": 0, "30 MB": 30, "300 MB": 300, "3 GB": 3000}
+    sizes = {"1 kB of floats": 0, "30 MB of floats": 30, "300 MB of floats": 300, "3 GB of floats": 3000}
     commands = {}
     for name, megabytes in sizes.items():
-        path = write_table(folder / f"{name.replace(' ', '')}.csv", "floats", megabytes)
+        path = write_table(folder / f"{megabytes}.csv", "floats", megabytes)
         if not megabytes:
             path.write_bytes(path.read_bytes()[:1000].rpartition(b"\n")[0] + b"\n")
         commands[name] = [sys.executable, MAIN, "csv", str(path), "--json"]
-    print_table("CSV of floats, section 1 on every size", alternate(commands), "300 MB")
+    for name, formats in (("IDs", ["{}", *["ID{:010}"] * 7]), ("names and prices", ["Name {}", '"{:,.2f}"'])):
+        path = write_words(folder / f"{name}.csv", formats)
+        commands[f"150 MB of {name}"] = [sys.executable, MAIN, "csv", str(path), "--json"]
+    print_table("Section 1 on every size and on text", alternate(commands), "300 MB of floats")
+
+
+def write_words(path: Path, formats: list[str], megabytes: int = 150) -> Path:
+    """Write a table of text, one format for each column, with 2 million different values in each."""
+    numbers = np.random.default_rng(1).permutation(2_000_000)
+    with path.open("w", encoding="ascii") as file:
+        file.write(",".join(f"c{number}" for number in range(len(formats))) + "\n")
+        while file.tell() < megabytes * 1e6:
+            for number in numbers[:100_000].tolist():
+                file.write(",".join(form.format(number) for form in formats) + "\n")
+            numbers = np.roll(numbers, 100_000)
+    return path
 
 
 def measure_dicom(folder: Path) -> None:
@@ -197,10 +212,13 @@ def write_multiframe(folder: Path) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parts = {"csv": (measure_csv_alternatives, measure_csv_sizes), "dicom": (measure_dicom,)}
+    global REPEATS
+    parts = {"csv": measure_csv_alternatives, "sizes": measure_csv_sizes, "dicom": measure_dicom}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("part", nargs="?", choices=list(parts), help="only this part")
-    part = parser.parse_args(argv).part
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    arguments = parser.parse_args(argv)
+    REPEATS = arguments.repeats
     results = {name: find_version(name) for name in PROGRAMS}
     for name, number in results.items():
         if number is None:
@@ -208,8 +226,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     versions = ", ".join(f"{name} {number}" for name, number in results.items() if number)
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, {versions}; medians of {REPEATS}", flush=True)
     with tempfile.TemporaryDirectory() as name:
-        for measure in parts[part] if part else [function for functions in parts.values() for function in functions]:
-            measure(Path(name))
+        for part, measure in parts.items():
+            if arguments.part in (None, part):
+                measure(Path(name))
     return 0
 
 

@@ -1,15 +1,25 @@
 """Rendering, frames, montages and image export."""
 
+import base64
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import HTJ2K, UID, HTJ2KLossless, HTJ2KLosslessRPCL
 
 from dicom_image import DicomImage, Picture
 from errors import InputError
 from support import PICTURES, Run, ct_image, require_program, save
+
+# 8 x 8 pixels of 16 bits, row * 37 + column * 500, encoded by OpenJPH 0.26
+HTJ2K_RAMP = (
+    "/0//UQApQAAAAAAIAAAACAAAAAAAAAAAAAAACAAAAAgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCIkJCQkJCQkJCQkJCQ"
+    "iIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAFkAAf+TwAAma/YFB3QAAADAABNAABKA0PEDh3QAUAGHdADAABPAABMAyEDGAwJ0AKSk"
+    "AENUAMAAKmAAFUDmzZs3qnICdQBIBEH+wBCB7LYA/9k="
+)
 
 
 def render_with_dcmtk(path: Path, folder: Path, *options: str) -> Picture:
@@ -27,6 +37,26 @@ def test_window_option_matches_dcmtk(tmp_path: Path) -> None:
     path = PICTURES / "dicomdirtests/77654033/CT2/17106"
     expected = render_with_dcmtk(path, tmp_path, "+Ww", "40", "400")
     assert np.abs(render(path, window=(40, 400)).astype(int) - expected.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("process", ["+eb", "+ee", "+es", "+ep", "+el"])
+@pytest.mark.parametrize("name", ["CT_small.dcm", "SC_rgb_small_odd.dcm"])
+def test_jpeg_process_matches_dcmtk(tmp_path: Path, process: str, name: str) -> None:
+    """Baseline, extended, spectral selection, full progression, lossless."""
+    path = tmp_path / "jpeg.dcm"
+    subprocess.run([require_program("dcmcjpeg", "dcmtk"), process, PICTURES / name, path], check=True)
+    expected = render_with_dcmtk(path, tmp_path, "+Wm")
+    assert np.abs(render(path).astype(int) - expected.astype(int)).max() <= (3 if process == "+eb" else 1)
+
+
+@pytest.mark.parametrize("syntax", [HTJ2K, HTJ2KLossless, HTJ2KLosslessRPCL])
+def test_high_throughput_jpeg_2000_is_decoded(tmp_path: Path, syntax: UID) -> None:
+    dataset = ct_image(Rows=8, Columns=8, BitsAllocated=16, BitsStored=16, HighBit=15)
+    dataset.PixelData = encapsulate([base64.b64decode(HTJ2K_RAMP)])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    ramp = np.arange(8) * 500 + np.arange(8)[:, None] * 37
+    assert np.abs(render(save(dataset, tmp_path)) - ramp * (255 / ramp.max())).max() <= 0.5
 
 
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:

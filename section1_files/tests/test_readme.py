@@ -17,7 +17,7 @@ CONSOLE = re.findall(r"^\$ python section1_files/main\.py (.+)\n((?:(?!\$|```).*
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
-    (action,) = [action for action in main.parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    (action,) = [action for action in main.build_parser()._actions if isinstance(action, argparse._SubParsersAction)]
     return dict(action.choices)
 
 
@@ -35,8 +35,8 @@ def test_readme_sessions_show_the_real_output(arguments: str, expected: str) -> 
     assert output.rstrip() == expected.rstrip()
 
 
-def test_readme_has_three_sessions() -> None:
-    assert len(CONSOLE) == 3
+def test_readme_has_seven_sessions() -> None:
+    assert len(CONSOLE) == 7
 
 
 @pytest.mark.parametrize("command", commands())

@@ -9,10 +9,10 @@ import support  # noqa: F401 (makes the section importable)
 
 from attributes import InvalidValueError, State
 from patient_record import PatientRecord
-from value_representations import Age, parse_name
+from value_representations import PERSON_NAME, Age
 
 VALUES: dict[str, tuple[Any, Any]] = {  # what is set, what is got
-    "name": ("Doe^John", parse_name("Doe^John")),
+    "name": ("Doe^John", PERSON_NAME.parse("Doe^John")),
     "age": ("018M", Age(18, "M")),
     "birth_date": ("19810302", date(1981, 3, 2)),
     "sex": ("F", "F"),

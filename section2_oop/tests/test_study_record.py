@@ -2,6 +2,7 @@ import io
 import shutil
 import unittest
 from datetime import date, time
+from pathlib import Path
 from typing import Any
 
 from support import PACKAGE_DATA, PICTURES, SAMPLE, FilesTestCase, ct_image
@@ -9,6 +10,7 @@ from support import PACKAGE_DATA, PICTURES, SAMPLE, FilesTestCase, ct_image
 # isort: split
 
 import pydicom
+from pydicom.dataelem import RawDataElement
 
 from attributes import InvalidValueError, State
 from dicom_loading import DicomError
@@ -147,6 +149,17 @@ class Loading(FilesTestCase):
                     self.assertEqual(found, expected)
 
 
+def element_ends(path: Path) -> list[int]:
+    """The offsets at which an element ends and another follows."""
+    dataset = pydicom.dcmread(path, force=True)
+    long_vrs = {"OB", "OW", "OF", "SQ", "UN", "UT", "UC"}  # of explicit VR
+    ends = []
+    for element in [*dataset.file_meta.elements(), *(dataset.get_item(tag) for tag in list(dataset.keys()))]:
+        start = element.value_tell if isinstance(element, RawDataElement) else element.file_tell
+        ends.append(int(start or 0) - (12 if element.VR in long_vrs else 8))
+    return [end for end in ends[1:] if end > 0]
+
+
 class Sources(FilesTestCase):
     def test_a_file_object_and_a_dataset_load_like_the_path(self) -> None:
         path = PICTURES / "CT_small.dcm"
@@ -173,6 +186,20 @@ class Sources(FilesTestCase):
         content = (PICTURES / "SC_rgb_jpeg_dcmd.dcm").read_bytes()
         with self.assertLogs("section2", "WARNING"):
             self.assertTrue(StudyRecord.from_dicom(io.BytesIO(content[:98_753])).truncated)
+
+    def test_a_cut_between_elements_is_reported_where_more_elements_are_required(self) -> None:
+        for name in ("CT_small.dcm", "JPEG2000.dcm", "rtdose.dcm", "rtstruct.dcm", "ExplVR_BigEnd.dcm"):
+            content, silent = (PICTURES / name).read_bytes(), []
+            for length in element_ends(PICTURES / name):
+                try:
+                    record = StudyRecord.from_dicom(io.BytesIO(content[:length]))
+                except DicomError:
+                    continue
+                if not record.truncated:
+                    silent.append(length)
+            with self.subTest(name):
+                # Only a cut after the pixels of the CT, before its private padding, cannot be known.
+                self.assertEqual(len(silent), int(name == "CT_small.dcm"))
 
     def test_a_dicomdir_is_rejected(self) -> None:
         with self.assertRaisesRegex(DicomError, "a DICOMDIR, which lists files"):

@@ -25,7 +25,7 @@ REPRESENTATIONS: list[vr.ValueRepresentation[Any]] = [
     vr.UID,
     WEIGHT,
     SERIES,
-    vr.long_string(),
+    vr.LONG_STRING,
     vr.code_string(),
     vr.code_string("M", "F", "O"),
 ]
@@ -63,46 +63,46 @@ GROUP = st.lists(COMPONENT, max_size=5).map("^".join)
 class Names(unittest.TestCase):
     @given(st.lists(GROUP, max_size=3).map("=".join))
     def test_components_and_groups_survive_a_round_trip(self, text: str) -> None:
-        name = vr.parse_name(text)
-        self.assertEqual(vr.parse_name(str(name)), name)
+        name = vr.PERSON_NAME.parse(text)
+        self.assertEqual(vr.PERSON_NAME.parse(str(name)), name)
 
     def test_components_have_names(self) -> None:
-        group = vr.parse_name("Adams^John Robert Quincy^^Rev.^B.A. M.Div.").alphabetic
+        group = vr.PERSON_NAME.parse("Adams^John Robert Quincy^^Rev.^B.A. M.Div.").alphabetic
         self.assertEqual((group.family, group.given, group.middle), ("Adams", "John Robert Quincy", ""))
         self.assertEqual((group.prefix, group.suffix), ("Rev.", "B.A. M.Div."))
 
     def test_groups_have_names(self) -> None:
-        name = vr.parse_name("Yamada^Tarou=山田^太郎=やまだ^たろう")
+        name = vr.PERSON_NAME.parse("Yamada^Tarou=山田^太郎=やまだ^たろう")
         self.assertEqual((name.ideographic.family, name.phonetic.given), ("山田", "たろう"))
 
     def test_empty_components_at_the_end_make_no_difference(self) -> None:
-        self.assertEqual(vr.parse_name("Doe^John"), vr.parse_name("Doe^John^^^=="))
+        self.assertEqual(vr.PERSON_NAME.parse("Doe^John"), vr.PERSON_NAME.parse("Doe^John^^^=="))
 
     def test_forbidden_names(self) -> None:
         for text in ("a^b^c^d^e^f", "a=b=c=d", "x" * 65, "a\\b", "a\nb"):
             with self.subTest(text), self.assertRaises(vr.RuleError):
-                vr.parse_name(text)
+                vr.PERSON_NAME.parse(text)
 
 
 class Ages(unittest.TestCase):
     @given(st.integers(0, 999), st.sampled_from("DWMY"))
     def test_number_and_unit_survive_a_round_trip(self, number: int, unit: str) -> None:
-        self.assertEqual(vr.parse_age(str(vr.Age(number, unit))), vr.Age(number, unit))
+        self.assertEqual(vr.AGE.parse(str(vr.Age(number, unit))), vr.Age(number, unit))
 
     def test_forbidden_ages(self) -> None:
         for text in ("42", "42Y", "0042Y", "018X", "018m", "-18M", "01８Y", "018M-020M"):
             with self.subTest(text), self.assertRaises(vr.RuleError):
-                vr.parse_age(text)
+                vr.AGE.parse(text)
 
     def test_an_age_out_of_range_is_rejected_as_a_value_too(self) -> None:
         with self.assertRaises(vr.RuleError):
-            vr.parse_age(vr.Age(1000, "Y"))
+            vr.AGE.parse(vr.Age(1000, "Y"))
 
 
 class Dates(unittest.TestCase):
     @given(st.dates())
     def test_every_date_survives_a_round_trip(self, day: date) -> None:
-        self.assertEqual(vr.parse_date(vr.format_date(day)), day)
+        self.assertEqual(vr.DATE.parse(vr.DATE.format(day)), day)
 
     def test_forbidden_dates(self) -> None:
         for text in (
@@ -116,13 +116,13 @@ class Dates(unittest.TestCase):
             "２０200101",
         ):
             with self.subTest(text), self.assertRaises(vr.RuleError):
-                vr.parse_date(text)
+                vr.DATE.parse(text)
 
 
 class Times(unittest.TestCase):
     @given(st.times())
     def test_every_time_survives_a_round_trip(self, moment: time) -> None:
-        self.assertEqual(vr.parse_time(vr.format_time(moment)), moment)
+        self.assertEqual(vr.TIME_OF_DAY.parse(vr.TIME_OF_DAY.format(moment)), moment)
 
     def test_short_and_fractional_times_keep_their_precision(self) -> None:
         for text, moment in {
@@ -133,7 +133,7 @@ class Times(unittest.TestCase):
             "093015.000001": time(9, 30, 15, 1),
         }.items():
             with self.subTest(text):
-                self.assertEqual(vr.parse_time(text), moment)
+                self.assertEqual(vr.TIME_OF_DAY.parse(text), moment)
 
     def test_a_time_is_displayed_with_its_precision(self) -> None:
         self.assertEqual([vr.display_time(text) for text in ("0930", "093015.50")], ["09:30", "09:30:15.50"])
@@ -141,7 +141,7 @@ class Times(unittest.TestCase):
     def test_forbidden_times(self) -> None:
         for text in ("235960", "2400", "0960", "9", "093", "09:30", "093015.", "093015.1234567", "0900-1000"):
             with self.subTest(text), self.assertRaises(vr.RuleError):
-                vr.parse_time(text)
+                vr.TIME_OF_DAY.parse(text)
 
 
 class Numbers(unittest.TestCase):
@@ -168,12 +168,12 @@ class TextsAndIdentifiers(unittest.TestCase):
     @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=6))
     def test_uids_of_numbers_are_accepted(self, numbers: list[int]) -> None:
         text = ".".join(map(str, numbers))
-        self.assertEqual(vr.parse_uid(text), text)
+        self.assertEqual(vr.UID.parse(text), text)
 
     def test_forbidden_uids(self) -> None:
         for text in ("1.02", "1..2", ".1", "1.", "1.a", "1." * 32 + "1", "1/2", "1.２"):
             with self.subTest(text), self.assertRaises(vr.RuleError):
-                vr.parse_uid(text)
+                vr.UID.parse(text)
 
     def test_forbidden_codes(self) -> None:
         for text in ("ct", "C-T", "A" * 17, "ÉT", "M\\F"):
@@ -190,7 +190,7 @@ class TextsAndIdentifiers(unittest.TestCase):
     def test_forbidden_long_strings(self) -> None:
         for text in ("x" * 65, "a\\b", "a\nb", "a\0b"):
             with self.subTest(text), self.assertRaises(vr.RuleError):
-                vr.long_string().parse(text)
+                vr.LONG_STRING.parse(text)
 
 
 if __name__ == "__main__":

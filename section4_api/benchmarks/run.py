@@ -1,10 +1,9 @@
-"""The API beside its peers, in one run on one database: `make bench SECTION=section4_api`.
+"""The API beside its peers, on one database: `run.py requests` and `run.py million`, each under four minutes.
 
 Every server has one worker process. The client sends requests one after the other over a connection that is kept
 where the server keeps it; servers take turns, round by round; a figure is the median of the rounds' medians.
 """
 
-import base64
 import contextlib
 import http.client
 import io
@@ -18,7 +17,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,6 +55,7 @@ SERVERS: dict[str, tuple[list[str], Path, dict[str, str]]] = {
     "stock": ([*GUNICORN, "stock:application"], PEERS, {}),
     "stock, connections kept": ([*GUNICORN, "stock:application"], PEERS, {"KEEP_CONNECTIONS": "1"}),
     "django-ninja": ([*GRANIAN, "ninja_app:application"], PEERS, {}),
+    "django-ninja, waitress": ([*WAITRESS, "ninja_app:application"], PEERS, {}),
     "FastAPI, asyncpg": ([*UVICORN, "fast:app"], PEERS, {}),
     "raw SQL": ([*GRANIAN, "floor:application"], PEERS, {}),
 }
@@ -76,17 +76,20 @@ class Peer:
         inherited = os.environ | {"DATABASE_URL": url, "PYTHONPATH": str(folder)} | environment
         inherited.pop("DJANGO_SETTINGS_MODULE", None)
         self.process = subprocess.Popen([word.replace("{port}", port) for word in command], cwd=folder, env=inherited)
-        self.client = http.client.HTTPConnection("127.0.0.1", int(port), timeout=120)
+        self.client = http.client.HTTPConnection("127.0.0.1", int(port), timeout=30)
         until = time.monotonic() + 30
         while time.monotonic() < until:
             try:
                 self.ask("GET", "/api/elements/")
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 self.client.close()
+                if self.process.poll() is not None:
+                    break
                 time.sleep(0.05)
             else:
                 return
-        sys.exit(f"{name} did not start")
+        self.process.kill()
+        raise PeerError("did not start")
 
     def ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         self.client.request(method, path, body, {"Content-Type": "application/json"} if body else {})
@@ -104,14 +107,14 @@ class Peer:
 
 
 @contextlib.contextmanager
-def peers(url: str) -> Iterator[dict[str, Peer]]:
+def peers(url: str, names: Iterable[str]) -> Iterator[dict[str, Peer]]:
     started: dict[str, Peer] = {}
     try:
-        for name in SERVERS:
-            if Path(SERVERS[name][0][0]).exists():
+        for name in names:
+            try:
                 started[name] = Peer(name, url)
-            else:
-                print(f"{name} is left out: {Path(SERVERS[name][0][0]).name} is not installed")
+            except (FileNotFoundError, PeerError) as error:
+                print(f"{name} is left out: {error}")
         yield started
     finally:
         for peer in started.values():
@@ -141,14 +144,16 @@ def seconds(work: Callable[[], Any]) -> float:
 def compare(started: dict[str, Peer], times: int, work: Callable[[Peer], Callable[[], Any]]) -> dict[str, float]:
     """Median seconds of each peer's requests; the body of a request is made before the clock starts."""
     rounds: dict[str, list[float]] = {name: [] for name in started}
+    taking_part = dict(started)
     for _ in range(ROUNDS):
-        for name, peer in list(started.items()):
+        for name, peer in list(taking_part.items()):
             peer.client.close()  # some servers have closed the idle connection
             try:
                 rounds[name].append(statistics.median(seconds(work(peer)) for _ in range(times)))
             except (OSError, http.client.HTTPException, PeerError) as error:  # out of this measurement, not of the run
-                print(f"{name}: {error}")
+                print(f"{name} is left out: {error}")
                 peer.client.close()
+                del taking_part[name]
     return {name: statistics.median(found) for name, found in rounds.items() if found}
 
 
@@ -209,12 +214,17 @@ def median_of(work: Callable[[], float]) -> float:
 
 
 def last_page(peer: Peer, ordering: str) -> str:
-    """The address of the last page of a million: one page before the end, found from the other side."""
-    down = ordering[1:] if ordering.startswith("-") else f"-{ordering}"
-    found = json.loads(peer.ask("GET", f"/api/elements/?ordering={down}&page_size=101"))["results"][-1]
-    value, id_ = found[ordering.lstrip("-")], found["id"]
-    cursor = base64.urlsafe_b64encode(json.dumps([ordering, value, id_]).encode()).decode().rstrip("=")
-    return f"/api/elements/?ordering={ordering}&cursor={cursor}"
+    """Return the path of the last page of 100, reached by pages of 1000."""
+    path = f"/api/elements/?ordering={ordering}&page_size=1000&fields=id"
+    for _ in range(MILLION // 1000 - 1):
+        path = next_path(peer, path)
+    path = next_path(peer, path.replace("page_size=1000", "page_size=900"))
+    return path.replace("&page_size=900", "").replace("&fields=id", "")
+
+
+def next_path(peer: Peer, path: str) -> str:
+    following: str = json.loads(peer.ask("GET", path))["next"]
+    return "/" + following.split("/", 3)[3]
 
 
 def describe(name: str) -> str:
@@ -224,7 +234,8 @@ def describe(name: str) -> str:
         return f"{name} missing"
 
 
-def main() -> None:
+def main(part: str) -> None:
+    """Measure the requests of every server, or the pages and exports of a million rows."""
     packages = (
         "django",
         "djangorestframework",
@@ -243,12 +254,12 @@ def main() -> None:
             url = postgres.url
             environment = os.environ | {"DATABASE_URL": url}
             subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=SECTION, env=environment, check=True)
-            fill(url, 10_000)
-            with peers(url) as started:
-                measure(url, started)
+            fill(url, 10_000 if part == "requests" else MILLION)
+            with peers(url, SERVERS if part == "requests" else ["section 4"]) as started:
+                measure_requests(url, started) if part == "requests" else measure_million(url, started["section 4"])
 
 
-def measure(url: str, started: dict[str, Peer]) -> None:
+def measure_requests(url: str, started: dict[str, Peer]) -> None:
     show("List of 100", compare(started, 100, lambda peer: lambda: peer.ask("GET", "/api/elements/")))
     show("One element", compare(started, 100, lambda peer: lambda: peer.ask("GET", "/api/elements/e0005000/")))
     show("A new element", compare(started, 50, posting(new_element)))
@@ -258,8 +269,8 @@ def measure(url: str, started: dict[str, Peer]) -> None:
     copy = median_of(lambda: copied(url, 10_000))
     print(f"\nRows a second: {10_000 / maps['section 4']:,.0f}; COPY into the same table {10_000 / copy:,.0f}")
 
-    fill(url, MILLION)
-    ours = started["section 4"]
+
+def measure_million(url: str, ours: Peer) -> None:
     print("\n**Pages of a million**\n\n| ordering | first, ms | last, ms | times first |\n| --- | ---: | ---: | ---: |")
     for ordering in ("id", "-created_at", "average_before_normalization", "device_name"):
         ours.client.close()
@@ -284,4 +295,5 @@ def drain(peer: Peer, path: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    for part in sys.argv[1:] or ("requests", "million"):
+        main(part)

@@ -5,30 +5,22 @@ DATABASE_URL        a PostgreSQL, 14 to 18; development starts its own where thi
 SECRET_KEY          production: at least 50 characters; `python -c "import secrets; print(secrets.token_urlsafe(50))"`
 ALLOWED_HOSTS       production: the host names of this server, separated by commas
 BEHIND_PROXY        1: trust X-Forwarded-Proto and X-Forwarded-For of the proxy in front (deploy/nginx.conf)
-REQUESTS_PER_MINUTE of one user, over all processes; 600 unless set
-STATEMENT_TIMEOUT   milliseconds until PostgreSQL cancels a statement; 60000 unless set, 0 in manage.py
-LOCK_TIMEOUT        milliseconds that a statement may wait for a lock; 400 unless set, 0 in manage.py
+REQUEST_RATE        of one user, over all processes, such as 600/min; unlimited unless set
+PGOPTIONS           of each connection; the service sets statement_timeout and lock_timeout (config/wsgi.py)
 LOG_FILE            where the log goes; standard error unless set
-LOG_BODIES          how many bytes of each request body to log; 0 unless set
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
+import orjson
 from csp.constants import NONE, SELF, UNSAFE_INLINE
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).parent.parent
-
-
-def read_number(name: str, default: int) -> int:
-    """Return a non-negative integer of the environment."""
-    text = os.environ.get(name) or str(default)
-    if not (text.isascii() and text.isdecimal()):
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}")
-    return int(text)
 
 
 PROFILE = os.environ.get("PROFILE") or "development"
@@ -60,8 +52,6 @@ DATABASES["default"]["OPTIONS"] = {
     "keepalives_idle": 20,
     "keepalives_interval": 10,
     "tcp_user_timeout": 30_000,  # milliseconds
-    "options": f"-c statement_timeout={read_number('STATEMENT_TIMEOUT', 60_000)}"
-    f" -c lock_timeout={read_number('LOCK_TIMEOUT', 400)}",
     **DATABASES["default"].get("OPTIONS", {}),
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "elements_cache"}}
@@ -78,11 +68,13 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "knox",
+    "django_prometheus",
     "elements",
 ]
 
 MIDDLEWARE = [
-    "elements.request_log.RequestLogMiddleware",  # first, so that it sees every response
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "elements.request_log.RequestLogMiddleware",  # early, so that it sees every response
     "csp.middleware.CSPMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -91,6 +83,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 
 TEMPLATES = [
@@ -122,8 +115,6 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-BEHIND_PROXY = os.environ.get("BEHIND_PROXY") == "1"
-LOG_BODIES = read_number("LOG_BODIES", 0)
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
@@ -143,22 +134,22 @@ if PRODUCTION:
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
-    if BEHIND_PROXY:
-        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-JSON_RENDERER = "elements.renderers.JSONRenderer"
+REQUEST_RATE = os.environ.get("REQUEST_RATE") or None
+if REQUEST_RATE and not re.fullmatch("[0-9]+/(sec|min|hour|day)", REQUEST_RATE):
+    raise ImproperlyConfigured(f"REQUEST_RATE must be a rate such as 600/min, not {REQUEST_RATE!r}")
+JSON_RENDERER = "drf_orjson_renderer.renderers.ORJSONRenderer"
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["elements.permissions.BearerAuthentication"] if PRODUCTION else [],
     "DEFAULT_PERMISSION_CLASSES": [
         "elements.permissions.ModelPermissions" if PRODUCTION else "rest_framework.permissions.AllowAny"
     ],
-    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"] if PRODUCTION else [],
-    "DEFAULT_THROTTLE_RATES": {"user": f"{read_number('REQUESTS_PER_MINUTE', 600)}/min"},
-    "NUM_PROXIES": 1 if BEHIND_PROXY else 0,
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "elements.renderers.Negotiation",
+    "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"user": REQUEST_RATE},
     "DEFAULT_RENDERER_CLASSES": [JSON_RENDERER]
     if PRODUCTION
     else [JSON_RENDERER, "rest_framework.renderers.BrowsableAPIRenderer"],
+    "ORJSON_RENDERER_OPTIONS": (orjson.OPT_UTC_Z,),
     "DEFAULT_PARSER_CLASSES": ["elements.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["elements.filters.FilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "elements.pagination.KeysetPagination",
@@ -195,7 +186,14 @@ SPECTACULAR_SETTINGS = {
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"json": {"()": "config.json_log.JsonFormatter"}},
+    "formatters": {
+        "json": {
+            "()": "config.json_log.JsonFormatter",
+            "fmt": "%(levelname)s %(name)s %(message)s",
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "timestamp": "time",
+        }
+    },
     "handlers": {
         "log": {"class": "logging.FileHandler", "filename": os.environ["LOG_FILE"], "formatter": "json"}
         if os.environ.get("LOG_FILE")
@@ -208,7 +206,6 @@ LOGGING: dict[str, Any] = {
         # The request's own line already says so: a 4xx is not an error of the server.
         "django.request": {"level": "ERROR"},
         "django.security": {"level": "ERROR"},
-        "django.server": {"handlers": ["log"], "level": "WARNING", "propagate": False},
         "waitress.queue": {"level": "ERROR"},
     },
 }

@@ -3,11 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
+from drf_orjson_renderer.renderers import ORJSONRenderer  # type: ignore[import-untyped]
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from elements.health import LiveView, MetricsView, ReadyView
-from elements.renderers import JSONRenderer
+from elements.health import LiveView, ReadyView
 from elements.views import ElementViewSet
 
 router = SimpleRouter()
@@ -16,15 +16,14 @@ router.register("elements", ElementViewSet, basename="element")
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs/")),
     path("api/", include(router.urls)),
-    path("api/schema/", SpectacularAPIView.as_view(renderer_classes=[JSONRenderer]), name="schema"),
+    path("api/schema/", SpectacularAPIView.as_view(renderer_classes=[ORJSONRenderer]), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
     path("live", LiveView.as_view()),
     path("ready", ReadyView.as_view()),
-    path("metrics", MetricsView.as_view()),
+    path("", include("django_prometheus.urls")),  # /metrics, which deploy/nginx.conf hides
     path("admin/", admin.site.urls),
 ]
 
 handler400 = "elements.exceptions.bad_request"
-handler403 = "elements.exceptions.permission_denied"
 handler404 = "elements.exceptions.page_not_found"
 handler500 = "elements.exceptions.server_error"

@@ -1,8 +1,4 @@
-"""Errors as problem documents (RFC 9457), on top of Django REST framework's own exception handler.
-
-drf-standardized-errors is not used: it joins the path of an error by a separator, and the keys of a client's map may
-contain any separator. Its other work is done by the framework's handler.
-"""
+"""Errors as problem documents (RFC 9457), on top of Django REST framework's own exception handler."""
 
 import logging
 import sys
@@ -16,11 +12,11 @@ from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.urls import is_valid_path
 from rest_framework import exceptions
+from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
 CONTENT_TYPE = "application/problem+json"
-RFC_9110 = {413: "Content Too Large", 422: "Unprocessable Content"}  # older Pythons have the older names
 MAX_ERRORS = 100  # of a document; a map may hold thousands
 BUSY = ("55P03", "57014")  # lock_timeout, statement_timeout
 
@@ -53,35 +49,30 @@ class Unavailable(exceptions.APIException):
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response | None:
     """Return the problem document of an exception; None for a bug, which becomes a 500."""
-    request: HttpRequest = context["request"]._request
+    request: Request = context["request"]
     if isinstance(error, DataError):  # a time zone of 23 hours, a year before Christ
         error = exceptions.ParseError("a value is beyond what the database can hold")
     elif isinstance(error, OperationalError | InterfaceError):
-        error = translate_database_error(request, error)
+        error = translate_database_error(request._request, error)
     response = drf_exception_handler(error, context)
-    if response is not None:
-        detail: Any = getattr(error, "detail", response.data.get("detail"))
-        errors = [] if isinstance(detail, str) else list(iterate_errors(detail))
-        if response.status_code == 400 and errors and all(e["code"] == "unprocessable" for e in errors):
-            response.status_code = 422
-        summary = str(detail) if isinstance(detail, str) else "the request is not valid; errors says where"
-        if response.status_code == 404 and not isinstance(error, exceptions.NotFound):
-            summary = "not found"
-        response.data = build_problem(request, response.status_code, summary, errors)
-        if getattr(context["request"], "accepted_renderer", None) is None or (
-            context["request"].accepted_renderer.format != "api"
-        ):
-            response.content_type = CONTENT_TYPE
-        if hasattr(error, "headers"):
-            for name, value in error.headers.items():
-                response[name] = value
+    if response is None:
+        return None
+    detail: Any = getattr(error, "detail", response.data.get("detail"))
+    errors = [] if isinstance(detail, str) else list(iterate_errors(detail))
+    if response.status_code == 400 and errors and all(e["code"] == "unprocessable" for e in errors):
+        response.status_code = 422
+    summary = str(detail) if isinstance(detail, str) else "the request is not valid; errors says where"
+    response.data = build_problem(request._request, response.status_code, summary, errors)
+    renderer = getattr(request, "accepted_renderer", None)
+    if renderer is None or renderer.format != "api":  # the browsable API shows the document in its page
+        response.content_type = CONTENT_TYPE
     return response
 
 
 def translate_database_error(request: HttpRequest, error: DatabaseError | InterfaceError) -> Unavailable:
     """Log a database error and return the 503. If a connection broke at COMMIT, the change may have been stored."""
     busy = getattr(error.__cause__, "pgcode", None) in BUSY
-    log.error("database: %s", type(error).__name__, extra={"request_id": getattr(request, "request_id", None)})
+    log.error("database: %s", type(error).__name__, extra={"request": request})
     return Unavailable("the database is busy; try again" if busy else None)
 
 
@@ -119,17 +110,14 @@ def build_problem(
     """Return a problem document, and note the reason for the request's line in the log: codes, never values."""
     document: dict[str, Any] = {
         "type": "about:blank",
-        "title": RFC_9110.get(status, HTTPStatus(status).phrase),
+        "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "instance": request.path,
         "request_id": getattr(request, "request_id", ""),
     }
-    request.reason = (
-        getattr(detail, "code", detail)
-        if not errors
-        else ", ".join(f"{error.get('pointer', error.get('parameter'))} {error['code']}" for error in errors[:3])
-    )
+    wrong = [f"{error.get('pointer', error.get('parameter'))} {error['code']}" for error in errors or ()]
+    request.reason = ", ".join(wrong[:3]) or detail
     if errors:
         document["errors"] = errors[:MAX_ERRORS]
         if len(errors) > MAX_ERRORS:
@@ -146,11 +134,6 @@ def problem_response(request: HttpRequest, status: int, detail: str, **headers: 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400: an unknown host, a form that is too large, and the like."""
     return problem_response(request, 400, f"the request is not valid ({type(exception).__name__})")
-
-
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001
-    """Django's handler403."""
-    return problem_response(request, 403, "permission denied")
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:  # noqa: ARG001

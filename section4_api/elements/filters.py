@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema_field
 from rest_framework.request import Request
 
 from elements.measurements import NUMBER
@@ -26,26 +27,11 @@ class StrictFloatField(forms.FloatField):
         return super().to_python(value)
 
 
-class StrictIntegerField(forms.IntegerField):
-    """A whole number in ASCII digits."""
-
-    def to_python(self, value: Any) -> int | None:
-        """Return the number."""
-        if value and not re.fullmatch("-?[0-9]{1,100}", value):
-            raise ValidationError("must be a whole number")
-        return super().to_python(value)
-
-
-class FloatFilter(filters.NumberFilter):
+@extend_schema_field({"type": "number"})
+class StrictNumberFilter(filters.NumberFilter):
     """Compares with a number."""
 
     field_class = StrictFloatField
-
-
-class IntegerFilter(filters.NumberFilter):
-    """Compares with a whole number."""
-
-    field_class = StrictIntegerField
 
 
 class FilterBackend(filters.DjangoFilterBackend):
@@ -66,8 +52,7 @@ class ElementFilter(filters.FilterSet):
 
         model = Element
         filter_overrides: ClassVar = {
-            models.FloatField: {"filter_class": FloatFilter},
-            models.IntegerField: {"filter_class": IntegerFilter},
+            field: {"filter_class": StrictNumberFilter} for field in (models.FloatField, models.IntegerField)
         }
         fields: ClassVar = {
             "id": ["startswith"],

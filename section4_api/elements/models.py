@@ -45,10 +45,7 @@ class Element(models.Model):
         validators=[validate_id],
         help_text="Chosen by the client; 1 to 64 unreserved URL characters.",
     )
-    device_name = models.CharField(
-        max_length=200,
-        validators=[ProhibitNullCharactersValidator(), validate_name],
-    )
+    device_name = models.CharField(max_length=200, validators=[ProhibitNullCharactersValidator(), validate_name])
     average_before_normalization = models.FloatField(validators=[MinValueValidator(0)])
     average_after_normalization = models.FloatField(
         validators=[MinValueValidator(0), MaxValueValidator(1)],

@@ -108,11 +108,6 @@ def problems(*codes: int) -> dict[tuple[int, str], OpenApiResponse]:
     return {(code, CONTENT_TYPE): OpenApiResponse(Problem, HTTPStatus(code).phrase) for code in every}
 
 
-def header(name: str, description: str) -> OpenApiParameter:
-    """Return a header of the request."""
-    return OpenApiParameter(name, str, OpenApiParameter.HEADER, description=description)
-
-
 def close_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """Declare that elements have no other properties and bodies are required, which drf-spectacular cannot know."""
     for name in ("Element", "NewElement", "Change"):
@@ -133,7 +128,12 @@ SELECTED = OpenApiParameter(
     {"type": "string", "pattern": f"^{NAME}(,{NAME})*$"},
     description="Names of fields, separated by commas.",
 )
-IF_MATCH = header("If-Match", "An entity tag; 412 if the element was changed since.")
+IF_MATCH = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="An entity tag; 412 if the element was changed since."
+)
+IF_NONE_MATCH = OpenApiParameter(
+    "If-None-Match", str, OpenApiParameter.HEADER, description="An entity tag; 304 if the element is unchanged."
+)
 PARTIAL = OpenApiParameter(
     "partial", bool, description="Store the valid elements and return an outcome for each (207)."
 )
@@ -169,7 +169,7 @@ OPERATIONS = {
     "retrieve": extend_schema(
         operation_id="retrieve",
         summary="One element, with its data",
-        parameters=[SELECTED, header("If-None-Match", "An entity tag; 304 if the element is unchanged.")],
+        parameters=[SELECTED, IF_NONE_MATCH],
         responses={200: ElementSerializer, 304: OpenApiResponse(description="Not Modified")} | problems(404, 412),
     ),
     "update": extend_schema(operation_id="update", summary="Change device_name, id or both", **CHANGE),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db import models
-from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from elements import services
@@ -17,6 +17,12 @@ from elements.models import MAX_NUMBERS, Element, validate_id, validate_name
 from elements.parsers import ContentTooLarge
 
 MAX_ELEMENTS = 10_000
+NOT_A_FIELD = "is not a field of an element"
+EXPLAINED = dict.fromkeys(Element.COMPUTED, "is computed by the server") | {
+    "device_name": "send the name as deviceName",
+    "deviceName": "send the name as device_name",
+    "raw_data": "send the rows as data",
+}
 NOT_AN_ELEMENT = 'must be an element, or a map {"1": {...}, "2": {...}} of elements'
 
 
@@ -76,7 +82,7 @@ class ElementSerializer(serializers.ModelSerializer):
 
 
 class StrictSerializer(serializers.ModelSerializer):
-    """A model serializer for input that refuses unknown fields, and accepts device_name for deviceName."""
+    """A model serializer for input that refuses unknown fields instead of ignoring them."""
 
     serializer_field_mapping: ClassVar = serializers.ModelSerializer.serializer_field_mapping | {
         models.CharField: StringField
@@ -94,30 +100,10 @@ class StrictSerializer(serializers.ModelSerializer):
         """Return the validated fields."""
         if not isinstance(data, dict):
             raise serializers.ValidationError({"non_field_errors": [NOT_AN_ELEMENT]})
-        sent = data
-        fields = frozenset(self.fields)
-        errors: dict[str, Any] = {}
-        if "device_name" in data:
-            if data.get("deviceName", data["device_name"]) != data["device_name"]:
-                errors["device_name"] = ["differs from deviceName; send one of the two"]
-            data = {"deviceName": data["device_name"]} | data
-        if not data.keys() <= fields | {"device_name"}:
-            errors |= {name: [self.explain_unknown(name)] for name in sent if name not in fields | {"device_name"}}
-        try:
-            value: dict[str, Any] = super().to_internal_value(data)
-        except serializers.ValidationError as error:
-            if "deviceName" in error.detail and "deviceName" not in sent and "device_name" in sent:
-                error.detail["device_name"] = error.detail.pop("deviceName")
-            raise serializers.ValidationError(errors | error.detail) from None
-        if errors:
-            raise serializers.ValidationError(errors)
+        if unknown := data.keys() - set(self.fields):
+            raise serializers.ValidationError({name: [EXPLAINED.get(name, NOT_A_FIELD)] for name in sorted(unknown)})
+        value: dict[str, Any] = super().to_internal_value(data)
         return value
-
-    def explain_unknown(self, name: str) -> str:
-        """Return why a field is not accepted."""
-        if name == "raw_data":
-            return "send the rows as data"
-        return "is computed by the server" if name in Element.COMPUTED else "is not a field of an element"
 
 
 class KeyedMapSerializer(serializers.ListSerializer):
@@ -146,21 +132,19 @@ class KeyedMapSerializer(serializers.ListSerializer):
     def create(self, validated_data: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """Store the elements; returns those that are new."""
         partial = self.context.get("partial", False)
-        stored = services.insert_elements(validated_data, all_or_nothing=not partial)
-        taken = {
+        self.stored = services.insert_elements(validated_data, all_or_nothing=not partial)
+        self.conflicts = {
             key: {"id": [f"{element['id']} is already stored"]}
             for key, element in self.elements.items()
-            if element["id"] not in stored
+            if element["id"] not in self.stored
         }
-        if taken and not partial:
-            raise Conflict(taken)
-        self.conflicts = taken
-        self.stored = stored
-        return list(stored.values())
+        if self.conflicts and not partial:
+            raise Conflict(self.conflicts)
+        return list(self.stored.values())
 
 
 class NewElementSerializer(StrictSerializer):
-    """An element as a client sends it; `device_name` is accepted for `deviceName`."""
+    """An element as a client sends it."""
 
     deviceName = StringField(  # noqa: N815  # the name of the test's files
         source="device_name", max_length=200, validators=[validate_name]
@@ -183,24 +167,18 @@ class NewElementSerializer(StrictSerializer):
         return stored[validated_data["id"]]
 
 
-@extend_schema_serializer(exclude_fields=["deviceName"])
 class ChangeSerializer(StrictSerializer):
-    """The fields to change; `deviceName` is accepted too, and the computed fields if they are as stored."""
-
-    device_name = StringField(required=False, max_length=200, validators=[validate_name])
-    deviceName = StringField(  # noqa: N815
-        source="device_name",
-        required=False,
-        max_length=200,
-        validators=[validate_name],
-    )
+    """The fields to change. A client may send back the others as they are stored, but not change them."""
 
     class Meta:
         """The fields that clients may change."""
 
         model = Element
         exclude = Element.COMPUTED
-        extra_kwargs: ClassVar = {"id": {"validators": [validate_id], "required": False}}
+        extra_kwargs: ClassVar = {
+            "id": {"validators": [validate_id], "required": False},
+            "device_name": {"required": False},
+        }
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Return the validated fields; `expected` holds what the client sent of the others."""
@@ -209,22 +187,16 @@ class ChangeSerializer(StrictSerializer):
                 {"non_field_errors": ['name the fields to change: {"device_name": "RX 2"}']}
             )
         self.expected = {name: data[name] for name in Element.COMPUTED if name in data}
-        if "data" in data:
-            self.expected |= {"data": data["data"]}
         return super().to_internal_value({name: value for name, value in data.items() if name not in self.expected})
 
     def check_expected(self, stored: Element) -> None:
         """Raise ValidationError where a computed field is not as stored."""
-        if self.expected:
-            representation = ElementSerializer(stored).data
-            representation["data"] = representation["raw_data"]
-            wrong = [
-                name
-                for name, value in self.expected.items()
-                if value != representation[name] or isinstance(value, bool)
-            ]
-            if wrong:
-                raise serializers.ValidationError({name: ["is computed by the server"] for name in wrong})
+        representation = ElementSerializer(stored).data if self.expected else {}
+        wrong = [
+            name for name, value in self.expected.items() if value != representation[name] or isinstance(value, bool)
+        ]
+        if wrong:
+            raise serializers.ValidationError({name: ["is computed by the server"] for name in wrong})
 
 
 def is_keyed_map(document: Any) -> bool:

@@ -185,4 +185,5 @@ def export_elements(queryset: QuerySet[Element], fields: Sequence[str], kind: st
         raise
     finally:
         EXPORT_SLOTS.release()
+    file.seek(0)
     return file

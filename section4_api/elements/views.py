@@ -16,7 +16,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
 from elements import schema, services
-from elements.exceptions import Conflict, PreconditionFailed, iterate_errors, parameter_error
+from elements.exceptions import PreconditionFailed, iterate_errors, parameter_error
 from elements.filters import ElementFilter
 from elements.models import ID_PATTERN, Element
 from elements.pagination import KeysetPagination, get_flag, get_ordering, order
@@ -61,7 +61,7 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         wrong = {
             name: "is not known" if name not in known else "is repeated or empty"
             for name, values in request.query_params.lists()
-            if name not in known or len(values) > 1 or (values == [""] and name != "format")
+            if name not in known or len(values) > 1 or values == [""]
         }
         if wrong:
             raise parameter_error(**wrong)
@@ -83,7 +83,8 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         if paged := request.query_params.keys() & {"page_size", "cursor", "count"}:
             raise parameter_error(**dict.fromkeys(paged, "does not apply to an export, which holds every row"))
         file = services.export_elements(order(queryset, get_ordering(request)), self.get_fields(), kind)
-        return send_file(file, f"elements.{kind}", f"{request.accepted_renderer.media_type}; charset=utf-8")
+        content_type = f"{request.accepted_renderer.media_type}; charset=utf-8"
+        return FileResponse(file, as_attachment=True, filename=f"elements.{kind}", content_type=content_type)
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # noqa: ARG002
         """Store an element, or a keyed map: all or nothing, unless `partial=true`."""
@@ -105,9 +106,10 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
     def retrieve(self, request: Request, pk: str) -> Response:
         """Return an element; 304 for If-None-Match."""
         fields = self.get_fields(services.FIELDS)
-        element = Element.objects.filter(pk=pk).values(*{*fields, "updated_at"}).first()
-        if element is None:
-            raise NotFound(f"there is no element {pk}")
+        try:
+            element = Element.objects.values(*{*fields, "updated_at"}).get(pk=pk)
+        except Element.DoesNotExist:
+            raise NotFound(f"there is no element {pk}") from None
         response = self.respond(element, fields)
         conditional = get_conditional_response(request._request, response["ETag"], response=response)
         if conditional.status_code == status.HTTP_412_PRECONDITION_FAILED:
@@ -164,34 +166,19 @@ def build_etag(updated_at: Any) -> str:
 
 def check_preconditions(request: Request, element: Element) -> None:
     """Raise PreconditionFailed where If-Match names another version (RFC 9110, section 13.1)."""
-    etag = build_etag(element.updated_at)
-    if get_conditional_response(request._request, etag) is not None:
-        error = PreconditionFailed()
-        error.headers = {"ETag": etag}
-        raise error
-
-
-def send_file(file: Any, name: str, content_type: str) -> FileResponse:
-    """Return a download of a file from its start, with its length: a download that was cut short is noticed."""
-    size = file.tell()
-    file.seek(0)
-    response = FileResponse(file, as_attachment=True, filename=name, content_type=content_type)
-    response["Content-Length"] = str(size)
-    response.block_size = 1 << 20
-    return response
+    if get_conditional_response(request._request, build_etag(element.updated_at)) is not None:
+        raise PreconditionFailed
 
 
 def build_results(sent: dict[str, Any], serializer: Any, fields: tuple[str, ...]) -> dict[str, Any]:
     """Return the outcome of each element of a map, in its order."""
     results: list[dict[str, Any]] = []
     for key in sent:
-        if key in serializer.failures:
-            errors = list(iterate_errors(serializer.failures[key], (key,)))
-            code = 422 if all(error["code"] == "unprocessable" for error in errors) else 400
+        if wrong := serializer.failures.get(key) or serializer.conflicts.get(key):
+            errors = list(iterate_errors(wrong, (key,)))
+            unprocessable = all(error["code"] == "unprocessable" for error in errors)
+            code = 409 if key in serializer.conflicts else 422 if unprocessable else 400
             results.append({"key": key, "status": code, "errors": errors})
-        elif key in serializer.conflicts:
-            errors = list(iterate_errors(Conflict(serializer.conflicts[key]).detail, (key,)))
-            results.append({"key": key, "status": 409, "errors": errors})
         else:
             element = serializer.stored[serializer.elements[key]["id"]]
             results.append({"key": key, "status": 201, "element": {name: element[name] for name in fields}})

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 
 SECTION = Path(__file__).parent.parent
+SECRETS = {"SECRET_KEY": "k" * 25 + "secret" * 5, "ALLOWED_HOSTS": "api.example,localhost", "BEHIND_PROXY": "1"}
 
 
 class Answer(NamedTuple):
@@ -97,3 +99,39 @@ def url_of(process: "subprocess.Popen[str]") -> str:
         if found := re.match(r"The API +(\S+?)/api/elements/", line):
             return found[1]
     raise AssertionError("the service did not come up:\n" + "".join(said))
+
+
+def manage(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run manage.py of the production profile."""
+    command = [sys.executable, str(SECTION / "manage.py"), *words]
+    inherited = os.environ | {"PROFILE": "production"} | SECRETS | environment
+    return subprocess.run(command, env=inherited, capture_output=True, text=True, check=False)
+
+
+@contextlib.contextmanager
+def production_service(log: Path, **environment: str) -> Iterator[tuple[Service, dict[str, str]]]:
+    """The service in production, behind a proxy; a token of each scope, and the database's URL, by name."""
+    with database(f"production_{os.getpid()}") as url, contextlib.ExitStack() as stack:
+        assert manage("migrate", DATABASE_URL=url).returncode == 0
+        tokens = {
+            scope: manage("token", "create", f"the {scope}er", "--scope", scope, DATABASE_URL=url).stdout.strip()
+            for scope in ("read", "write")
+        }
+        inherited = os.environ | {"PROFILE": "production", "DATABASE_URL": url, "LOG_FILE": str(log)} | SECRETS
+        port = str(free_port())
+        command = [sys.executable, str(SECTION / "main.py"), "--port", port]
+        process = stack.enter_context(subprocess.Popen(command, env=inherited | environment, text=True))
+        stack.callback(process.terminate)
+        running = Service(process, f"http://127.0.0.1:{port}", log)
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                if running.ask("GET", "/ready", Host="localhost").status == 200:
+                    break
+        yield running, tokens | {"url": url}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,42 @@ def test_a_database_that_goes_and_comes_back(postgres: EmbeddedPostgres, tmp_pat
         stored = dict(cursor.fetchall())
     assert set(stored.values()) == {SIZE}
     assert {name for name, status in statuses.items() if status == 201} <= stored.keys() <= statuses.keys()
+
+
+@pytest.mark.parametrize("query", ["format=csv&", "format=ndjson&", ""])
+def test_a_session_that_ends_during_a_list_or_an_export_is_503(
+    postgres: EmbeddedPostgres, tmp_path: Path, query: str
+) -> None:
+    with (
+        service(tmp_path / "api.log", DATABASE_URL=postgres.url, PGOPTIONS="-c lock_timeout=60000") as running,
+        contextlib.closing(psycopg2.connect(postgres.url)) as connection,
+        contextlib.closing(psycopg2.connect(postgres.url)) as locking,
+        connection.cursor() as cursor,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        cursor.execute(
+            "INSERT INTO elements_element (id, device_name, average_before_normalization, average_after_normalization,"
+            " data_size, raw_data) SELECT 'e' || i, 'RX', 1, 1, 1, jsonb_build_array(repeat('1 ', 25000))"
+            " FROM generate_series(1, 6000) i"  # 300 MB as text
+        )
+        connection.commit()
+        connection.autocommit = True
+        ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_progress_copy WHERE bytes_processed > 0"
+        if not query:  # a page is read too fast to be interrupted, unless it waits
+            locking.cursor().execute("LOCK TABLE elements_element")
+            ending = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        answer = pool.submit(running.ask, "GET", f"{ELEMENTS}?{query}fields=id,raw_data")
+        ended = 0
+        while not ended:
+            assert not answer.done()
+            cursor.execute(ending)
+            ended = cursor.rowcount
+        locking.rollback()
+        problem = answer.result(60)
+        assert (problem.status, problem.headers["Content-Type"]) == (503, "application/problem+json")
+        assert problem.json()["detail"].startswith("the database does not answer")
+        assert "Content-Disposition" not in problem.headers
+        assert running.ask("GET", f"{ELEMENTS}?page_size=1").status == 200
 
 
 def test_a_database_that_was_never_there_is_one_line(tmp_path: Path) -> None:

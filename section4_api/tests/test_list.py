@@ -71,17 +71,9 @@ def test_a_page_is_reached_by_an_index_and_not_by_reading_what_is_before(api: Cl
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE elements_element")
         cursor.execute("SET LOCAL enable_seqscan = off")
-    *_, last = api.get(f"{ELEMENTS}?page_size=10&ordering=-created_at").json()["results"]
+    second = api.get(f"{ELEMENTS}?page_size=10&ordering=-created_at").json()["next"]
     with CaptureQueriesContext(connection) as asked:
-        list(
-            zip(
-                pages(api, f"?page_size=10&ordering=-created_at&id__startswith={last['id'][:3]}"),
-                range(3),
-                strict=False,
-            )
-        )
-        cursor_url = api.get(f"{ELEMENTS}?page_size=10&ordering=-created_at").json()["next"]
-        api.get(cursor_url)
+        api.get(second)
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN {asked[-1]['sql']}")
         plan = "\n".join(line for (line,) in cursor.fetchall())
@@ -125,7 +117,8 @@ def test_count_only_where_asked(api: Client, some: list[str]) -> None:
         ("id__startswith=b_", set()),
         ("id__startswith=%25", set()),
         ("data_size__gte=2", {"b", "bc"}),
-        ("data_size__lte=1", {"a"}),
+        ("data_size__lte=1.5", {"a"}),
+        ("data_size__gte=1.5", {"b", "bc"}),
         ("data_size__gte=99999999999999999999", set()),
         ("average_before_normalization__gte=20&average_before_normalization__lte=30", {"b"}),
         ("average_after_normalization__lte=0.9", {"b", "bc"}),
@@ -151,7 +144,6 @@ def test_filters(api: Client, query: str, expected: set[str]) -> None:
         "updated_at__lte=",
         "created_at__gte=0075-02-21T08:38:42%2B22:56",
         "data_size__gte=many",
-        "data_size__gte=0.5",
         "data_size__gte=1_000",
         "data_size__gte=%D9%A1",
         "average_before_normalization__gte=1_0",
@@ -172,8 +164,6 @@ def test_filters(api: Client, query: str, expected: set[str]) -> None:
         "count=yes",
         "cursor=x",
         "cursor=%00",
-        "cursor=WyJpZCIsMSwyXQ",
-        "ordering=data_size&cursor=WyJpZCIsImUiLCJlIl0",
         "format=csv&page_size=5",
         "device_name=a&device_name=b",
         "page_size=1&page_size=3",
@@ -184,11 +174,11 @@ def test_a_query_that_is_not_understood_is_400(api: Client, query: str) -> None:
     assert problem(api.get(f"{ELEMENTS}?{query}"), 400)["detail"]
 
 
-@pytest.mark.parametrize("value", [None, [1], {"a": 1}, True, "x", 1e400, "2020-13-45"])
-@pytest.mark.parametrize("field", LIST_FIELDS)
-def test_a_cursor_of_somebody_s_own_making_is_no_fault_of_the_server(api: Client, field: str, value: Any) -> None:
-    forged = pagination.encode_cursor(field, value, "a")
-    assert api.get(f"{ELEMENTS}?ordering={field}&cursor={forged}").status_code in (200, 400)
+def test_a_cursor_that_the_server_did_not_sign_is_400(api: Client, some: list[str]) -> None:
+    cursor = api.get(f"{ELEMENTS}?page_size=2").json()["next"].partition("cursor=")[2]
+    for forged in (f"x{cursor}", cursor[:-1], cursor[::-1]):
+        problem(api.get(f"{ELEMENTS}?cursor={forged}"), 400)
+    problem(api.get(f"{ELEMENTS}?ordering=data_size&cursor={cursor}"), 400)
 
 
 def test_fields_choose_and_order_what_is_shown(api: Client) -> None:
@@ -250,9 +240,8 @@ def test_csv_holds_no_formula_for_a_spreadsheet(api: Client, name: str) -> None:
     assert text(api.get(f"{ELEMENTS}?format=csv&fields=device_name")).splitlines()[1] == f"'{name}"
 
 
-def test_an_unknown_format_is_406(api: Client) -> None:
-    problem(api.get(f"{ELEMENTS}?format=xml"), 406)
-    problem(api.get(f"{ELEMENTS}?format="), 406)
+def test_an_unknown_format_is_404_and_an_unknown_media_type_406(api: Client) -> None:
+    problem(api.get(f"{ELEMENTS}?format=xml"), 404)
     problem(api.get(ELEMENTS, headers={"Accept": "image/png"}), 406)
 
 

@@ -3,20 +3,22 @@
 import json
 import logging
 from collections.abc import Callable
+from logging.config import DictConfigurator
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 
-from config.json_log import JsonFormatter
 from support import ELEMENTS, element, path, post, problem
 
+FORMATTER = DictConfigurator(settings.LOGGING).configure_formatter(settings.LOGGING["formatters"]["json"])
 Lines = Callable[[], list[logging.LogRecord]]
 
 
 def last(lines: Lines) -> dict[str, Any]:
     (record,) = lines()[-1:]
-    text = JsonFormatter().format(record)
+    text = FORMATTER.format(record)
     assert "\n" not in text
     told: dict[str, Any] = json.loads(text)
     return told
@@ -27,7 +29,7 @@ def test_a_request_is_one_line(api: Client, lines: Lines) -> None:
     assert len(lines()) == 1
     told = last(lines)
     assert told.pop("milliseconds") > 0
-    assert told.pop("time").endswith("Z")
+    assert told.pop("time").endswith("+00:00")
     assert told == {
         "level": "INFO",
         "logger": "section4.requests",
@@ -75,9 +77,9 @@ def test_a_fault_of_ours_is_500_and_a_line_with_its_traceback(
     api.raise_request_exception = False
     document = problem(api.get(path("a")), 500)
     (record,) = [record for record in caplog.records if record.name == "django.request"]
-    told = json.loads(JsonFormatter().format(record))
+    told = json.loads(FORMATTER.format(record))
     assert told["request_id"] == document["request_id"]
-    assert "ZeroDivisionError" in told["traceback"]
+    assert "ZeroDivisionError" in told["exc_info"]
     assert "ZeroDivisionError" not in json.dumps(document)
 
 
@@ -87,19 +89,3 @@ def test_an_export_is_a_line_when_it_has_been_sent(api: Client, lines: Lines) ->
     content = b"".join(answer.streaming_content)
     answer.close()
     assert (last(lines)["path"], last(lines)["bytes"]) == (ELEMENTS, len(content))
-
-
-def test_bodies_are_logged_only_where_wanted_and_cut(api: Client, lines: Lines, settings: Any) -> None:
-    post(api, element("a"))
-    assert "body" not in last(lines)
-    settings.LOG_BODIES = 12
-    post(api, element("b"))
-    assert last(lines)["body"] == '{"id": "b", '
-
-
-def test_the_client_is_who_the_proxy_names_where_one_is_trusted(api: Client, lines: Lines, settings: Any) -> None:
-    api.get(ELEMENTS, headers={"X-Forwarded-For": "1.1.1.1, 2.2.2.2"})
-    assert last(lines)["client"] == "127.0.0.1"
-    settings.BEHIND_PROXY = True
-    api.get(ELEMENTS, headers={"X-Forwarded-For": "1.1.1.1, 2.2.2.2"})
-    assert last(lines)["client"] == "2.2.2.2"

@@ -11,17 +11,10 @@ from typing import Any
 
 import pytest
 
-from live import SECTION, Answer, Service, ask, database
+from live import SECRETS, SECTION, Answer, Service, ask, database, manage, production_service
 from support import ELEMENTS, element, path
 
-SECRETS = {"SECRET_KEY": "k" * 25 + "secret" * 5, "ALLOWED_HOSTS": "api.example,localhost", "BEHIND_PROXY": "1"}
 TLS = {"Host": "api.example", "X-Forwarded-Proto": "https"}
-
-
-def manage(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SECTION / "manage.py"), *words]
-    inherited = os.environ | {"PROFILE": "production"} | SECRETS | environment
-    return subprocess.run(command, env=inherited, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("missing", ["SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL"])
@@ -35,7 +28,12 @@ def test_it_refuses_to_start_without(missing: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SECRET_KEY", "short"), ("PROFILE", "prod"), ("DATABASE_URL", "sqlite:///x"), ("LOG_BODIES", "x")],
+    [
+        ("SECRET_KEY", "short"),
+        ("PROFILE", "prod"),
+        ("DATABASE_URL", "sqlite:///x"),
+        ("REQUEST_RATE", "x"),
+    ],
 )
 def test_it_refuses_to_start_with(name: str, value: str) -> None:
     inherited = os.environ | {"PROFILE": "production"} | SECRETS | {name: value}
@@ -64,40 +62,8 @@ def test_it_serves_nothing_before_the_migrations(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, dict[str, str]]]:
     """The service in production, behind a proxy, and a token of each scope by name."""
-    log = tmp_path_factory.mktemp("production") / "api.log"
-    with database(f"production_{os.getpid()}") as url, contextlib.ExitStack() as stack:
-        assert manage("migrate", DATABASE_URL=url).returncode == 0
-        tokens = {
-            scope: manage("token", "create", f"the {scope}er", "--scope", scope, DATABASE_URL=url).stdout.strip()
-            for scope in ("read", "write")
-        }
-        tokens["url"] = url
-        environment = os.environ | {"PROFILE": "production", "DATABASE_URL": url, "LOG_FILE": str(log)} | SECRETS
-        environment["REQUESTS_PER_MINUTE"] = "100"
-        port = str(free_port())
-        command = [sys.executable, str(SECTION / "main.py"), "--port", port]
-        process = stack.enter_context(subprocess.Popen(command, env=environment, text=True))
-        stack.callback(process.terminate)
-        running = Service(process, f"http://127.0.0.1:{port}", log)
-        wait_until_ready(running)
-        yield running, tokens
-
-
-def free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_until_ready(service: Service) -> None:
-    while service.process.poll() is None:
-        with contextlib.suppress(OSError):
-            if service.ask("GET", "/ready", Host="localhost").status == 200:
-                return
-    raise AssertionError("the service ended")
+    with production_service(tmp_path_factory.mktemp("production") / "api.log", REQUEST_RATE="100/min") as running:
+        yield running
 
 
 def call(service: Service, token: str | None, method: str, where: str, body: Any = None, **more: str) -> Answer:
@@ -112,7 +78,6 @@ def test_a_call_without_a_token_is_401(production: tuple[Service, dict[str, str]
         ("GET", ELEMENTS),
         ("POST", ELEMENTS),
         ("DELETE", path("a")),
-        ("GET", "/metrics"),
         ("GET", "/api/schema/"),
         ("GET", "/api/docs/"),
     ):
@@ -136,7 +101,8 @@ def test_a_read_token_reads_and_does_not_write(production: tuple[Service, dict[s
 def test_a_write_token_writes_and_reads(production: tuple[Service, dict[str, str]]) -> None:
     service, tokens = production
     assert call(service, tokens["write"], "POST", ELEMENTS, element("w")).status == 201
-    assert call(service, tokens["write"], "GET", path("w")).status == 200
+    assert call(service, tokens["write"], "GET", path("w"), X_Forwarded_For="1.1.1.1, 2.2.2.2").status == 200
+    assert service.logged()[-1]["client"] == "2.2.2.2"
     assert call(service, tokens["write"], "DELETE", path("w")).status == 204
 
 
@@ -203,4 +169,3 @@ def test_who_asks_too_often_is_429_with_when_to_come_again(production: tuple[Ser
     assert [answer.status for answer in answers[:100]] == [200] * 100
     assert answers[-1].status == 429
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
-    assert call(service, tokens["read"], "GET", "/metrics").status == 200

@@ -47,11 +47,10 @@ def test_what_is_not_there_is_404(api: Client, method: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("field", ["device_name", "deviceName"])
-def test_the_device_is_renamed(api: Client, method: str, field: str) -> None:
+def test_the_device_is_renamed(api: Client, method: str) -> None:
     store(api, "a")
     before = api.get(path("a")).json()
-    answer = send(api, method, path("a"), {field: "new_device_name"})
+    answer = send(api, method, path("a"), {"device_name": "new_device_name"})
     assert answer.status_code == 200
     assert "Location" not in answer
     told = answer.json()
@@ -85,7 +84,6 @@ def test_a_client_may_send_back_what_it_got(api: Client, method: str) -> None:
     got = api.get(path("a"))
     answer = send(api, method, path("a"), got.json())
     assert (answer.status_code, answer.json(), answer["ETag"]) == (200, got.json(), got["ETag"])
-    assert send(api, method, path("a"), element("a")).status_code == 200
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -131,8 +129,8 @@ def test_one_number_is_not_true(api: Client) -> None:
         ({"id": None}, ["#/id"]),
         ({"device_name": ""}, ["#/device_name"]),
         ({"device_name": None}, ["#/device_name"]),
-        ({"deviceName": "a\0"}, ["#/deviceName"]),
-        ({"id": "..", "device_name": 5, "x": 1}, ["#/x", "#/id", "#/device_name"]),
+        ({"deviceName": "RX 2"}, ["#/deviceName"]),
+        ({"id": "..", "device_name": 5}, ["#/id", "#/device_name"]),
     ],
 )
 def test_a_change_that_cannot_be_is_400_at_its_place(api: Client, method: str, body: Any, at: list[str]) -> None:

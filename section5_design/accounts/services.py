@@ -1,10 +1,11 @@
 """Changes to application entities, tokens and shares, each with its audit event in one transaction."""
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connection, transaction
 from django.dispatch import receiver
 
 from accounts.api_tokens import hash_token
@@ -67,6 +68,19 @@ def unshare_study(study: Study, group: Group, actor: str, address: str = "") -> 
     Share.objects.filter(study=study, group=group).delete()
     subject = Subject(study_uid=study.uid)
     record_event("unshared", actor, f"with {group.name}", subject=subject, address=address)
+
+
+def share_with_senders(instance_ids: Sequence[int], source_ids: Sequence[int]) -> None:
+    """Let those who sent every one of some instances see others that were made of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO accounts_submission (instance_id, source, user_id, group_id, submitted_at)"
+            " SELECT made.id, source, user_id, group_id, now()"
+            " FROM accounts_submission AS sent, unnest(%(made)s::bigint[]) AS made (id)"
+            " WHERE sent.instance_id = ANY(%(sources)s) GROUP BY made.id, source, user_id, group_id"
+            " HAVING count(DISTINCT sent.instance_id) = cardinality(%(sources)s) ON CONFLICT DO NOTHING",
+            {"made": list(instance_ids), "sources": list(source_ids)},
+        )
 
 
 @receiver(instances_erased)

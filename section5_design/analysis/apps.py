@@ -1,6 +1,7 @@
 """The app."""
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class AnalysisConfig(AppConfig):
@@ -10,8 +11,11 @@ class AnalysisConfig(AppConfig):
     partitioned_tables = ("analysis_result",)
 
     def ready(self) -> None:
-        """Register the handler of analysis jobs and connect the signal receivers."""
-        from analysis.handler import KIND, AnalysisHandler
+        """Load the registry, register the handlers of analysis jobs and connect the signal receivers."""
+        from analysis import handler, targets
+        from analysis.registry import load_analyses
         from jobs.handlers import register
 
-        register(KIND, AnalysisHandler())
+        load_analyses(settings.ANALYSES)  # report a mistake now, not to each job
+        register(handler.KIND, handler.AnalysisHandler())
+        register(targets.KIND, targets.TargetHandler())

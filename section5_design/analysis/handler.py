@@ -1,17 +1,16 @@
-"""Run analysis jobs: read the instance, analyse it, save the result."""
+"""Run the jobs of the default analysis: read the instance, analyse it, save the result."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, BinaryIO
 
-import orjson
 from django.conf import settings
 from django.db import connection
 from django.dispatch import receiver
-from django.utils.module_loading import import_string
 
-from analysis.contract import Analysis, Context, UnprocessableError
+from analysis.contract import Context, UnprocessableError
+from analysis.functions import call_function, encode_figures
 from analysis.models import Result
+from analysis.registry import find_version
 from archive.encryption import ObjectIntegrityError
 from archive.object_store import object_key, open_object, preview_key, store
 from archive.signals import instances_erased
@@ -36,8 +35,9 @@ class AnalysisHandler:
         """Analyse an instance; return the figures and the key of the preview."""
         try:
             with open_object(object_key(load_sha256(lease.subject))) as file:
-                figures, preview = call_analysis(prepare(file), build_context(lease))
-            return figures, store_preview(preview, lease) if preview else ""
+                output = call_function(settings.ANALYSIS, prepare(file), build_context(lease))
+            preview = next(iter(output.pictures.values()), b"")
+            return output.figures, store_preview(preview, lease) if preview else ""
         except UnprocessableError as error:
             raise JobError(str(error)) from error
         except ObjectIntegrityError as error:
@@ -47,44 +47,22 @@ class AnalysisHandler:
             raise RetryableError(str(error)) from error
 
     def save(self, results: Sequence[tuple[Lease, tuple[dict[str, Any], str]]]) -> None:
-        """Save results."""
+        """Save results; an earlier one of the same instance is superseded."""
+        version = find_version(settings.ANALYSIS)
         with connection.cursor() as cursor:
             for lease, (figures, preview) in results:
-                document = orjson.dumps(figures, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+                if lease.fencing_token > 1:
+                    Result.objects.filter(instance=lease.subject).update(superseded=True)
                 cursor.execute(
                     "INSERT INTO analysis_result (instance_id, fencing_token, analysis, version, figures, preview)"
                     " VALUES (%s, %s, %s, %s, %s, %s)",
-                    (lease.subject, lease.fencing_token, settings.ANALYSIS, analysis_version(), document, preview),
+                    (lease.subject, lease.fencing_token, settings.ANALYSIS, version, encode_figures(figures), preview),
                 )
 
     def discard(self, lease: Lease, result: tuple[dict[str, Any], str]) -> None:  # noqa: ARG002
         """Delete the preview of a late result."""
         if result[1]:
             store().delete(result[1])
-
-
-def call_analysis(file: BinaryIO, context: Context) -> tuple[dict[str, Any], bytes]:
-    """Call the function that ANALYSIS names, and check what it returns.
-
-    Raises:
-        UnprocessableError: it failed, or returned something else than figures and a preview.
-
-    """
-    function: Analysis = import_string(settings.ANALYSIS)
-    try:
-        figures, preview = function(file, context)
-    except (UnprocessableError, ObjectIntegrityError, MemoryError, OSError):
-        raise
-    except Exception as error:  # a site's code raises what it likes; a retry does not help
-        raise UnprocessableError(f"the analysis failed ({type(error).__name__})") from error
-    check_figures(figures)
-    return figures, preview
-
-
-def analysis_version() -> str:
-    """Return the VERSION of the analysis' module."""
-    module = import_module(settings.ANALYSIS.rpartition(".")[0])
-    return str(getattr(module, "VERSION", ""))[:50]
 
 
 def build_context(lease: Lease) -> Context:
@@ -98,23 +76,6 @@ def build_context(lease: Lease) -> Context:
         memory_limit_mb=settings.TASK_MEMORY_LIMIT_MB,
         time_limit_seconds=settings.TASK_SECONDS,
     )
-
-
-def check_figures(figures: object) -> None:
-    """Check that figures can be stored.
-
-    Raises:
-        UnprocessableError: they are not a JSON object.
-
-    """
-    if not isinstance(figures, dict):
-        raise UnprocessableError(f"the analysis {settings.ANALYSIS} did not return a dictionary of figures")
-    try:
-        orjson.dumps(figures, option=orjson.OPT_SERIALIZE_NUMPY)
-    except TypeError as error:
-        raise UnprocessableError(
-            f"the analysis {settings.ANALYSIS} returned figures that are not JSON: {error}"
-        ) from None
 
 
 def load_sha256(instance_id: int) -> str:
@@ -155,19 +116,19 @@ def store_preview(content: bytes, lease: Lease) -> str:
 def delete_results(instance_ids: list[int], **_: Any) -> list[str]:
     """Delete the jobs and results of erased instances; return the keys of their previews."""
     delete_jobs(KIND, instance_ids)
-    results = Result.objects.filter(instance__in=instance_ids)
+    results = Result.history.filter(instance__in=instance_ids)
     previews = [key for key in results.values_list("preview", flat=True) if key]
     results.delete()
     return previews
 
 
 def find_inconsistencies() -> list[int]:
-    """Return the instances that lack a job, or whose job and results do not agree."""
+    """Return the instances that lack a job, or whose job and current results do not agree."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT i.id FROM archive_instance AS i LEFT JOIN analysis_job AS j ON j.instance_id = i.id"
-            " LEFT JOIN analysis_result AS r ON r.instance_id = i.id GROUP BY i.id, j.state HAVING"
-            " count(DISTINCT j.id) <> 1 OR count(r.instance_id) <> (CASE WHEN j.state = 'done' THEN 1 ELSE 0 END)"
+            " LEFT JOIN analysis_result AS r ON r.instance_id = i.id AND NOT r.superseded GROUP BY i.id, j.state HAVING"
+            " count(DISTINCT j.id) <> 1 OR count(r.instance_id) > 1 OR (j.state = 'done' AND count(r.instance_id) = 0)"
             " ORDER BY i.id"
         )
         return [instance for (instance,) in cursor.fetchall()]

@@ -79,3 +79,9 @@ class Instance(models.Model):
 
     def __str__(self) -> str:
         return self.sop_instance_uid
+
+
+class Arrival(models.Model):
+    """An instance that was stored and not yet announced to the apps above (`arrivals.py`)."""
+
+    instance = models.OneToOneField(Instance, models.DO_NOTHING, primary_key=True, db_constraint=False)

@@ -19,7 +19,7 @@ from kombu import Exchange, Queue
 from kombu.transport import filesystem
 from kombu.utils.json import dumps
 
-QUEUES = ("small", "large")
+QUEUES = ("small", "large", "gpu")
 MAX_MESSAGES = 64  # in a queue; more wake-ups would wake nobody else
 ON_FILES = settings.BROKER_URL.startswith("filesystem:")
 

@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 NAMES = (
+    "ANALYSES",
     "DATA_FOLDER",
     "TLS_CERTIFICATE",
     "TLS_KEY",

@@ -5,6 +5,8 @@ BROKER_URL      a RabbitMQ, amqp://user:password@host//; by default Celery's fil
 STORAGE_URL     where objects are stored: file:///folder or s3://bucket/prefix; by default a folder in DATA_FOLDER
 DATA_FOLDER     spool, objects and broker of one machine; default: `section5_design/data`
 ANALYSIS        the function that analyses a file, by its dotted name; default: analysis.default.analyse
+ANALYSES        TOML file in which further analyses are registered (see analysis/registry.py); default: none
+GPU_SLOTS       analyses that may use a GPU of this machine at a time, in workers of the queue gpu; default: 1
 MAX_ATTEMPTS    attempts at a job before it is quarantined; default: 4
 TASK_SECONDS    time limit of a task, after which its process is killed; default: 120
 LEASE_SECONDS   how long a claim is valid; must be more than TASK_SECONDS; default: 180
@@ -58,6 +60,7 @@ if PRODUCTION:
 DATA_FOLDER = Path(os.environ.get("DATA_FOLDER") or BASE_DIR / "data").resolve()
 SPOOL_FOLDER = DATA_FOLDER / "spool"
 UPLOAD_FOLDER = DATA_FOLDER / "uploads"  # uploads that may be resumed
+WORK_FOLDER = DATA_FOLDER / "work"  # decrypted files of analyses and deliveries, while these run
 FORM_FOLDER = DATA_FOLDER / "forms"  # files of a form while it is parsed
 MAX_FORM_MB = 512
 STORAGE_URL = os.environ.get("STORAGE_URL") or f"file://{DATA_FOLDER / 'store'}"
@@ -66,6 +69,8 @@ if not BROKER_URL.startswith(("amqp://", "amqps://", "filesystem://")):
     raise ImproperlyConfigured("BROKER_URL must name a RabbitMQ: amqp://user:password@host:5672//")
 
 ANALYSIS = os.environ.get("ANALYSIS") or "analysis.default.analyse"
+ANALYSES = os.environ.get("ANALYSES", "")
+GPU_SLOTS = number("GPU_SLOTS", 1)
 MAX_ATTEMPTS = number("MAX_ATTEMPTS", 4)
 TASK_SECONDS = number("TASK_SECONDS", 120)
 LEASE_SECONDS = number("LEASE_SECONDS", 180)

@@ -31,7 +31,7 @@ log = logging.getLogger("section5.ingest")
 class Sender:
     """Who sends: as the audit log names them, and for uploads the person and the team."""
 
-    source: str  # dicom:AE, http:TOKEN, user:NAME, folder:PATH
+    source: str  # dicom:AE, http:TOKEN, user:NAME, folder:PATH, analysis:NAME
     user_id: int | None = None
     group_id: int | None = None
 
@@ -164,6 +164,8 @@ RECORD = """
             'instance_id', id, 'study_uid', %(study_uid)s, 'sop_class_uid', %(sop_class_uid)s,
             'sop_instance_uid', %(sop_instance_uid)s)
         FROM instance
+    ), arrival AS (
+        INSERT INTO archive_arrival (instance_id) SELECT id FROM instance
     ), stored AS (
         SELECT id, outcome FROM instance UNION ALL SELECT id, 'duplicate' FROM known WHERE sha256 = %(sha256)s
     ), submission AS (

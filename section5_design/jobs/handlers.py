@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from jobs.queue import Lease
+from jobs.queue import Lease, attempts_by_kind
 
 
 class JobError(Exception):
@@ -18,6 +18,14 @@ class RetryableError(JobError):
     retryable = True
 
 
+class PostponeError(Exception):
+    """The job cannot start now: a resource is in use. Trying again later does not count as an attempt."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
 class Handler(Protocol):
     """Runs the jobs of one kind. A job may run twice: only the latest holder's result is saved."""
 
@@ -26,6 +34,7 @@ class Handler(Protocol):
 
         Raises:
             JobError: it failed; a RetryableError is tried again later.
+            PostponeError: it cannot start now.
 
         """
 
@@ -39,9 +48,18 @@ class Handler(Protocol):
 _handlers: dict[str, Handler] = {}
 
 
-def register(kind: str, handler: Handler) -> None:
-    """Register the handler of a kind of job; call it in an AppConfig's `ready`."""
+def register(kind: str, handler: Handler, max_attempts: int | None = None) -> None:
+    """Register the handler of a kind of job; call it in an AppConfig's `ready`.
+
+    Args:
+        kind: names it; at most 30 characters.
+        handler: runs its jobs.
+        max_attempts: how often one is attempted; by default MAX_ATTEMPTS.
+
+    """
     _handlers[kind] = handler
+    if max_attempts:
+        attempts_by_kind[kind] = max_attempts
 
 
 def get_handler(kind: str) -> Handler:

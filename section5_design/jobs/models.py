@@ -22,6 +22,7 @@ class Job(models.Model):
 
         SMALL = "small"
         LARGE = "large"
+        GPU = "gpu"
 
     kind = models.CharField(max_length=30)
     subject = models.BigIntegerField()  # ID of the row that the job works on; the handler of the kind knows its table
@@ -33,6 +34,7 @@ class Job(models.Model):
     attempts = models.IntegerField(default=0)
     fencing_token = models.IntegerField(default=0)  # incremented by every claim; only its latest holder may write
     next_run_at = models.DateTimeField(db_default=Now())
+    rerun_at = models.DateTimeField(null=True)  # scheduled again while it was running: when it runs once more
     lease_until = models.DateTimeField(null=True)
     worker = models.CharField(max_length=100, default="")
     reason = models.CharField(max_length=500, default="")  # of the last failure

@@ -2,8 +2,12 @@
 
 queued --claim--> running --finish--> done
 ^                 |---fail-------> queued (retry later) or quarantined
-|                 '---release----> queued (not started)
-'----requeue------'
+|                 |---release----> queued (not started)
+|                 '---postpone---> queued (a resource is in use)
+'----requeue, schedule------ done or quarantined
+
+A running job that is scheduled again runs once more when it ends, so that its last attempt began after the change that
+it was scheduled for.
 """
 
 import logging
@@ -17,15 +21,16 @@ import orjson
 from django.conf import settings
 from django.db import connection, transaction
 
-from audit.events import Subject, record_event
+from audit.events import NOTHING, Subject, record_event
 from core import metrics
 from core.correlation import correlation_id
 
 log = logging.getLogger("section5.jobs")
 
-QUEUES = ("small", "large")
+QUEUES = ("small", "large", "gpu")
 BACKOFF = 2.0  # seconds before the second attempt; doubled with each
 MAX_BACKOFF = 300.0
+attempts_by_kind: dict[str, int] = {}  # for kinds that get more than MAX_ATTEMPTS; set with their handlers
 LOST = "the worker process died, or the job took longer than its lease"
 
 # A job that was attempted before runs alone: if it kills its process, it takes no other job with it.
@@ -41,10 +46,40 @@ CLAIM = """
     )
     UPDATE jobs_job AS job
     SET state = 'running', fencing_token = fencing_token + 1, attempts = attempts + 1, worker = %(worker)s,
-        lease_until = now() + make_interval(secs => %(lease)s)
+        lease_until = now() + make_interval(secs => %(lease)s), rerun_at = NULL
     FROM chosen WHERE job.id = chosen.id
     RETURNING job.id, kind, subject, fencing_token, attempts, now(), worker, audit_subject, correlation_id
 """
+
+
+SCHEDULE = """
+    INSERT INTO jobs_job AS job (kind, subject, queue, priority, state, attempts, fencing_token, worker, reason,
+        correlation_id, audit_subject, next_run_at)
+    SELECT %(kind)s, subject, queue, priority, 'queued', 0, 0, '', '', %(correlation_id)s, audit_subject,
+        now() + make_interval(secs => delay)
+    FROM jsonb_to_recordset(%(jobs)s)
+        AS new (subject bigint, queue text, priority integer, delay double precision, audit_subject jsonb)
+    ORDER BY subject
+    ON CONFLICT (subject, kind) DO UPDATE SET
+        queue = excluded.queue,
+        priority = CASE job.state WHEN 'queued' THEN greatest(job.priority, excluded.priority)
+            ELSE excluded.priority END,
+        state = CASE job.state WHEN 'running' THEN 'running' ELSE 'queued' END,
+        attempts = CASE job.state WHEN 'running' THEN job.attempts ELSE 0 END,
+        next_run_at = CASE job.state WHEN 'running' THEN job.next_run_at ELSE excluded.next_run_at END,
+        rerun_at = CASE job.state WHEN 'running' THEN excluded.next_run_at END
+"""
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job to schedule."""
+
+    subject: int
+    queue: str = "small"
+    priority: int = 0  # the highest runs first
+    delay: float = 0  # seconds
+    audit_subject: Subject = NOTHING
 
 
 @dataclass(frozen=True)
@@ -62,9 +97,24 @@ class Lease:
     correlation_id: str = ""
 
 
+def max_attempts(kind: str) -> int:
+    """Return how often a job of a kind is attempted."""
+    return attempts_by_kind.get(kind, settings.MAX_ATTEMPTS)
+
+
 def parse_subject(document: str) -> Subject:
     """Parse what the audit events of a job are about."""
     return Subject(**orjson.loads(document))
+
+
+def schedule(kind: str, jobs: Sequence[NewJob]) -> None:
+    """Queue jobs, in the caller's transaction.
+
+    A job that exists is queued again, or its time is moved if it is queued; a running one runs once more when it ends.
+    """
+    values = {"kind": kind, "correlation_id": correlation_id.get(), "jobs": orjson.dumps(jobs).decode()}
+    with connection.cursor() as cursor:
+        cursor.execute(SCHEDULE, values)
 
 
 def claim(queue: str, limit: int, worker: str) -> list[Lease]:
@@ -82,7 +132,10 @@ def finish(leases: Sequence[Lease]) -> set[int]:
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE jobs_job AS job SET state = 'done', reason = '', lease_until = NULL"
+            "UPDATE jobs_job AS job SET reason = '', lease_until = NULL, rerun_at = NULL,"
+            " state = CASE WHEN rerun_at IS NULL THEN 'done' ELSE 'queued' END,"
+            " attempts = CASE WHEN rerun_at IS NULL THEN attempts ELSE 0 END,"
+            " next_run_at = coalesce(rerun_at, next_run_at)"
             " FROM unnest(%s::bigint[], %s::int[]) AS held (id, token)"
             " WHERE job.id = held.id AND state = 'running' AND fencing_token = held.token RETURNING job.id",
             ([lease.job_id for lease in leases], [lease.fencing_token for lease in leases]),
@@ -96,18 +149,21 @@ def finish(leases: Sequence[Lease]) -> set[int]:
 
 def fail(lease: Lease, reason: str, *, retryable: bool) -> bool:
     """Retry a job later if that may help and attempts are left, else quarantine it; False if it is no longer held."""
-    retry = retryable and lease.attempts < settings.MAX_ATTEMPTS
-    wait = min(MAX_BACKOFF, BACKOFF * 2 ** (lease.attempts - 1)) * random.uniform(0.5, 1.5)  # noqa: S311
-    outcome = "retry" if retry else "quarantined"
+    retry = retryable and lease.attempts < max_attempts(lease.kind)
+    wait = min(MAX_BACKOFF, BACKOFF * 2 ** min(lease.attempts - 1, 16)) * random.uniform(0.5, 1.5)  # noqa: S311
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE jobs_job SET state = %s, reason = %s, lease_until = NULL,"
-            " next_run_at = now() + make_interval(secs => %s)"
-            " WHERE id = %s AND state = 'running' AND fencing_token = %s",
-            ("queued" if retry else "quarantined", reason[:500], wait, lease.job_id, lease.fencing_token),
+            "UPDATE jobs_job SET reason = %s, lease_until = NULL, rerun_at = NULL,"
+            " state = CASE WHEN %s OR rerun_at IS NOT NULL THEN 'queued' ELSE 'quarantined' END,"
+            " attempts = CASE WHEN rerun_at IS NULL THEN attempts ELSE 0 END,"
+            " next_run_at = coalesce(rerun_at, now() + make_interval(secs => %s))"
+            " WHERE id = %s AND state = 'running' AND fencing_token = %s RETURNING state",
+            (reason[:500], retry, wait, lease.job_id, lease.fencing_token),
         )
-        if not cursor.rowcount:
+        row = cursor.fetchone()
+        if row is None:
             return False
+        outcome = "retry" if row[0] == "queued" else "quarantined"
         _record_attempt(cursor, lease, outcome, reason)
     metrics.attempts.labels(outcome).inc()
     log.warning("job %d, attempt %d: %s", lease.job_id, lease.attempts, reason)
@@ -123,6 +179,17 @@ def release(leases: Iterable[Lease]) -> None:
                 " WHERE id = %s AND state = 'running' AND fencing_token = %s",
                 (lease.job_id, lease.fencing_token),
             )
+
+
+def postpone(lease: Lease, seconds: float) -> None:
+    """Return a job whose resource is in use; this does not count as an attempt."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE jobs_job SET state = 'queued', attempts = attempts - 1, lease_until = NULL,"
+            " next_run_at = now() + make_interval(secs => %s)"
+            " WHERE id = %s AND state = 'running' AND fencing_token = %s",
+            (seconds, lease.job_id, lease.fencing_token),
+        )
 
 
 def requeue(job_id: int, actor: str) -> bool:
@@ -156,11 +223,11 @@ def requeue_expired(limit: int = 500) -> int:
             "WITH lost AS (SELECT id FROM jobs_job WHERE state = 'running' AND lease_until < now()"
             " ORDER BY lease_until LIMIT %s FOR UPDATE SKIP LOCKED)"
             " UPDATE jobs_job AS job SET lease_until = NULL, next_run_at = now(), reason = %s,"
-            " state = CASE WHEN attempts < %s THEN 'queued' ELSE 'quarantined' END"
+            " state = CASE WHEN attempts < coalesce((%s::jsonb ->> kind)::int, %s) THEN 'queued' ELSE 'quarantined' END"
             " FROM lost WHERE job.id = lost.id"
             " RETURNING job.id, kind, subject, fencing_token, attempts, now(), worker, audit_subject, correlation_id,"
             " state",
-            (limit, LOST, settings.MAX_ATTEMPTS),
+            (limit, LOST, orjson.dumps(attempts_by_kind).decode(), settings.MAX_ATTEMPTS),
         )
         rows = cursor.fetchall()
         for *values, state in rows:

@@ -17,12 +17,12 @@ from core import metrics
 from core.correlation import correlation_id
 from jobs.admission import overloaded
 from jobs.dispatcher import send_wake_up
-from jobs.handlers import JobError, get_handler
-from jobs.queue import Lease, claim, fail, finish, release
+from jobs.handlers import JobError, PostponeError, get_handler
+from jobs.queue import Lease, claim, fail, finish, postpone, release
 
 log = logging.getLogger("section5.jobs")
 
-MAX_JOBS = {"small": 16, "large": 1}  # jobs in a claim
+MAX_JOBS = {"small": 16, "large": 1, "gpu": 1}  # jobs in a claim
 BATCH_SECONDS = 1.0  # a wake-up's work, after which the process takes the next message
 OVERLOAD_PAUSE = 10.0  # seconds that an overloaded process waits with its message before it drops it
 
@@ -84,11 +84,13 @@ def run_batch(queue: str, until: float) -> int:
 
 
 def run_job(lease: Lease) -> tuple[Any] | None:
-    """Run a job; a tuple of its result, or None if it failed, which is recorded."""
+    """Run a job; a tuple of its result, or None if it failed, which is recorded, or was postponed."""
     token = correlation_id.set(lease.correlation_id)
     try:
         with metrics.job_seconds.time():
             return (get_handler(lease.kind).run(lease),)
+    except PostponeError as error:
+        postpone(lease, error.seconds)
     except JobError as error:
         fail(lease, str(error), retryable=error.retryable)
     except MemoryError:

@@ -32,7 +32,7 @@ STATES = """
     FROM archive_instance AS instance
     JOIN analysis_job AS job ON job.instance_id = instance.id
     JOIN archive_series AS series ON series.id = series_id
-    LEFT JOIN analysis_result AS result ON result.instance_id = instance.id
+    LEFT JOIN analysis_result AS result ON result.instance_id = instance.id AND NOT superseded
     WHERE instance.received_at >= %s ORDER BY instance.id
 """
 

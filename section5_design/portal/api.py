@@ -36,7 +36,7 @@ INSTANCES = """
 RESULTS = """
     SELECT instance.id, sop_instance_uid, result.at, figures, preview <> '' AS preview
     FROM archive_instance AS instance JOIN analysis_result AS result ON result.instance_id = instance.id
-    WHERE instance.id = ANY(%(ids)s) ORDER BY instance.id
+    WHERE instance.id = ANY(%(ids)s) AND NOT superseded ORDER BY instance.id
 """
 WORKERS = """
     SELECT name, queues, state, started_at, heartbeat_at, cpu_percent, memory_percent, current_jobs

@@ -1,1 +1,1 @@
-"""How the system grows: a model, fed and checked by measurements of the running system, and what it says."""
+"""The capacity model: set and validated by measurements of the running system."""

@@ -1,4 +1,4 @@
-"""Measures the running system for the model, and checks the model: `python section5_design/simulation/measure.py`.
+"""Measure the running system for the model, and validate the model: `python section5_design/simulation/measure.py`.
 
 Takes some 10 minutes and writes measured.json. Needs RabbitMQ's server program (Debian: rabbitmq-server); it runs one
 of its own, and a PostgreSQL of its own. The check: an analysis that takes a time of chance (mean 0.25 s), 1 and 2
@@ -32,7 +32,7 @@ from test_outages import rabbitmq  # noqa: E402
 
 COUNT = 240
 LOADS = (0.7, 0.85)
-MEAN = 0.25  # seconds of the analysis of chance
+MEAN = 0.25  # seconds, of the analysis of random duration
 ROUNDS = 5
 SLOW = """
 import hashlib, math, random, time
@@ -51,12 +51,12 @@ Times = list[tuple[float, float, float]]
 
 
 def times(system: System) -> Times:
-    """Received, begun, ended, of every job."""
+    """Return when each job was received, started and finished."""
     return [(float(a), float(b), float(c)) for a, b, c in system.query(TIMES)]
 
 
 def send_at(system: System, moments: list[float]) -> None:
-    """Send an image at each moment, whoever still waits for an answer."""
+    """Send an image at each moment, without waiting for earlier responses."""
     contents = [instance()[1] for _ in moments]
     start = time.monotonic()
     with ThreadPoolExecutor(16) as pool:
@@ -66,7 +66,7 @@ def send_at(system: System, moments: list[float]) -> None:
 
 
 def gaps(found: Times) -> list[float]:
-    """From an end to the beginning that followed it on the same worker: of those that had begun, the next to begin."""
+    """Return the delays from the end of a job to the next start on the same worker."""
     ends = sorted(ended for _, _, ended in found)
     begins = [begun for _, begun, _ in found]
     later = [min((begun - ended for begun in begins if begun > ended), default=None) for ended in ends]
@@ -86,12 +86,12 @@ def check(folder: Path, broker: str, workers: int, load: float) -> dict[str, Any
             subprocess.Popen(command, env=system.environment, stdout=system.log, stderr=system.log)
             for _ in range(workers)
         ]
-        for _ in range(6):  # each begins when the one before is done: what lies between receipt and beginning
+        for _ in range(6):  # one after the other: the delay between receipt and start
             uid, content = instance()
             system.post(content)
             system.wait_for(uid)
         overhead = statistics.median(begun - received for received, begun, _ in times(system)[1:])
-        send_at(system, [number * 0.05 for number in range(20 * workers)])  # faster than they are done
+        send_at(system, [number * 0.05 for number in range(20 * workers)])  # faster than they are processed
         system.settle()
         turnaround = statistics.median(gaps(times(system)[6:]))
         before = len(times(system))
@@ -178,7 +178,7 @@ def at_once(what, count, threads=4):
     return count / (time.perf_counter() - start)
 """
 LIMITS = {
-    # Rows of an instance, its job, its line of the log: one transaction each, on four connections.
+    # Rows of an instance, its job and its audit event: one transaction each, on four connections.
     "database, instances recorded": """
 from django.db import transaction
 from ingest.store import Header, Sender, record
@@ -190,7 +190,7 @@ def one(_):
 one(0)
 print(at_once(one, 2000))
 """,
-    # A claim and an end with result, attempt and line: two transactions, on four connections.
+    # A claim, and a finish with result, attempt and audit event: two transactions, on four connections.
     "database, jobs claimed and ended": """
 from django.db import transaction
 from ingest.store import Header, Sender, record
@@ -206,7 +206,7 @@ def one(_):
     save_results([(lease, ({"average": 1.0, "histogram": [0] * 256}, ""))])
 print(at_once(one, 1200))
 """,
-    # Sealed, hashed, synced and renamed, 0.5 MB each, by four threads.
+    # Encrypted, hashed, synced and renamed, 0.5 MB each, by four threads.
     "storage, objects of 0.5 MB made safe": """
 from archive.spool import spool_file
 from archive.object_store import store, object_key
@@ -217,7 +217,7 @@ def one(_):
 one(0)
 print(at_once(one, 300))
 """,
-    # Published to a quorum queue and taken from it, acknowledged, over one connection.
+    # Published to a quorum queue, consumed and acknowledged, over one connection.
     "broker, messages through": """
 from config.celery import app, declare_queue
 with app.connection_for_write() as c:
@@ -230,7 +230,7 @@ with app.connection_for_write() as c:
     print(3000 / (time.perf_counter() - start))
     q.delete()
 """,
-    # Lines of the log linked, by the one that links.
+    # Audit events linked by the chainer.
     "log, lines linked": """
 from audit.chain import extend_chain
 from audit.events import Subject, record_event

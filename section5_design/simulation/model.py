@@ -1,4 +1,4 @@
-"""The model: jobs that arrive, workers that take them, and the ways to say who takes what.
+"""The model: jobs that arrive, workers that process them, and strategies of assignment.
 
 Times are in seconds. A worker here is one process; it is what the running system's worker is with `--processes 1`.
 """
@@ -19,7 +19,7 @@ STRATEGIES = (
 
 @dataclass
 class Job:
-    """A job: when it came, how long it takes at speed 1, whether it is large; later when it began and ended."""
+    """A job: its arrival, its duration at speed 1, whether it is large; later its start and end."""
 
     arrived: float
     takes: float
@@ -30,23 +30,23 @@ class Job:
 
     @property
     def waited(self) -> float:
-        """From arrival to its last beginning."""
+        """Return the time from the arrival to the last start."""
         return self.began - self.arrived
 
 
 @dataclass
 class Site:
-    """How many workers there are and how they are; `overhead` is how long it takes to wake an idle one."""
+    """The workers of a site; `overhead` is the time to wake an idle one."""
 
     workers: int
     strategy: str = "pull, prefetch 1"
     overhead: float = 0.0
-    turnaround: float = 0.0  # from a job's end to the next one's beginning, where one waits
-    stragglers: float = 0.0  # the share of workers that is four times as slow
-    mean_life: float = 0.0  # of a worker until it dies; 0: never
-    lease: float = 180.0  # until a dead worker's job is given to another
+    turnaround: float = 0.0  # from the end of a job to the next start on a busy worker
+    stragglers: float = 0.0  # the share of workers that are four times as slow
+    mean_life: float = 0.0  # of a worker until it crashes; 0: never
+    lease: float = 180.0  # until the job of a crashed worker is assigned to another
     restart: float = 30.0
-    small_only: float = 0.5  # with size classes: the share of workers that takes no large work
+    small_only: float = 0.5  # with size classes: the share of workers that take no large jobs
     seed: int = 1
 
 
@@ -65,7 +65,7 @@ class _Worker:
 
 
 class Model:
-    """One run: `run` gives the jobs back, each with its times."""
+    """One run; `run` returns the jobs with their times."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -83,7 +83,7 @@ class Model:
         self.done: list[Job] = []
 
     def run(self, jobs: Iterable[Job]) -> list[Job]:
-        """Let the jobs come, and all of them be done."""
+        """Run until every job is finished."""
         for worker in self.workers:
             self.env.process(self._work(worker))
         self.env.process(self._arrive(iter(jobs)))
@@ -151,12 +151,12 @@ class Model:
                 was_idle = True
                 continue
             worker.reserved = 1
-            if pause := site.overhead if was_idle else site.turnaround:  # one that is busy has its next message already
+            if pause := site.overhead if was_idle else site.turnaround:  # a busy worker has its next message already
                 yield env.timeout(pause)
             was_idle = False
             job.began, job.tries = env.now, job.tries + 1
             takes = job.takes / worker.speed
-            if env.now + takes > dies:  # in the middle of it
+            if env.now + takes > dies:  # during the job
                 yield env.timeout(max(0.0, dies - env.now))
                 for lost in (job, *worker.queue):
                     env.process(self._come_again(lost))
@@ -177,7 +177,7 @@ class Model:
 def poisson(
     rate: Callable[[float], float] | float, most: float, until: float, make: Callable[[float], Job], seed: int = 1
 ) -> Iterator[Job]:
-    """Jobs that come independently, at a rate that may change; `most` is its highest value (Lewis, Shedler 1979)."""
+    """Generate independent arrivals at a rate that may change, with maximum `most` (Lewis, Shedler 1979)."""
     chance = random.Random(seed)
     now = 0.0
     while (now := now + chance.expovariate(most)) < until:
@@ -186,6 +186,6 @@ def poisson(
 
 
 def percentile(values: Iterable[float], share: float) -> float:
-    """Return the value below which this share of the values lies."""
+    """Return the value that this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0

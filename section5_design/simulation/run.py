@@ -1,4 +1,4 @@
-"""Asks the model, draws the pictures of the design, prints the table of its conclusions.
+"""Run the model, draw the charts of the design, print the table of its conclusions.
 
 `make bench` installs what it needs (matplotlib); then: `python section5_design/simulation/run.py`, some five minutes.
 Service times are those that measure.py found on the running system; 3 of 100 images are large.
@@ -23,19 +23,19 @@ import matplotlib.pyplot as plt  # noqa: E402
 from simulation.model import STRATEGIES, Job, Model, Site, percentile, poisson  # noqa: E402
 
 MEASURED = json.loads((SECTION / "simulation" / "measured.json").read_text())
-OVERHEAD = max(one["overhead"] for one in MEASURED["checks"])  # small jobs come 16 in a message: no turnaround
+OVERHEAD = max(one["overhead"] for one in MEASURED["checks"])  # small jobs are claimed 16 at a time: no turnaround
 PICTURES = SECTION / "design"
 LARGE = 0.03
 SITES = {"clinic": 20_000, "hospital group": 400_000, "national archive": 20_000_000}  # images a day
-# The share of a day's images that comes in each hour: a morning peak of 15 %, a second one, hardly anything at night.
+# The percentage of a day's images in each hour: a morning peak of 15 %, a second one, hardly any at night.
 HOURS = [0.4, 0.3, 0.2, 0.2, 0.3, 0.7, 2, 5, 10, 15, 13, 9, 6, 8, 9, 7, 5, 3, 2, 1.4, 1, 0.7, 0.5, 0.3]
-GOAL = 30.0  # seconds, of 95 of 100 images
-PRICE = 0.04  # US dollars for a core and an hour: an assumption, about what a cloud asks
+GOAL = 30.0  # seconds, for 95 % of the images
+PRICE = 0.04  # US dollars for a core and an hour: an assumption, about the price of a cloud
 ANALYSES = {"the analysis that ships": 1.0, "one that takes 1 s a small image": 1.0 / 0.0336}
 
 
 def service(factor: float = 1.0, seed: int = 3) -> Callable[[float], Job]:
-    """Jobs with the measured times, all so many times as long."""
+    """Return a factory of jobs with the measured durations, times a factor."""
     chance = random.Random(seed)
 
     def make(now: float) -> Job:
@@ -46,13 +46,13 @@ def service(factor: float = 1.0, seed: int = 3) -> Callable[[float], Job]:
 
 
 def mean_service(factor: float = 1.0) -> float:
-    """Seconds of work that an image brings."""
+    """Return the mean work per image in seconds."""
     small, large = (sum(MEASURED["service"][name]) / 20 for name in ("small", "large"))
     return float(factor * ((1 - LARGE) * small + LARGE * large))
 
 
 def waits(strategy: str, load: float, workers: int = 8, count: int = 60_000, **how: Any) -> dict[str, float]:
-    """Mean wait, and 99 of 100 of the small ones, in units of a job's mean service."""
+    """Return the mean wait, and the 99th percentile for small images, in mean service times."""
     rate = load * workers / mean_service()
     done = Model(Site(workers, strategy, OVERHEAD, **how)).run(poisson(rate, rate, count / rate, service()))
     mean = mean_service()
@@ -81,7 +81,7 @@ def strategies(pool: ProcessPoolExecutor) -> None:
 
 
 def scale(pool: ProcessPoolExecutor) -> None:
-    """From 1 to 1,000 workers, at the same load."""
+    """Plot the wait from 1 to 1,000 workers at the same load."""
     counts = [1, 3, 10, 30, 100, 300, 1000]
     figure, axis = plt.subplots(figsize=(7, 4))
     for name in ("round robin", "power of two", "shortest queue", "pull, prefetch 1", "pull, size classes"):
@@ -96,7 +96,7 @@ def scale(pool: ProcessPoolExecutor) -> None:
 
 
 def troubles(pool: ProcessPoolExecutor) -> None:
-    """Workers that are slow, and workers that die."""
+    """Plot the wait with slow workers and with workers that crash."""
     kinds: dict[str, dict[str, Any]] = {
         "none": {},
         "one of 8 is four times as slow": {"stragglers": 0.125},
@@ -137,7 +137,7 @@ def needed(rate: float, factor: float) -> int:
 
 
 def sizes(pool: ProcessPoolExecutor) -> None:
-    """Workers and cost for each site, by the hour."""
+    """Plot workers and cost for each site, by the hour."""
     costs: dict[str, tuple[float, float]] = {}
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2))
     for axis, (analysis, factor) in zip(axes, ANALYSES.items(), strict=True):
@@ -168,7 +168,7 @@ def sizes(pool: ProcessPoolExecutor) -> None:
 
 
 def limits() -> None:
-    """Plot what breaks first: the measured rate of each component beside the peak of a national archive."""
+    """Plot the bottlenecks: the measured rate of each component against the peak of a national archive."""
     peak = SITES["national archive"] * max(HOURS) / 100 / 3600
     found = MEASURED["limits"]
     rows = {

@@ -1,4 +1,4 @@
-"""People with accounts, and what they do over HTTP."""
+"""Users with accounts, and their actions over HTTP."""
 
 import json
 import re
@@ -21,14 +21,14 @@ for name, groups in json.load(sys.stdin).items():
 
 
 def make_people(system: System, people: dict[str, list[str]]) -> None:
-    """Accounts by name, each with its groups: roles and teams."""
+    """Create accounts by name, each with its groups: roles and teams."""
     environment = system.environment | {"DJANGO_SETTINGS_MODULE": "config.settings"}
     command = [sys.executable, "-c", MAKE, PASSWORD]
     subprocess.run(command, cwd=SECTION, env=environment, input=json.dumps(people), text=True, check=True)
 
 
 class Person:
-    """Somebody with a session; without a name, somebody without one."""
+    """A user with a session; anonymous without a name."""
 
     def __init__(
         self, system: System, name: str = "", password: str = PASSWORD, *, base: str = "", verify: str = ""
@@ -40,22 +40,22 @@ class Person:
             self.log_in(name, password)
 
     def log_in(self, name: str, password: str = PASSWORD) -> None:
-        """With the form."""
+        """Log in with the form."""
         self.answer = self.post("/login/", {"username": name, "password": password}, page="/login/")
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return self.session.get(self.base + path, allow_redirects=False, timeout=60, **options)
 
     def post(self, path: str, values: dict[str, Any], page: str = "/uploads/", **options: Any) -> requests.Response:
-        """Send a form of a page, with the token that the page holds."""
+        """Submit a form of a page, with its CSRF token."""
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.get(page).text)
         values = values | {"csrfmiddlewaretoken": token[1] if token else ""}
-        sent_from = {"Referer": self.base + page}  # which Django asks for over HTTPS
+        sent_from = {"Referer": self.base + page}  # Django requires it over HTTPS
         named: dict[str, Any] = {"headers": sent_from, "allow_redirects": False, "timeout": 60}
         return self.session.post(self.base + path, values, **named, **options)
 
     def send(self, *contents: bytes, group: str = "") -> requests.Response:
-        """Send files with the form."""
+        """Upload files with the form."""
         files = [("files", (f"{number}.dcm", content)) for number, content in enumerate(contents)]
         return self.post("/uploads/", {"group": group}, files=files)
 

@@ -1,4 +1,4 @@
-"""The system as it is run: each part by its own command in a process of its own, on a database of its own."""
+"""Run the complete system in tests: each program by its command, in its own process, on its own database."""
 
 import atexit
 import contextlib
@@ -32,7 +32,7 @@ from pydicom.uid import generate_uid
 
 SECTION = Path(__file__).parent.parent
 PATIENCE = 120.0  # seconds
-ANY_LOAD = {"MAX_CPU": "100000"}  # the machine that tests run on is busy with others of them
+ANY_LOAD = {"MAX_CPU": "100000"}  # other tests run on the same machine
 
 
 @contextlib.contextmanager
@@ -53,13 +53,13 @@ class Answer(NamedTuple):
 
 
 def url_of(name: str) -> str:
-    """The URL of a database beside that of DATABASE_URL."""
+    """Return the URL of a database on the server of DATABASE_URL."""
     return urlunsplit(urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}"))
 
 
 @lru_cache(maxsize=1)
 def template(server: str) -> str:
-    """A database with all tables, made once: copying it takes a tenth of the time of the migrations."""
+    """Create a database with all tables, once; copying it takes a tenth of the time of the migrations."""
     name = f"template_{os.getpid()}"
     administer(f'DROP DATABASE IF EXISTS "{name}"')
     administer(f'CREATE DATABASE "{name}"')
@@ -69,7 +69,7 @@ def template(server: str) -> str:
 
 
 def drop_template(name: str, server: str) -> None:
-    """Leave nothing behind on a server that goes on."""
+    """Drop the template; the server may outlive the tests."""
     os.environ["DATABASE_URL"] = server
     with contextlib.suppress(psycopg2.OperationalError):
         administer(f'DROP DATABASE "{name}" WITH (FORCE)')
@@ -82,7 +82,7 @@ def migrate(environment: Mapping[str, str]) -> None:
 
 @contextlib.contextmanager
 def database(name: str) -> Iterator[str]:
-    """A new database of this name beside that of DATABASE_URL, and its URL."""
+    """Create a database on the server of DATABASE_URL, yield its URL, and drop it."""
     administer(f'DROP DATABASE IF EXISTS "{name}"')
     administer(f'CREATE DATABASE "{name}" TEMPLATE "{template(os.environ["DATABASE_URL"])}"')
     try:
@@ -92,7 +92,7 @@ def database(name: str) -> Iterator[str]:
 
 
 def administer(statement: str) -> None:
-    """A statement outside of a transaction, over a connection of its own: the server may be killed in between."""
+    """Run a statement outside a transaction, over a new connection: tests may restart the server."""
     with contextlib.closing(psycopg2.connect(os.environ["DATABASE_URL"])) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
@@ -107,7 +107,7 @@ def free_port() -> int:
 
 
 class System:
-    """Web, receiver, worker and sweeper; a part can be killed and started again."""
+    """Web, receiver, worker and maintenance; each can be killed and started again."""
 
     web_processes = 1
 
@@ -131,7 +131,7 @@ class System:
 
     def __exit__(self, *_: object) -> None:
         if "worker" in self.parts:
-            self.kill("worker")  # Celery takes five seconds to end in order; a test that wants that looks for itself
+            self.kill("worker")  # Celery takes five seconds to shut down; tests of that do it themselves
         for part in self.parts.values():
             part.terminate()
         for part in self.parts.values():
@@ -153,7 +153,7 @@ class System:
         self.parts[name] = subprocess.Popen(command, env=self.environment, stdout=self.log, stderr=self.log)
 
     def kill(self, name: str) -> None:
-        """kill -9 a part with every process of it."""
+        """Kill a program with all its processes (SIGKILL)."""
         part = self.parts[name]
         everyone = family(part.pid)
         for process in everyone:
@@ -182,7 +182,7 @@ class System:
             return cursor.fetchall() if cursor.description else []
 
     def state_of(self, uid: str) -> tuple[str, str]:
-        """State and reason of the job of an instance; empty where there is none."""
+        """Return the state and reason of an instance's job; empty strings if it has none."""
         found = self.query(
             "SELECT state, reason FROM analysis_job JOIN archive_instance AS i ON i.id = instance_id"
             " WHERE sop_instance_uid = %s",
@@ -205,7 +205,7 @@ class System:
         return self.state_of(uid)
 
     def spooled(self) -> list[Path]:
-        """Files that are on their way in."""
+        """Return the files that are being received."""
         return list((self.folder / "spool").glob("*"))
 
     def settle(self) -> None:
@@ -213,7 +213,7 @@ class System:
         until(lambda: self.query("SELECT count(*) FROM analysis_job WHERE state IN ('queued', 'running')")[0][0] == 0)
 
     def unsealed(self, sealed: bytes) -> bytes:
-        """What a sealed file holds, by the words of its format and not by the code under test."""
+        """Decrypt an object as its format is documented, independently of the code under test."""
         header, key_id, wrapped = sealed[:84], sealed[8:24], sealed[36:84]
         master = bytes.fromhex((self.folder / "keys" / "master").read_text())
         if key_id not in self._wrapped_keys:
@@ -229,12 +229,12 @@ class System:
         )
 
     def ledger(self) -> None:
-        """What must hold whenever all is quiet: one result for each job that is done, the bytes of each as received."""
+        """Check an idle system: one result for each job that is done, every object as received."""
         import hashlib
 
         wrong = self.query(
             "SELECT i.id FROM archive_instance AS i LEFT JOIN analysis_job AS j ON j.instance_id = i.id"
-            " LEFT JOIN analysis_result AS r ON r.instance_id = i.id GROUP BY i.id, j.state HAVING"
+            " LEFT JOIN analysis_result AS r ON r.instance_id = i.id AND NOT superseded GROUP BY i.id, j.state HAVING"
             " count(DISTINCT j.id) <> 1 OR count(r.instance_id) <> (CASE WHEN j.state = 'done' THEN 1 ELSE 0 END)"
         )
         assert wrong == []
@@ -244,7 +244,7 @@ class System:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """A process and its descendants."""
+    """Return a process and its descendants."""
     with contextlib.suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)
         return [*parent.children(recursive=True), parent]
@@ -258,15 +258,15 @@ def listens(port: int) -> bool:
 
 
 def until(holds: Any, patience: float = PATIENCE) -> None:
-    """Ask until it holds; a pause between, so that the system has the machine."""
+    """Poll until a condition holds."""
     end = time.monotonic() + patience
     while not holds():
-        assert time.monotonic() < end, "in vain"
+        assert time.monotonic() < end, f"not within {patience:.0f} s"
         time.sleep(0.02)
 
 
 def instance(name: str = "CT_small.dcm", **changes: Any) -> tuple[str, bytes]:
-    """A DICOM file of pydicom's under a new SOP Instance UID: the UID and the bytes."""
+    """Return a pydicom test file under a new SOP Instance UID: the UID and the bytes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dataset = pydicom.dcmread(str(get_testdata_file(name, download=False)))
@@ -280,7 +280,7 @@ def instance(name: str = "CT_small.dcm", **changes: Any) -> tuple[str, bytes]:
 
 
 def needs(program: str, package: str, path: str | None = None) -> str:
-    """Where a program is; without it the test is skipped on a person's machine, and fails where CI is set."""
+    """Return the path of a program; without it, skip the test, or fail it where CI is set."""
     if found := shutil.which(program, path=path):
         return found
     missing = f"needs {program}: apt install {package}"

@@ -20,7 +20,7 @@ PEOPLE = {
     "auditor": ["auditors"],
     "administrator": ["administrators"],
 }
-# What each address answers to: owner, colleague, stranger, reader, operator, auditor, administrator, nobody.
+# The status of each URL for: owner, colleague, other team, reader, operator, auditor, administrator, anonymous.
 SEES = (200, 200, 404, 404, 200, 404, 200, 302)
 EVERYBODY = (200, 200, 200, 200, 200, 200, 200, 302)
 OPERATES = (403, 403, 403, 403, 200, 403, 200, 302)
@@ -104,19 +104,19 @@ def walk_urls(resolver: URLResolver, prefix: str = "") -> Iterator[tuple[str, st
             yield from walk_urls(pattern, address)
 
 
-def test_every_address_is_in_the_tables() -> None:
+def test_every_url_is_in_the_tables() -> None:
     patterns = dict(walk_urls(get_resolver()))
     assert {name for name in patterns.values() if name} == {*GETS, *POSTS, *OTHERS}
     assert {address for address, name in patterns.items() if not name} == OPEN | BY_SESSION_OR_TOKEN
 
 
 @pytest.mark.parametrize("name", GETS)
-def test_who_may_read(place: Place, name: str) -> None:
+def test_read_permissions_of_every_role(place: Place, name: str) -> None:
     assert tuple(person.get(place.path(name)).status_code for person in place.people) == GETS[name]
 
 
 @pytest.mark.parametrize("name", POSTS)
-def test_who_may_do(place: Place, name: str) -> None:
+def test_write_permissions_of_every_role(place: Place, name: str) -> None:
     values = {"group": "0", "worker": "none"}
     assert tuple(person.post(place.path(name), values).status_code for person in place.people) == POSTS[name]
 
@@ -126,7 +126,7 @@ def test_a_form_without_its_token_is_refused(place: Place) -> None:
         assert place.owner.session.post(place.owner.base + place.path(name), {}, timeout=60).status_code == 403
 
 
-def test_studies_list_only_what_a_person_may_see(place: Place) -> None:
+def test_the_study_list_shows_only_visible_studies(place: Place) -> None:
     link = f'href="/studies/{place.study}/"'
     assert [link in person.get("/").text for person in place.people] == [
         True,
@@ -140,7 +140,7 @@ def test_studies_list_only_what_a_person_may_see(place: Place) -> None:
     ]
 
 
-def test_who_sends_a_file_of_a_study_sees_that_file_and_not_the_study(place: Place) -> None:
+def test_a_sender_sees_the_file_it_sent_but_not_the_rest_of_the_study(place: Place) -> None:
     stranger = place.people[2]
     uid, content = instance()  # in the same study as the owner's
     stranger.send(content)
@@ -151,7 +151,7 @@ def test_who_sends_a_file_of_a_study_sees_that_file_and_not_the_study(place: Pla
     assert stranger.get(f"/images/{place.image}/").status_code == 404
 
 
-def test_what_came_over_the_network_is_seen_by_nobody_until_an_operator_shares_it(place: Place) -> None:
+def test_network_images_are_hidden_until_an_operator_shares_them(place: Place) -> None:
     uid, content = instance(StudyInstanceUID="1.2.3.4")
     place.system.post(content)
     place.system.wait_for(uid)
@@ -166,7 +166,7 @@ def test_what_came_over_the_network_is_seen_by_nobody_until_an_operator_shares_i
     assert colleague.get(f"/studies/{study}/").status_code == 404
 
 
-def test_the_programs_interface_gives_a_person_what_the_pages_show(place: Place) -> None:
+def test_the_api_returns_what_the_pages_show(place: Place) -> None:
     query = f"/api/results/?sop_instance_uid={place.uid}"
     counts = [len(person.get(query).json()["results"]) for person in place.people[:-1]]
     assert counts == [1, 1, 0, 0, 1, 0, 1]
@@ -175,25 +175,25 @@ def test_the_programs_interface_gives_a_person_what_the_pages_show(place: Place)
 
 
 @pytest.mark.parametrize("path", ["instances/", "studies/", "results/", "workers/"])
-def test_nobody_reads_once_there_are_accounts(place: Place, path: str) -> None:
+def test_anonymous_reading_ends_with_the_first_account(place: Place, path: str) -> None:
     assert place.people[-1].get(f"/api/{path}").status_code == 401
 
 
-def test_five_wrong_passwords_bring_a_pause(place: Place) -> None:
+def test_five_failed_logins_lock_the_account(place: Place) -> None:
     codes = [Person(place.system, "reader", "wrong").answer.status_code for _ in range(6)]
     assert codes == [200, 200, 200, 200, 429, 429]
     assert Person(place.system, "reader").answer.status_code == 429
     assert Person(place.system, "owner").answer.status_code == 302
 
 
-def test_every_page_forbids_foreign_scripts(place: Place) -> None:
+def test_every_page_forbids_third_party_scripts(place: Place) -> None:
     for path in ("/", "/login/", "/nowhere", f"/images/{place.image}/"):
         policy = place.owner.get(path).headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "unsafe-inline" not in policy
 
 
-def test_an_operator_tries_again_sets_aside_and_drains_and_the_log_knows_who(place: Place, tmp_path: Path) -> None:
+def test_operator_actions_are_recorded_with_their_user(place: Place, tmp_path: Path) -> None:
     system, operator = place.system, place.people[4]
     uid, content = instance(Rows=0)
     system.post(content)

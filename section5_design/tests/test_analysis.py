@@ -1,4 +1,4 @@
-"""The analysis, beside numpy on the whole array, and at its limits."""
+"""The default analysis against numpy on the complete array, and at its limits."""
 
 import contextlib
 import io
@@ -26,7 +26,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_figures_are_those_of_the_whole_array(name: str) -> None:
+def test_results_match_the_complete_array(name: str) -> None:
     path = get_testdata_file(name, download=False)
     assert path
     values = pydicom.pixels.pixel_array(path, raw=True).astype(float)

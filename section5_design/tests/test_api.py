@@ -47,19 +47,19 @@ def test_there_is_no_preview_without_pixels(system: System) -> None:
     assert system.ask("GET", "/api/results/999999999999999999999/preview.png").status == 404
 
 
-def test_an_instance_tells_where_it_is(system: System) -> None:
+def test_an_instance_has_its_state_and_identifiers(system: System) -> None:
     uid, _ = stored(system)
     (told,) = system.ask("GET", f"/api/instances/?sop_instance_uid={uid}").json()["results"]
     assert (told["state"], told["attempts"], told["conflict"], told["modality"]) == ("done", 1, False, "CT")
 
 
-def test_studies_count_what_became_of_their_instances(system: System) -> None:
+def test_studies_count_the_states_of_their_instances(system: System) -> None:
     stored(system)
     (told,) = [one for one in system.ask("GET", "/api/studies/").json()["results"] if one["instances"]][:1]
     assert told["instances"] == told["done"] + told["quarantined"]
 
 
-def test_pages_hold_everything_once(system: System) -> None:
+def test_pages_contain_every_row_once(system: System) -> None:
     for _ in range(5):
         stored(system)
     after, seen = 0, []
@@ -70,13 +70,13 @@ def test_pages_hold_everything_once(system: System) -> None:
     assert seen == [id_ for (id_,) in system.query("SELECT id FROM archive_instance ORDER BY id")]
 
 
-def test_a_page_that_is_none_is_400(system: System) -> None:
+def test_an_invalid_page_is_400(system: System) -> None:
     for query in ("after=x", "page_size=many"):
         assert system.ask("GET", f"/api/instances/?{query}").status == 400
     assert system.ask("GET", "/api/instances/?sop_instance_uid=%00").status == 200
 
 
-def test_workers_say_how_they_are(system: System) -> None:
+def test_workers_report_their_state(system: System) -> None:
     until(lambda: system.ask("GET", "/api/workers/").json()["results"])
     (worker,) = [one for one in system.ask("GET", "/api/workers/").json()["results"] if one["state"] != "gone"]
     assert worker["queues"] == "small,large"

@@ -1,4 +1,4 @@
-"""Bodies are read only from who may send them, and pages with patient data are never cached."""
+"""Request bodies are read only from authorised users, and pages with patient data are never cached."""
 
 import contextlib
 import os
@@ -52,7 +52,7 @@ def test_a_form_below_the_limit_is_stored(system: System) -> None:
     assert system.wait_for(uid) == ("done", "")
 
 
-def test_nothing_with_patient_data_is_cached(system: System) -> None:
+def test_responses_with_patient_data_are_not_cached(system: System) -> None:
     ana = Person(system, "ana")
     uid, content = instance()
     ana.send(content)

@@ -1,4 +1,4 @@
-"""Erasure: the UID stays searchable in the audit log, and content that is sent again meanwhile is kept."""
+"""Erasure: UIDs stay searchable in the audit log; content that is sent again meanwhile is preserved."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +39,7 @@ def send(content: bytes) -> Stored:
         return store_instance(file, Sender("folder:test"))
 
 
-def test_the_audit_log_is_still_found_by_the_erased_uids() -> None:
+def test_audit_events_are_found_by_erased_uids() -> None:
     stored = send(instance(StudyInstanceUID="1.2.77.1")[1])
     erase_study(Study.objects.get(uid="1.2.77.1"), "person:a", "erased")
     assert [event["kind"] for event in find_events(None, uid="1.2.77.1")][:2] == ["erased", "received"]
@@ -47,7 +47,7 @@ def test_the_audit_log_is_still_found_by_the_erased_uids() -> None:
     assert not store().contains(object_key(stored.sha256))
 
 
-def test_content_that_is_sent_again_during_its_erasure_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_sent_again_during_its_erasure_is_preserved(monkeypatch: pytest.MonkeyPatch) -> None:
     content = instance(StudyInstanceUID="1.2.77.2")[1]
     stored = send(content)
     delete = garbage.delete_if_unreferenced

@@ -89,7 +89,7 @@ def test_a_file_that_kills_its_process_is_quarantined_and_others_go_on(faulty: S
     assert state == "quarantined"
 
 
-def test_a_file_that_eats_memory_is_quarantined(faulty: System) -> None:
+def test_a_file_that_exhausts_memory_is_quarantined(faulty: System) -> None:
     (eater,) = send(faulty, PatientID="memory")
     assert "needs more memory" in faulty.wait_for(eater, "quarantined")[1]
     has_results(faulty, send(faulty))
@@ -101,7 +101,7 @@ def test_a_file_that_never_ends_is_quarantined(faulty: System) -> None:
     faulty.wait_for(endless, "quarantined")
 
 
-def test_a_child_that_is_killed_costs_one_try(faulty: System) -> None:
+def test_a_killed_child_costs_one_attempt(faulty: System) -> None:
     (slow,) = send(faulty, PatientID="slowly")
     until((faulty.folder / "slow").exists)
     for process in children_at_work(faulty):
@@ -116,7 +116,7 @@ def clear(system: System) -> None:
         (system.folder / name).unlink(missing_ok=True)
 
 
-def test_a_worker_that_is_killed_is_replaced(faulty: System) -> None:
+def test_a_killed_worker_is_replaced(faulty: System) -> None:
     (slow,) = send(faulty, PatientID="slowly")
     until((faulty.folder / "slow").exists)
     faulty.kill("worker")
@@ -127,7 +127,7 @@ def test_a_worker_that_is_killed_is_replaced(faulty: System) -> None:
     clear(faulty)
 
 
-def test_a_worker_stopped_past_its_lease_writes_nothing_when_it_goes_on(faulty: System) -> None:
+def test_a_worker_stopped_past_its_lease_writes_nothing_when_it_resumes(faulty: System) -> None:
     (slow,) = send(faulty, PatientID="slowly")
     until((faulty.folder / "slow").exists)
     stopped = family(faulty.parts["worker"].pid)
@@ -147,7 +147,7 @@ def test_a_worker_stopped_past_its_lease_writes_nothing_when_it_goes_on(faulty: 
     clear(faulty)
 
 
-def test_a_worker_that_is_told_to_end_ends_what_it_does(faulty: System) -> None:
+def test_a_worker_that_is_terminated_finishes_its_jobs(faulty: System) -> None:
     (slow,) = send(faulty, PatientID="slowly")
     until((faulty.folder / "slow").exists)
     faulty.parts["worker"].terminate()
@@ -159,7 +159,7 @@ def test_a_worker_that_is_told_to_end_ends_what_it_does(faulty: System) -> None:
     clear(faulty)
 
 
-def test_without_worker_and_sweeper_what_comes_is_kept_and_done_later(faulty: System) -> None:
+def test_images_received_without_workers_are_processed_later(faulty: System) -> None:
     faulty.kill("worker")
     faulty.kill("maintenance")
     uids = send(faulty, 5)
@@ -186,7 +186,7 @@ def purge(system: System) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=SECTION, env=system.environment, check=True, capture_output=True)
 
 
-def test_a_wake_up_that_nobody_can_take_is_dropped_and_its_jobs_run(faulty: System) -> None:
+def test_an_undeliverable_wake_up_is_dropped_and_its_jobs_run(faulty: System) -> None:
     if "BROKER_URL" not in faulty.environment:
         return  # files have no count of deliveries
     faulty.kill("worker")
@@ -226,7 +226,7 @@ def half_an_upload(system: System) -> Iterator[tuple[str, http.client.HTTPConnec
         yield uid, client
 
 
-def test_an_upload_that_is_cut_off_leaves_nothing(faulty: System) -> None:
+def test_an_aborted_upload_leaves_nothing(faulty: System) -> None:
     before = set(faulty.spooled())
     with half_an_upload(faulty) as (uid, client):
         client.close()
@@ -234,7 +234,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing(faulty: System) -> None:
     assert faulty.state_of(uid) == ("", "")
 
 
-def test_an_entry_that_is_killed_in_the_middle_of_an_upload(faulty: System) -> None:
+def test_a_web_process_killed_during_an_upload_loses_nothing(faulty: System) -> None:
     with half_an_upload(faulty) as (uid, _):
         faulty.kill("web")
     faulty.start("web")
@@ -249,7 +249,7 @@ def test_an_entry_that_is_killed_in_the_middle_of_an_upload(faulty: System) -> N
     assert not faulty.spooled()
 
 
-def test_what_is_quarantined_is_listed_and_a_person_requeues_it(faulty: System) -> None:
+def test_quarantined_jobs_are_listed_and_requeued(faulty: System) -> None:
     (poisoned,) = send(faulty, PatientID="memory")
     faulty.wait_for(poisoned, "quarantined")
 
@@ -269,7 +269,7 @@ def test_what_is_quarantined_is_listed_and_a_person_requeues_it(faulty: System) 
     assert [kind for (kind,) in kinds] == ["received", "quarantined", "requeued", "quarantined"]
 
 
-def test_a_receiver_that_is_killed_in_the_middle_of_an_association(faulty: System, tmp_path: Path) -> None:
+def test_a_receiver_killed_during_an_association_loses_nothing(faulty: System, tmp_path: Path) -> None:
     storescu = needs("storescu", "dcmtk")
     uids = []
     for number in range(200):
@@ -295,7 +295,7 @@ def test_a_receiver_that_is_killed_in_the_middle_of_an_association(faulty: Syste
     has_results(faulty, uids)
 
 
-def test_everything_killed_at_once_goes_on_where_it_was(faulty: System) -> None:
+def test_everything_killed_at_once_resumes(faulty: System) -> None:
     uids = send(faulty, 10)
     for name in ("web", "receiver", "worker", "maintenance"):
         faulty.kill(name)
@@ -304,6 +304,6 @@ def test_everything_killed_at_once_goes_on_where_it_was(faulty: System) -> None:
     has_results(faulty, uids)
 
 
-def test_the_ledger_is_clean_after_all_that(faulty: System) -> None:
+def test_the_ledger_is_clean_after_all_faults(faulty: System) -> None:
     faulty.settle()
     faulty.ledger()

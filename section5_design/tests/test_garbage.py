@@ -68,18 +68,18 @@ def test_an_orphan_is_deleted() -> None:
     assert not store().contains(object_key(sha256))
 
 
-def test_an_object_with_an_instance_is_kept() -> None:
+def test_an_object_with_an_instance_is_preserved() -> None:
     stored = send(instance()[1])
     assert collect_orphans(min_age=-1) == 0
     assert store().contains(object_key(stored.sha256))
 
 
-def test_a_recent_orphan_is_kept() -> None:
+def test_a_recent_orphan_is_preserved() -> None:
     orphan(instance()[1])
     assert collect_orphans(min_age=60) == 0
 
 
-def test_an_orphan_that_is_sent_again_while_it_is_collected_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_orphan_sent_again_during_collection_is_preserved(monkeypatch: pytest.MonkeyPatch) -> None:
     content = instance()[1]
     sha256 = orphan(content)
     found = garbage.find_referenced
@@ -220,7 +220,7 @@ def test_a_preview_without_a_result_is_deleted() -> None:
     assert not store().contains(key)
 
 
-def test_a_preview_with_a_result_is_kept() -> None:
+def test_a_preview_with_a_result_is_preserved() -> None:
     stored = send(instance()[1])
     key = preview_key(stored.instance_id, 1)
     put_preview(key)

@@ -16,7 +16,7 @@ from system import ANY_LOAD, SECTION, administer, database, default_ports, free_
 README = (SECTION / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_tour_ends_with_every_result(tmp_path: Path) -> None:
+def test_the_demo_ends_with_every_result(tmp_path: Path) -> None:
     with database(f"tour_{os.getpid()}") as url, default_ports():
         environment = os.environ | ANY_LOAD | {"DATABASE_URL": url, "DATA_FOLDER": str(tmp_path)}
         command = [sys.executable, str(SECTION / "main.py"), "--once"]
@@ -41,7 +41,7 @@ def test_wrong_usage_is_2(words: list[str]) -> None:
     assert ended.value.code == 2
 
 
-def test_a_folder_that_is_none_is_one_line() -> None:
+def test_an_invalid_folder_is_one_line() -> None:
     command = [sys.executable, str(SECTION / "main.py"), "ingest", "/nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "ERROR: /nowhere: not a folder; check the path\n")
@@ -63,7 +63,7 @@ def test_a_database_without_tables_is_one_line(part: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_broker_that_is_none_is_one_line() -> None:
+def test_an_unreachable_broker_is_one_line() -> None:
     environment = os.environ | {"BROKER_URL": "nonsense"}
     command = [sys.executable, str(SECTION / "main.py"), "maintenance"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
@@ -72,7 +72,7 @@ def test_a_broker_that_is_none_is_one_line() -> None:
 
 
 @pytest.mark.parametrize("part", ["web", "receiver"])
-def test_a_port_that_is_taken_is_one_line(part: str) -> None:
+def test_a_port_in_use_is_one_line(part: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = [sys.executable, str(SECTION / "main.py"), part, "--port", str(port)]
@@ -111,7 +111,7 @@ def test_every_dependency_has_its_reason_in_the_readme() -> None:
 DESIGN = "".join((SECTION / "design" / name).read_text(encoding="utf-8") for name in ("README.md", "simulation.md"))
 
 
-def test_what_the_design_names_is_there() -> None:
+def test_every_name_of_the_design_exists() -> None:
     named = set(re.findall(r"`((?:\w+/)*[\w.-]+\.(?:py|yaml|yml|json|template))`", DESIGN))
     assert len(named) > 40
     assert [name for name in named if not (SECTION / name).exists()] == []
@@ -127,12 +127,12 @@ def test_what_the_design_names_is_there() -> None:
         assert (SECTION / "design" / link).exists() or (SECTION / link).exists(), link
 
 
-def test_the_metrics_of_the_design_are_those_that_are_told() -> None:
+def test_the_metrics_of_the_design_are_exported() -> None:
     code = "".join((SECTION / name).read_text() for name in ("core/metrics.py", "jobs/collectors.py"))
     assert set(re.findall(r"`(dicom_\w+)`", DESIGN)) == set(re.findall(r'"(dicom_\w+)"', code))
 
 
-def test_the_alerts_of_the_design_are_there() -> None:
+def test_the_alerts_of_the_design_exist() -> None:
     alerts = set(re.findall(r"alert: (\w+)", (SECTION / "deploy" / "alerts.yml").read_text()))
     assert set(re.findall(r"alert (\w+)", DESIGN)) <= alerts
 
@@ -145,7 +145,7 @@ def test_readme_lists_exactly_the_commands_of_manage_py() -> None:
     assert named <= there | django
 
 
-def test_every_test_of_the_design_is_there() -> None:
+def test_every_test_of_the_design_exists() -> None:
     assert [name for name in re.findall(r"tests/\w+\.py", DESIGN) if not (SECTION / name).exists()] == []
 
 
@@ -165,7 +165,7 @@ def test_missing_file_or_folder_gives_one_line(program: str, words: list[str]) -
     assert "nowhere" in done.stderr
 
 
-def test_a_command_of_manage_py_says_in_one_line_what_production_lacks() -> None:
+def test_manage_py_names_missing_production_settings_in_one_line() -> None:
     environment = {"PATH": os.environ["PATH"], "PROFILE": "production"}
     command = [sys.executable, str(SECTION / "manage.py"), "migrate"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)

@@ -44,7 +44,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[System]:
-    """A system that speaks TLS only, and takes DICOM only from who shows a certificate of the CA."""
+    """Run a system that requires TLS, and client certificates of the CA for DICOM."""
     settings = {"TLS_CERTIFICATE": str(pki / "server.pem"), "TLS_KEY": str(pki / "server.key")}
     settings |= {"TLS_CLIENT_CA": str(pki / "ca.pem"), "TRUSTED_PROXIES": "127.0.0.1"}
     with (
@@ -68,21 +68,21 @@ def send(system: System, folder: Path, *options: str) -> tuple[str, int]:
     return uid, subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
 
 
-def test_dicom_over_tls_is_taken_from_who_shows_a_certificate(secure: System, pki: Path, tmp_path: Path) -> None:
+def test_dicom_over_tls_is_accepted_with_a_client_certificate(secure: System, pki: Path, tmp_path: Path) -> None:
     tls = ("+tls", str(pki / "client.key"), str(pki / "client.pem"), "+cf", str(pki / "ca.pem"), "+ps")
     uid, status = send(secure, tmp_path, *tls)
     assert status == 0
     assert secure.wait_for(uid) == ("done", "")
 
 
-def test_dicom_without_tls_or_without_a_certificate_is_not_taken(secure: System, pki: Path, tmp_path: Path) -> None:
+def test_dicom_without_tls_or_certificate_is_refused(secure: System, pki: Path, tmp_path: Path) -> None:
     for options in ((), ("+tla", "+cf", str(pki / "ca.pem"))):
         uid, status = send(secure, tmp_path, *options)
         assert status != 0
         assert secure.state_of(uid) == ("", "")
 
 
-def test_a_caller_that_says_nothing_before_tls_holds_up_nobody(secure: System, pki: Path, tmp_path: Path) -> None:
+def test_silent_connections_before_tls_do_not_block_others(secure: System, pki: Path, tmp_path: Path) -> None:
     with contextlib.ExitStack() as silent:
         for _ in range(20):
             silent.enter_context(socket.create_connection(("127.0.0.1", secure.dicom)))
@@ -93,7 +93,7 @@ def test_a_caller_that_says_nothing_before_tls_holds_up_nobody(secure: System, p
 @pytest.mark.parametrize(("version", "taken"), [("TLSv1_1", False), ("TLSv1_2", True), ("TLSv1_3", True)])
 @pytest.mark.parametrize("part", ["http", "dicom"])
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_versions_of_tls(secure: System, pki: Path, part: str, version: str, taken: bool) -> None:
+def test_only_tls_1_2_and_later_are_accepted(secure: System, pki: Path, part: str, version: str, taken: bool) -> None:
     context = ssl.create_default_context(cafile=str(pki / "ca.pem"))
     context.load_cert_chain(pki / "client.pem", pki / "client.key")
     context.minimum_version = context.maximum_version = ssl.TLSVersion[version]
@@ -120,7 +120,7 @@ def test_http_is_https_and_its_cookies_travel_over_nothing_else(secure: System, 
         requests.get(f"http://localhost:{secure.http}/login/", timeout=30)
 
 
-def test_http_takes_only_clients_with_a_certificate_where_that_is_asked(secure: System, pki: Path) -> None:
+def test_http_requires_client_certificates_if_configured(secure: System, pki: Path) -> None:
     port = free_port()
     command = [sys.executable, str(SECTION / "main.py"), "web", "--port", str(port), "--processes", "1"]
     command += ["--client-ca", str(pki / "ca.pem")]
@@ -136,7 +136,7 @@ def test_http_takes_only_clients_with_a_certificate_where_that_is_asked(secure: 
             web.terminate()
 
 
-def test_a_proxy_in_front_ends_slow_bodies_and_says_who_calls(secure: System, pki: Path, tmp_path: Path) -> None:
+def test_the_proxy_ends_slow_bodies_and_forwards_the_client_address(secure: System, pki: Path, tmp_path: Path) -> None:
     """deploy/nginx.conf.template, as its image fills it in."""
     nginx = needs("nginx", "nginx-light", path=os.environ["PATH"] + ":/usr/sbin")
     values = {"PORT": str(free_port()), "WEB": f"127.0.0.1:{secure.http}", "BODY_TIMEOUT": "1s"}
@@ -183,7 +183,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 @contextlib.contextmanager
 def peers(system: System, *added: tuple[str, ...]) -> Iterator[None]:
-    """These may send and nobody else; after the block, everybody may again. The receiver looks anew after 5 s."""
+    """Allow only these application entities during the block. The receiver rereads them after 5 s."""
     for words in added:
         assert manage(system, "ae", "add", *words).returncode == 0
     system.kill("receiver")
@@ -198,7 +198,7 @@ def peers(system: System, *added: tuple[str, ...]) -> Iterator[None]:
         until(lambda: listens(system.dicom))
 
 
-def test_only_peers_may_send_once_there_is_one(system: System, tmp_path: Path) -> None:
+def test_only_known_application_entities_may_send(system: System, tmp_path: Path) -> None:
     with peers(system, ("CT1", "127.0.0.0/8"), ("ELSEWHERE", "10.1.2.3")):
         uid, status = send(system, tmp_path, "-aet", "CT1")
         assert status == 0
@@ -209,7 +209,7 @@ def test_only_peers_may_send_once_there_is_one(system: System, tmp_path: Path) -
         assert found == [("dicom:CT2", "127.0.0.1"), ("dicom:ELSEWHERE", "127.0.0.1")]
 
 
-def test_a_peer_that_is_none_is_said(system: System) -> None:
+def test_an_invalid_application_entity_is_reported(system: System) -> None:
     for words in (
         ("A" * 17, "10.0.0.1"),
         ("CT1", "nowhere"),
@@ -224,7 +224,7 @@ def test_a_peer_that_is_none_is_said(system: System) -> None:
 
 @contextlib.contextmanager
 def modality(title: str) -> Iterator[tuple[int, list[tuple[int, Dataset]]]]:
-    """A modality that listens for reports: its port, and what it was told."""
+    """Run a modality that listens for reports; yield its port and the reports."""
     told: list[tuple[int, Dataset]] = []
 
     def report(event: evt.Event) -> tuple[int, None]:
@@ -260,7 +260,7 @@ def ask_commitment(system: System, title: str, *asked: tuple[str, str]) -> tuple
     return status.Status, str(wanted.TransactionUID)
 
 
-def test_a_modality_is_told_which_of_its_images_are_safe(system: System, tmp_path: Path) -> None:
+def test_storage_commitment_reports_the_durable_images(system: System, tmp_path: Path) -> None:
     with modality("CT1") as (port, told), peers(system, ("CT1", "127.0.0.1", "--port", str(port))):
         good, altered = (send(system, tmp_path, "-aet", "CT1")[0] for _ in range(2))
         system.settle()
@@ -280,7 +280,7 @@ def test_a_modality_is_told_which_of_its_images_are_safe(system: System, tmp_pat
         assert failed == {(altered, 0x0110), ("1.2.3", 0x0112), (good, 0x0119)}
 
 
-def test_a_modality_that_is_away_is_told_when_it_is_back(system: System, tmp_path: Path) -> None:
+def test_a_commitment_is_reported_when_the_modality_is_back(system: System, tmp_path: Path) -> None:
     with modality("CT1") as (port, _):
         pass
     with peers(system, ("CT1", "127.0.0.1", "--port", str(port))):
@@ -293,11 +293,11 @@ def test_a_modality_that_is_away_is_told_when_it_is_back(system: System, tmp_pat
             assert told[0][0] == 1
 
 
-def test_who_cannot_be_called_back_is_not_promised_anything(system: System) -> None:
+def test_a_commitment_without_a_known_address_is_refused(system: System) -> None:
     assert ask_commitment(system, "UNKNOWN", (CT, "1.2.3"))[0] == 0x0110
 
 
-def test_orthanc_asks_for_a_commitment_and_gets_it(system: System, tmp_path: Path) -> None:
+def test_orthanc_gets_the_storage_commitment_it_requests(system: System, tmp_path: Path) -> None:
     program = needs("Orthanc", "orthanc", path=os.environ["PATH"] + ":/usr/sbin")
     web, dicom = free_port(), free_port()
     import json
@@ -330,7 +330,7 @@ def test_orthanc_asks_for_a_commitment_and_gets_it(system: System, tmp_path: Pat
             process.terminate()
 
 
-def test_hostile_files_are_refused_or_set_aside_and_others_go_on(system: System) -> None:
+def test_hostile_files_are_refused_or_quarantined(system: System) -> None:
     nested = struct.pack("<HH2sHL", 0x0040, 0xA730, b"SQ", 0, 0xFFFFFFFF) + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"
     good = instance()[1]
     refused = {
@@ -352,7 +352,7 @@ def test_hostile_files_are_refused_or_set_aside_and_others_go_on(system: System)
     assert "claims 8,589,672,450 bytes a frame" in reason
 
 
-def test_a_thousand_connections_hold_up_nobody(system: System, tmp_path: Path) -> None:
+def test_a_thousand_connections_do_not_block_others(system: System, tmp_path: Path) -> None:
     """Half of the places at most are one address's: the flood comes from 127.0.0.2."""
     with contextlib.ExitStack() as flood:
         for _ in range(1000):
@@ -364,10 +364,10 @@ def test_a_thousand_connections_hold_up_nobody(system: System, tmp_path: Path) -
         uid, status = send(system, tmp_path)
         assert status == 0
         assert system.wait_for(uid) == ("done", "")
-        assert time.monotonic() - started < 50  # an association that waits for its turn is told so after 60
+        assert time.monotonic() - started < 50  # a queued association is rejected after 60
 
 
-def test_associations_that_send_drop_by_drop_hold_up_nobody(system: System, tmp_path: Path) -> None:
+def test_trickling_associations_do_not_block_others(system: System, tmp_path: Path) -> None:
     entity = AE(ae_title="SLOW")
     entity.add_requested_context(Verification)
     held: list[Association] = []
@@ -387,7 +387,7 @@ def test_associations_that_send_drop_by_drop_hold_up_nobody(system: System, tmp_
         one.abort()
 
 
-def test_slow_bodies_and_headers_of_http_hold_up_nobody(system: System) -> None:
+def test_slow_http_clients_do_not_block_others(system: System) -> None:
     login = f"http://127.0.0.1:{system.http}/login/"
     cookie = requests.get(login, timeout=30).headers["Set-Cookie"].partition(";")[0]
     start = f"POST /login/ HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n".encode()

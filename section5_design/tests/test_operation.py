@@ -1,4 +1,4 @@
-"""What an operator does: look whether all is well, back up and restore, put a new version beside the old one."""
+"""Operation: health and metrics, backup and restore, manifests, rolling updates."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from django.core.management import call_command
 from pynetdicom import AE
 from pynetdicom.sop_class import Verification
 
+from core.postgres_programs import SERVER_PROGRAMS, program_folders
 from system import SECTION, System, administer, database, free_port, instance, listens, needs, until, url_of
 
 DEPLOY = SECTION / "deploy"
@@ -57,7 +59,7 @@ def ports(system: System) -> dict[str, int]:
     return ports
 
 
-def test_each_part_tells_how_it_is_and_what_it_does(system: System, ports: dict[str, int]) -> None:
+def test_each_program_exposes_health_and_metrics(system: System, ports: dict[str, int]) -> None:
     assert all(asked(port, "/live") == (200, "live\n") for port in ports.values())
     uid, content = instance()
     system.post(content)
@@ -72,7 +74,7 @@ def test_each_part_tells_how_it_is_and_what_it_does(system: System, ports: dict[
     assert re.search(r'dicom_workers\{state="(working|full)"\} [12]\.0', maintenance)
 
 
-def test_a_part_that_does_not_do_its_round_is_not_ready(system: System, ports: dict[str, int]) -> None:
+def test_a_stuck_loop_is_not_ready(system: System, ports: dict[str, int]) -> None:
     import signal
 
     os.kill(system.parts["maintenance"].pid, signal.SIGSTOP)
@@ -84,7 +86,7 @@ def test_a_part_that_does_not_do_its_round_is_not_ready(system: System, ports: d
     until(lambda: asked(ports["maintenance"], "/ready")[0] == 200)
 
 
-def test_the_rules_and_the_dashboard_ask_for_metrics_that_are_told(system: System, ports: dict[str, int]) -> None:
+def test_alerts_and_dashboard_use_exported_metrics(system: System, ports: dict[str, int]) -> None:
     uid, content = instance()
     system.post(content)
     system.wait_for(uid)
@@ -101,20 +103,20 @@ def test_the_rules_and_the_dashboard_ask_for_metrics_that_are_told(system: Syste
     assert len(wanted) > 10
 
 
-def test_the_health_of_a_part_that_was_killed_ends_with_it(system: System, ports: dict[str, int]) -> None:
+def test_the_health_port_closes_when_its_program_is_killed(system: System, ports: dict[str, int]) -> None:
     os.kill(system.parts["maintenance"].pid, 9)
     until(lambda: asked(ports["maintenance"], "/live")[0] == 0)
     system.parts["maintenance"].wait()
     system.start("maintenance", "--health-port", str(ports["maintenance"]))
 
 
-def test_prometheus_takes_the_rules() -> None:
+def test_prometheus_accepts_the_alert_rules() -> None:
     promtool = needs("promtool", "prometheus")
     for words in (["check", "rules", "alerts.yml"], ["check", "config", "prometheus.yml"]):
         subprocess.run([promtool, *words], cwd=DEPLOY, check=True, capture_output=True)
 
 
-def test_the_manifests_keep_their_schemas() -> None:
+def test_the_manifests_match_their_schemas() -> None:
     check = Path(sys.executable).with_name("check-jsonschema")
     subprocess.run([check, "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml"], check=True)
     validate = Path(sys.executable).with_name("kubernetes-validate")
@@ -123,7 +125,7 @@ def test_the_manifests_keep_their_schemas() -> None:
     assert len(manifests) == 6
 
 
-def test_the_manifests_start_commands_that_are_there() -> None:
+def test_the_manifests_start_existing_commands() -> None:
     import main
 
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
@@ -136,7 +138,7 @@ def test_the_manifests_start_commands_that_are_there() -> None:
         main.build_parser().parse_args(words)
 
 
-def test_a_backup_is_restored_and_is_the_same(system: System, tmp_path: Path) -> None:
+def test_a_restored_backup_is_identical(system: System, tmp_path: Path) -> None:
     uids = []
     for _ in range(3):
         uid, content = instance()
@@ -171,7 +173,26 @@ def test_a_backup_is_restored_and_is_the_same(system: System, tmp_path: Path) ->
         administer(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-def test_a_backup_that_was_altered_or_not_ended_is_not_restored(system: System, tmp_path: Path) -> None:
+def test_the_arguments_of_pg_dump_contain_no_password(system: System, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    real = next(folder for folder in program_folders() if (folder / "pg_dump").exists())
+    for name in (*SERVER_PROGRAMS, "pg_dump"):
+        wrapper = tmp_path / "bin" / name
+        wrapper.write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/arguments\nexec {real}/{name} "$@"\n')
+        wrapper.chmod(0o755)
+    parts = urlsplit(system.database_url)
+    password = parts.password or "any-password"  # a server that trusts local users accepts any
+    netloc = f"{parts.username or 'postgres'}:{password}@{parts.netloc.rpartition('@')[2]}"
+    url = parts._replace(netloc=netloc).geturl()
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    done = manage(system, "backup", str(tmp_path / "backup"), DATABASE_URL=url, PATH=path)
+    assert done.returncode == 0, done.stderr
+    arguments = (tmp_path / "arguments").read_text()
+    assert "pg_dump --format" in arguments
+    assert password not in arguments
+
+
+def test_an_altered_or_incomplete_backup_is_not_restored(system: System, tmp_path: Path) -> None:
     folder = tmp_path / "backup"
     assert manage(system, "restore", str(folder)).returncode == 1
     assert manage(system, "backup", str(folder)).returncode == 0
@@ -181,7 +202,7 @@ def test_a_backup_that_was_altered_or_not_ended_is_not_restored(system: System, 
 
 
 @pytest.mark.django_db
-def test_the_models_need_no_other_migration() -> None:
+def test_the_migrations_match_the_models() -> None:
     call_command("makemigrations", "--check", "--dry-run", verbosity=0)
 
 
@@ -203,7 +224,7 @@ def analyse(file, context):
 """
 
 
-def test_a_new_version_comes_under_load_and_nobody_notices(tmp_path: Path) -> None:
+def test_a_rolling_update_under_load_loses_nothing(tmp_path: Path) -> None:
     """A migration of the next version, a new worker beside the old one, the old one drained; sending all the while."""
     folder = tmp_path / "system"
     folder.mkdir()

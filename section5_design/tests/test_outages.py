@@ -78,7 +78,7 @@ def kill_postgresql(server: EmbeddedPostgres) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where root runs the tests, the servers are nobody's, and must reach it."""
+    """If root runs the tests, the servers run as `nobody` and need access to the folder."""
     for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
         parent.chmod(0o755)
     (tmp_path / "system").mkdir()
@@ -91,7 +91,7 @@ def has_results(system: System, uids: list[str]) -> None:
     system.ledger()
 
 
-def test_a_rabbitmq_that_is_killed_keeps_nobody_from_sending(folder: Path) -> None:
+def test_images_are_accepted_while_rabbitmq_is_down(folder: Path) -> None:
     with (
         rabbitmq(folder) as (url, kill, start),
         postgresql(folder) as server,
@@ -111,7 +111,7 @@ def send(system: System, **changes: str) -> str:
     return uid
 
 
-def test_a_postgresql_that_is_killed_is_said_to_be_away_and_loses_nothing(folder: Path) -> None:
+def test_a_killed_postgresql_is_reported_and_loses_nothing(folder: Path) -> None:
     with postgresql(folder) as server, System(folder / "system", server.url, **QUICKLY) as system:
         before = [send(system) for _ in range(3)]
         kill_postgresql(server)
@@ -170,7 +170,7 @@ def relay(address: str, target: str) -> Iterator[str]:
             process.terminate()
 
 
-def test_a_worker_that_is_cut_off_writes_nothing_and_works_again_when_it_is_back(folder: Path) -> None:
+def test_a_disconnected_worker_writes_nothing_until_it_reconnects(folder: Path) -> None:
     (folder / "hostile.py").write_text(HOSTILE, encoding="utf-8")
     settings = QUICKLY | {"ANALYSIS": "hostile.analyse", "PYTHONPATH": str(folder), "TASK_SECONDS": "30"}
     settings |= {"LEASE_SECONDS": "31", "MAX_ATTEMPTS": "9"}

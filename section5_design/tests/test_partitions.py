@@ -31,7 +31,7 @@ def _clean() -> None:
     make_partitions()
 
 
-def test_the_next_months_of_a_year_s_end_have_partitions() -> None:
+def test_the_months_after_a_year_s_end_have_partitions() -> None:
     make_partitions_of("audit_event", "2031-12-31T23:59:59Z")
     for at, month in (("2031-12-31T23:59:59Z", "203112"), ("2032-01-01T00:00:00Z", "203201")):
         insert_event(at)
@@ -46,7 +46,7 @@ def test_a_row_that_came_before_its_partition_is_moved_into_it() -> None:
     assert execute("SELECT count(*) FROM audit_event_rest") == [(0,)]
 
 
-def test_a_clock_that_was_behind_stops_nothing() -> None:
+def test_a_clock_that_was_behind_does_not_stop_the_janitor() -> None:
     insert_event("2019-05-01T00:00:00Z")
     make_partitions()
     make_partitions()
@@ -60,5 +60,5 @@ def test_a_moved_event_keeps_its_number() -> None:
     assert execute("SELECT id FROM audit_event WHERE at = '2032-02-05T12:00:00Z'") == before
 
 
-def test_every_partitioned_table_is_served() -> None:
+def test_every_partitioned_table_is_maintained() -> None:
     assert set(partitioned_tables()) == {"audit_event", "jobs_attempt", "analysis_result"}

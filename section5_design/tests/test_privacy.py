@@ -21,7 +21,7 @@ from analysis.contract import UnprocessableError
 from analysis.deidentification import deidentify
 from people import Person, make_people
 from system import SECTION, System, database, free_port, instance, needs, until
-from test_sending import archive, tus
+from test_uploads import archive, tus
 
 MARKS = ("Zqxname", "Zqxid", "Zqxref", "Zqxdesc", "19331231", "Zqxfile")
 PATIENT = {"PatientName": "Zqxname^Ana", "PatientID": "Zqxid7", "ReferringPhysicianName": "Zqxref^B"}
@@ -42,7 +42,7 @@ def manage(system: System, *words: str, **environment: str) -> subprocess.Comple
     return subprocess.run(command, env=system.environment | environment, capture_output=True, text=True, check=False)
 
 
-def test_no_mark_of_a_patient_is_in_any_log_or_metric(system: System, tmp_path: Path) -> None:
+def test_no_log_or_metric_contains_patient_data(system: System, tmp_path: Path) -> None:
     ports = {}
     for name in ("web", "receiver", "worker", "maintenance"):
         system.kill(name)
@@ -113,7 +113,7 @@ def clean(content: bytes) -> Dataset:
 
 
 @pytest.mark.usefixtures("secret")
-def test_what_tells_of_the_patient_is_gone_on_every_level() -> None:
+def test_identifying_attributes_are_removed_on_every_level() -> None:
     item = Dataset()
     item.PatientName, item.ReferencedSOPInstanceUID, item.PersonName = "Zqxname^In", "1.2.3.4", "Zqxref"
     item.add_new((0x0009, 0x0010), "LO", "Zqxid")
@@ -131,7 +131,7 @@ def test_what_tells_of_the_patient_is_gone_on_every_level() -> None:
 
 
 @pytest.mark.usefixtures("secret")
-def test_images_of_a_study_stay_together_and_another_secret_gives_others(settings: type[django_settings]) -> None:
+def test_pseudonyms_are_stable_and_depend_on_the_secret(settings: type[django_settings]) -> None:
     one, two = (clean(instance(**PATIENT)[1]) for _ in range(2))
     assert one.StudyInstanceUID == two.StudyInstanceUID
     assert one.SOPInstanceUID != two.SOPInstanceUID == two.file_meta.MediaStorageSOPInstanceUID
@@ -166,7 +166,7 @@ def test_files_of_all_kinds_are_de_identified(name: str) -> None:
 
 
 @pytest.mark.usefixtures("secret")
-def test_text_that_is_burned_in_is_refused() -> None:
+def test_burned_in_text_is_refused() -> None:
     with pytest.raises(UnprocessableError, match="has burned-in text"):
         clean(instance(BurnedInAnnotation="YES")[1])
 
@@ -175,7 +175,7 @@ TELL = "import pydicom\ndef analyse(file, context):\n    d = pydicom.dcmread(fil
 TELL += "    return {'name': str(d.get('PatientName')), 'removed': d.get('PatientIdentityRemoved')}, b''\n"
 
 
-def test_an_analysis_sees_only_what_is_de_identified_where_a_site_wants_it(tmp_path: Path) -> None:
+def test_an_analysis_gets_de_identified_files_if_configured(tmp_path: Path) -> None:
     (tmp_path / "tell.py").write_text(TELL)
     settings = {"DEIDENTIFY": "1", "UID_SECRET": "s", "ANALYSIS": "tell.analyse", "PYTHONPATH": str(tmp_path)}
     (tmp_path / "system").mkdir()
@@ -196,7 +196,7 @@ def stored(system: System, person: Person, **changes: Any) -> tuple[str, str]:
     return uid, sha256
 
 
-def test_a_patient_is_erased_and_the_log_keeps_that(system: System) -> None:
+def test_the_erasure_of_a_patient_is_recorded(system: System) -> None:
     ana = Person(system, "ana")
     study = "1.2.826.0.1.7"
     kept, kept_hash = stored(system, ana, PatientID="other", StudyInstanceUID="1.2.826.0.1.8")
@@ -221,7 +221,7 @@ def test_a_patient_is_erased_and_the_log_keeps_that(system: System) -> None:
     assert manage(system, "verify", "--counts").returncode == 0
 
 
-def test_what_is_older_than_a_site_keeps_goes(system: System) -> None:
+def test_studies_past_their_retention_are_erased(system: System) -> None:
     ana = Person(system, "ana")
     old, _ = stored(system, ana, StudyInstanceUID="1.2.826.0.1.9")
     young, _ = stored(system, ana, StudyInstanceUID="1.2.826.0.1.10")
@@ -235,7 +235,7 @@ def test_what_is_older_than_a_site_keeps_goes(system: System) -> None:
     assert manage(system, "erase", "--older-than", "0").returncode == 1
 
 
-def test_one_person_sends_no_more_a_day_than_a_site_allows(tmp_path: Path) -> None:
+def test_uploads_over_the_daily_quota_are_refused(tmp_path: Path) -> None:
     with database(f"limit_{os.getpid()}") as url, System(tmp_path, url, UPLOAD_QUOTA_GB="0") as system:
         make_people(system, {"ana": ["submitters"]})
         ana = Person(system, "ana")

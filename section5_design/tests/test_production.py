@@ -52,7 +52,7 @@ def good(pki: Path) -> dict[str, str]:
     }
 
 
-def test_what_is_as_it_should_be_starts(good: dict[str, str]) -> None:
+def test_a_complete_production_configuration_starts(good: dict[str, str]) -> None:
     assert list(find_faults(good)) == []
 
 
@@ -68,13 +68,13 @@ def test_what_is_as_it_should_be_starts(good: dict[str, str]) -> None:
         ("STORAGE_URL", "http://store/bucket"),
     ],
 )
-def test_whatever_is_missing_default_or_unencrypted_is_named(good: dict[str, str], name: str, value: str) -> None:
+def test_missing_and_insecure_settings_are_named(good: dict[str, str], name: str, value: str) -> None:
     found = list(find_faults(good | {name: value}))
     assert len(found) == 1
     assert name in found[0]
 
 
-def test_a_key_that_others_may_read_is_named(good: dict[str, str], tmp_path: Path) -> None:
+def test_a_key_readable_by_others_is_named(good: dict[str, str], tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("x")
     path.chmod(0o644)
@@ -82,7 +82,7 @@ def test_a_key_that_others_may_read_is_named(good: dict[str, str], tmp_path: Pat
 
 
 @pytest.mark.parametrize("part", [[], ["web"], ["worker"], ["maintenance"]])
-def test_no_part_starts_and_all_that_is_wrong_is_one_line(part: list[str]) -> None:
+def test_no_program_starts_with_insecure_settings(part: list[str]) -> None:
     environment = {"PATH": os.environ["PATH"], "PROFILE": "production"}
     command = [sys.executable, str(SECTION / "main.py"), *part]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
@@ -130,7 +130,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[tup
             )
 
 
-def test_everything_runs_with_tls_everywhere_and_tells_json(
+def test_everything_runs_with_tls_and_logs_json(
     good: dict[str, str], servers: tuple[str, str], pki: Path, tmp_path: Path
 ) -> None:
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DATA_FOLDER": str(tmp_path / "data"), **good}
@@ -189,7 +189,7 @@ def test_everything_runs_with_tls_everywhere_and_tells_json(
     assert not listens(int(http))
 
 
-def test_a_database_or_a_broker_of_another_authority_is_not_talked_to(
+def test_servers_with_certificates_of_another_authority_are_refused(
     good: dict[str, str], servers: tuple[str, str], pki: Path, tmp_path: Path
 ) -> None:
     certificates.make(tmp_path / "other", ["localhost"])

@@ -1,4 +1,4 @@
-"""The queue: whoever holds a job may finish it, and nobody else; on a real database, with concurrent transactions."""
+"""The queue: only the holder of a job may finish it; on a real database, with concurrent transactions."""
 
 import threading
 from collections.abc import Callable, Sequence

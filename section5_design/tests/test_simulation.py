@@ -1,4 +1,4 @@
-"""The model says what theory says, where theory has an answer."""
+"""The model agrees with queueing theory where there is a formula."""
 
 import json
 import math
@@ -40,25 +40,25 @@ def erlang_c(load: float, workers: int) -> float:
 
 
 @pytest.mark.parametrize(("load", "workers"), [(0.5, 1), (0.7, 2), (0.8, 8)])
-def test_pull_is_the_queue_of_erlang(load: float, workers: int) -> None:
+def test_pull_matches_the_erlang_formula(load: float, workers: int) -> None:
     done = Model(Site(workers)).run(jobs(load, workers))
     assert mean_wait(done) == pytest.approx(erlang_c(load, workers), rel=0.1)
 
 
-def test_random_is_as_many_queues_of_one() -> None:
+def test_random_assignment_matches_independent_queues() -> None:
     done = Model(Site(4, "random")).run(jobs(0.7, 4, 80_000))
     assert mean_wait(done) == pytest.approx(0.7 / 0.3, rel=0.15)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_job_is_done_once_and_none_before_it_came(strategy: str) -> None:
+def test_every_job_runs_once_after_its_arrival(strategy: str) -> None:
     coming = jobs(0.8, 6, 3_000, 0.05)
     done = Model(Site(6, strategy)).run(coming)
     assert sorted(map(id, done)) == sorted(map(id, coming))
     assert all(job.arrived <= job.began <= job.ended for job in done)
 
 
-def test_the_strategies_stand_in_the_order_that_is_known() -> None:
+def test_the_strategies_have_their_known_order() -> None:
     waits = [mean_wait(Model(Site(8, name)).run(jobs(0.9, 8, 30_000, 0.03))) for name in STRATEGIES[1:6]]
     assert all(worse > better for worse, better in pairwise(waits[:3]))
     assert waits[-1] == min(waits)
@@ -72,7 +72,7 @@ def test_small_work_waits_less_with_size_classes() -> None:
     assert small("pull, size classes") < small("pull, prefetch 1") / 2
 
 
-def test_workers_that_die_lose_no_job_and_cost_it_a_lease() -> None:
+def test_a_dead_worker_delays_its_jobs_by_one_lease() -> None:
     coming = jobs(0.5, 8, 5_000)
     done = Model(Site(8, mean_life=200.0)).run(coming)
     assert len(done) == len(coming)
@@ -81,7 +81,7 @@ def test_workers_that_die_lose_no_job_and_cost_it_a_lease() -> None:
     assert all(job.waited >= 179.9 for job in again)
 
 
-def test_a_day_has_its_peak() -> None:
+def test_the_daily_load_has_a_peak() -> None:
     coming = list(poisson(lambda now: 10.0 if 100 <= now < 200 else 1.0, 10.0, 300.0, lambda now: Job(now, 1)))
     peak = sum(100 <= job.arrived < 200 for job in coming)
     assert peak == pytest.approx(1000, rel=0.15)

@@ -117,7 +117,7 @@ def test_failed_sync_records_nothing(mode: None, monkeypatch: pytest.MonkeyPatch
     assert send(content).outcome == "new"
 
 
-def test_duplicate_never_replaces_a_durable_object_by_one_that_is_not(mode: None, calls: list[str]) -> None:
+def test_a_duplicate_never_replaces_a_durable_object(mode: None, calls: list[str]) -> None:
     content = instance()[1]
     stored = send(content)
     calls.clear()
@@ -146,7 +146,7 @@ def test_conflict_keeps_both(mode: None) -> None:
     assert list(Instance.objects.filter(sop_instance_uid=uid).values_list("conflict", flat=True)) == [True, True]
 
 
-def test_connection_that_broke_is_replaced(mode: None) -> None:
+def test_broken_connection_is_replaced(mode: None) -> None:
     send(instance()[1])
     connection.connection.close()
     assert send(instance()[1]).outcome == "new"

@@ -30,12 +30,12 @@ def objects(system: System) -> list[Path]:
     return [path for path in sorted((system.folder / "store" / "objects").rglob("*")) if path.is_file()]
 
 
-def test_what_is_whole_is_said_to_be(system: System) -> None:
+def test_a_consistent_archive_is_reported_as_such(system: System) -> None:
     done = verify(system)
     assert (done.returncode, done.stdout) == (0, "3 received: 0 queued, 0 running, 3 done, 0 quarantined\n")
 
 
-def test_one_bit_and_one_missing_object_are_named(system: System) -> None:
+def test_a_flipped_bit_and_a_missing_object_are_reported(system: System) -> None:
     altered, missing, _ = objects(system)
     content = bytearray(altered.read_bytes())
     content[1000] ^= 1
@@ -50,7 +50,7 @@ def test_one_bit_and_one_missing_object_are_named(system: System) -> None:
     assert verify(system, "--counts").returncode == 0
 
 
-def test_a_result_that_is_gone_is_named(system: System) -> None:
+def test_a_missing_result_is_reported(system: System) -> None:
     system.query("DELETE FROM analysis_result WHERE instance_id = (SELECT min(id) FROM archive_instance)")
     done = verify(system, "--counts")
     assert done.returncode == 1

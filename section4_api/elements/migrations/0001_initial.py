@@ -1,13 +1,16 @@
-"""The tables."""
+"""The table of elements, and the cache of the request rates, which all processes share."""
 
 from typing import ClassVar
 
+import django.core.validators
+import django.db.models.functions.datetime
 from django.db import migrations, models
-from django.db.models.functions import Now
+
+import elements.models
 
 
 class Migration(migrations.Migration):
-    """Elements and tokens."""
+    """The tables."""
 
     initial = True
 
@@ -15,25 +18,67 @@ class Migration(migrations.Migration):
 
     operations: ClassVar = [
         migrations.CreateModel(
-            name="Token",
-            fields=[
-                ("digest", models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ("name", models.CharField(max_length=100, unique=True)),
-                ("scope", models.CharField(choices=[("read", "Read"), ("write", "Write")], max_length=5)),
-                ("created_at", models.DateTimeField(db_default=Now(), editable=False)),
-            ],
-        ),
-        migrations.CreateModel(
             name="Element",
             fields=[
-                ("id", models.CharField(db_collation="C", max_length=64, primary_key=True, serialize=False)),
-                ("device_name", models.CharField(max_length=200)),
-                ("average_before_normalization", models.FloatField()),
-                ("average_after_normalization", models.FloatField()),
-                ("data_size", models.IntegerField()),
-                ("raw_data", models.JSONField()),
-                ("created_at", models.DateTimeField(db_default=Now(), editable=False)),
-                ("updated_at", models.DateTimeField(auto_now=True, db_default=Now())),
+                (
+                    "id",
+                    models.CharField(
+                        db_collation="C",
+                        help_text="Chosen by the client; 1 to 64 unreserved URL characters.",
+                        max_length=64,
+                        primary_key=True,
+                        serialize=False,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^(?!\\.{1,2}$)[A-Za-z0-9._~-]+\\Z",
+                                "must consist of the characters A-Z a-z 0-9 . _ ~ -, and not be . or ..",
+                            )
+                        ],
+                    ),
+                ),
+                (
+                    "device_name",
+                    models.CharField(
+                        max_length=200,
+                        validators=[
+                            django.core.validators.ProhibitNullCharactersValidator(),
+                            django.core.validators.RegexValidator(
+                                "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
+                                "must not be blank and must not contain control characters",
+                            ),
+                        ],
+                    ),
+                ),
+                (
+                    "average_before_normalization",
+                    models.FloatField(validators=[django.core.validators.MinValueValidator(0)]),
+                ),
+                (
+                    "average_after_normalization",
+                    models.FloatField(
+                        help_text="The average after normalization to 0 to 1 by the maximum.",
+                        validators=[
+                            django.core.validators.MinValueValidator(0),
+                            django.core.validators.MaxValueValidator(1),
+                        ],
+                    ),
+                ),
+                (
+                    "data_size",
+                    models.IntegerField(
+                        help_text="How many numbers the data hold.",
+                        validators=[django.core.validators.MinValueValidator(1)],
+                    ),
+                ),
+                ("raw_data", models.JSONField(validators=[elements.models.validate_rows])),
+                (
+                    "created_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False),
+                ),
+                (
+                    "updated_at",
+                    models.DateTimeField(auto_now=True, db_default=django.db.models.functions.datetime.Now()),
+                ),
             ],
             options={
                 "ordering": ["id"],
@@ -45,6 +90,37 @@ class Migration(migrations.Migration):
                     models.Index(fields=["created_at", "id"], name="element_created_at"),
                     models.Index(fields=["updated_at", "id"], name="element_updated_at"),
                 ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("id__regex", "^(?!\\.{1,2}$)[A-Za-z0-9._~-]+\\Z")),
+                        name="element_id_is_valid",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            (
+                                "device_name__regex",
+                                "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*[^\\s\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029][^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*\\Z",
+                            )
+                        ),
+                        name="element_name_is_valid",
+                    ),
+                    models.CheckConstraint(condition=models.Q(("data_size__gte", 1)), name="element_size_is_positive"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("average_before_normalization__gte", 0),
+                            ("average_after_normalization__gte", 0),
+                            ("average_after_normalization__lte", 1),
+                        ),
+                        name="element_averages_are_in_range",
+                    ),
+                ],
             },
+        ),
+        # Unlogged: the rates may be lost in a crash.
+        migrations.RunSQL(
+            "CREATE UNLOGGED TABLE elements_cache"
+            " (cache_key varchar(255) PRIMARY KEY, value text NOT NULL, expires timestamptz NOT NULL);"
+            "CREATE INDEX elements_cache_expires ON elements_cache (expires)",
+            "DROP TABLE elements_cache",
         ),
     ]

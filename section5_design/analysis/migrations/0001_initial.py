@@ -43,6 +43,7 @@ class Migration(migrations.Migration):
                 ("version", models.CharField(default="", max_length=50)),
                 ("figures", models.JSONField()),
                 ("preview", models.CharField(default="", max_length=100)),
+                ("superseded", models.BooleanField(default=False)),
             ],
             options={
                 "db_table": "analysis_result",

@@ -10,7 +10,8 @@ FORWARD = """
     CREATE TABLE analysis_result (
         instance_id bigint NOT NULL, at timestamptz NOT NULL DEFAULT now(), fencing_token integer NOT NULL,
         analysis varchar(100) NOT NULL DEFAULT '', version varchar(50) NOT NULL DEFAULT '',
-        figures jsonb NOT NULL, preview varchar(100) NOT NULL DEFAULT '', PRIMARY KEY (instance_id, at)
+        figures jsonb NOT NULL, preview varchar(100) NOT NULL DEFAULT '',
+        superseded boolean NOT NULL DEFAULT false, PRIMARY KEY (instance_id, at)
     ) PARTITION BY RANGE (at);
     CREATE TABLE analysis_result_rest PARTITION OF analysis_result DEFAULT;
     CREATE VIEW analysis_job AS

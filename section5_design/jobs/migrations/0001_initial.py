@@ -53,7 +53,10 @@ class Migration(migrations.Migration):
                 ("subject", models.BigIntegerField()),
                 ("audit_subject", models.JSONField(default=dict)),
                 ("correlation_id", models.CharField(default="", max_length=32)),
-                ("queue", models.CharField(choices=[("small", "Small"), ("large", "Large")], max_length=5)),
+                (
+                    "queue",
+                    models.CharField(choices=[("small", "Small"), ("large", "Large"), ("gpu", "Gpu")], max_length=5),
+                ),
                 ("priority", models.SmallIntegerField(default=0)),
                 (
                     "state",
@@ -71,6 +74,7 @@ class Migration(migrations.Migration):
                 ("attempts", models.IntegerField(default=0)),
                 ("fencing_token", models.IntegerField(default=0)),
                 ("next_run_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("rerun_at", models.DateTimeField(null=True)),
                 ("lease_until", models.DateTimeField(null=True)),
                 ("worker", models.CharField(default="", max_length=100)),
                 ("reason", models.CharField(default="", max_length=500)),

@@ -18,37 +18,23 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the command line."""
-        commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        create = commands.add_parser("create", help="create a user with a token, and print it once")
-        create.add_argument("name", help="the user's name, which the log shows")
-        create.add_argument("--scope", choices=SCOPES, default="read", help="read by default")
-        commands.add_parser("list", help="list users and their permissions")
-        commands.add_parser("revoke", help="delete a user and its tokens").add_argument("name")
+        parser.add_argument("action", choices=["create", "list", "revoke"])
+        parser.add_argument("name", nargs="?", default="", help="the name of the token's user, which the log shows")
+        parser.add_argument("--scope", choices=SCOPES, default="read", help="of a new token; read by default")
 
-    def handle(self, **options: Any) -> None:
+    def handle(self, *, action: str, name: str, scope: str, **_: Any) -> None:
         """Run the command."""
-        users = get_user_model().objects.filter(auth_token_set__isnull=False)
-        match options["command"]:
-            case "create":
-                self.create(options["name"], options["scope"])
-            case "revoke":
-                if not users.filter(username=options["name"]).distinct().count():
-                    raise CommandError(f"there is no token {options['name']!r}; `token list` shows them")
-                get_user_model().objects.get(username=options["name"]).delete()
-                self.stdout.write(f"{options['name']} revoked")
-            case "list":
-                for user in users.distinct().order_by("username"):
-                    scope = "write" if user.has_perm("elements.change_element") else "read"
-                    self.stdout.write(f"{user.username}\t{scope}\tsince {user.date_joined:%Y-%m-%d}")
-
-    def create(self, name: str, scope: str) -> None:
-        """Create a user without a password, with the scope's permissions and a token."""
-        user, new = get_user_model().objects.get_or_create(username=name)
-        if not new:
-            raise CommandError(f"there is already a user {name!r}; revoke it first, or choose another name")
-        user.set_unusable_password()
-        user.save()
-        names = [f"{action}_element" for action in SCOPES[scope]]
-        user.user_permissions.set(Permission.objects.filter(content_type__app_label="elements", codename__in=names))
-        _, token = AuthToken.objects.create(user)
-        self.stdout.write(token)
+        users = get_user_model().objects
+        if action == "list":
+            for user in users.filter(auth_token_set__isnull=False).distinct().order_by("username"):
+                granted = "write" if user.has_perm("elements.change_element") else "read"
+                self.stdout.write(f"{user.username}\t{granted}\tsince {user.date_joined:%Y-%m-%d}")
+        elif action == "create":
+            if not name or users.filter(username=name).exists():
+                raise CommandError(f"there is already a user {name!r}; revoke it first, or choose another name")
+            user = users.create_user(name)  # without a password
+            codenames = [f"{permission}_element" for permission in SCOPES[scope]]
+            user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+            self.stdout.write(AuthToken.objects.create(user)[1])
+        elif not users.filter(username=name, auth_token_set__isnull=False).delete()[0]:
+            raise CommandError(f"there is no token {name!r}; `token list` shows them")

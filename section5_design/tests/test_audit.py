@@ -49,7 +49,7 @@ def receipt(person: Person, id_: int) -> str:
     return person.get(f"/api/receipts/{id_}").text
 
 
-def test_a_receipt_is_checked_by_anybody_who_has_the_public_key(system: System) -> None:
+def test_a_receipt_is_verified_with_the_public_key(system: System) -> None:
     import hashlib
 
     owner = Person(system, "owner")
@@ -62,13 +62,13 @@ def test_a_receipt_is_checked_by_anybody_who_has_the_public_key(system: System) 
     assert found == [(told["chain"]["hash"],)]
 
 
-def test_a_receipt_is_for_who_sent_it(system: System) -> None:
+def test_a_receipt_is_only_for_its_sender(system: System) -> None:
     _, id_, _ = sent(system, Person(system, "owner"))
     codes = [Person(system, name).get(f"/api/receipts/{id_}").status_code for name in ("stranger", "auditor", "")]
     assert codes == [404, 404, 401]
 
 
-def test_the_log_knows_who_saw_took_and_looked_for_what_and_from_where(system: System) -> None:
+def test_views_downloads_and_searches_are_recorded(system: System) -> None:
     owner = Person(system, "owner")
     uid, id_, _ = sent(system, owner)
     for path in (
@@ -98,7 +98,7 @@ def test_the_log_knows_who_saw_took_and_looked_for_what_and_from_where(system: S
     assert uid not in str(found)
 
 
-def test_one_trace_leads_from_the_request_to_the_result(system: System) -> None:
+def test_one_correlation_id_leads_from_request_to_result(system: System) -> None:
     uid, content = instance()
     answer = system.ask(
         "POST", "/dicom-web/studies", content, Content_Type="application/dicom", X_Request_ID="from-the-pacs-7"
@@ -117,12 +117,12 @@ def test_one_trace_leads_from_the_request_to_the_result(system: System) -> None:
     assert [kind for (kind,) in kinds] == ["received", "done"]
 
 
-def test_a_trace_that_is_no_name_is_not_taken(system: System) -> None:
+def test_an_invalid_correlation_id_is_replaced(system: System) -> None:
     for bad in ("a b", "x" * 33, "<script>"):
         assert system.ask("GET", "/live", X_Request_ID=bad).headers["X-Request-ID"] != bad
 
 
-def test_the_chain_holds_and_what_is_altered_removed_or_cut_off_is_named(system: System) -> None:
+def test_altered_and_removed_events_are_reported(system: System) -> None:
     owner = Person(system, "owner")
     _, id_, _ = sent(system, owner)
     held = system.folder / "receipt"
@@ -131,10 +131,10 @@ def test_the_chain_holds_and_what_is_altered_removed_or_cut_off_is_named(system:
     for command in (("audit", "verify"), ("receipt", str(held))):
         done = manage(system, *command)
         assert (done.returncode, done.stderr) == (0, "")
-    system.kill("maintenance")  # nobody adds a line while lines are broken
+    system.kill("maintenance")  # no events are added while some are altered
 
     def broken(statement: str, *values: object) -> str:
-        """What is found when somebody with all rights runs a statement, which is taken back after."""
+        """Return what verification finds after a statement with all rights, which is rolled back."""
         with_rights = (
             "BEGIN; ALTER TABLE audit_event DISABLE TRIGGER USER; ALTER TABLE audit_link DISABLE TRIGGER USER;"
         )
@@ -170,7 +170,7 @@ def test_the_chain_holds_and_what_is_altered_removed_or_cut_off_is_named(system:
     system.start("maintenance")
 
 
-def test_nobody_changes_the_log_without_taking_its_guards_away(system: System) -> None:
+def test_triggers_forbid_changes_of_the_audit_log(system: System) -> None:
     for statement in (
         "UPDATE audit_event SET actor = ''",
         "DELETE FROM audit_event",
@@ -183,7 +183,7 @@ def test_nobody_changes_the_log_without_taking_its_guards_away(system: System) -
             system.query(statement)
 
 
-def test_the_log_is_given_away_as_audit_messages(system: System) -> None:
+def test_the_audit_log_is_exported_as_dicom_audit_messages(system: System) -> None:
     uid, _, _ = sent(system, Person(system, "owner"))
     done = manage(system, "audit", "export", "--since", "2020-01-01")
     assert done.returncode == 0, done.stderr
@@ -198,7 +198,7 @@ def test_the_log_is_given_away_as_audit_messages(system: System) -> None:
     ]
 
 
-def test_an_auditor_reads_the_log_and_that_is_a_line_of_it(system: System) -> None:
+def test_reading_the_audit_log_is_recorded(system: System) -> None:
     uid, _, _ = sent(system, Person(system, "owner"))
     auditor = Person(system, "auditor")
     page = auditor.get(f"/audit/?uid={uid}&actor=user:owner").text
@@ -208,7 +208,7 @@ def test_an_auditor_reads_the_log_and_that_is_a_line_of_it(system: System) -> No
     assert auditor.get("/audit/?before=x").status_code == 400
 
 
-def test_every_file_of_the_store_is_sealed_previews_too(system: System) -> None:
+def test_every_object_and_preview_is_encrypted(system: System) -> None:
     sent(system, Person(system, "owner"))
     files = [path for path in (system.folder / "store").rglob("*") if path.is_file()]
     assert {path.relative_to(system.folder / "store").parts[0] for path in files} == {"objects", "previews"}
@@ -229,7 +229,7 @@ def test_an_object_that_was_altered_is_not_shown(system: System) -> None:
 
 
 @pytest.mark.django_db
-def test_who_changes_accounts_is_a_line_of_the_log() -> None:
+def test_changes_of_accounts_are_recorded() -> None:
     from django.contrib.admin.models import CHANGE, LogEntry
     from django.contrib.auth.models import User
     from django.contrib.contenttypes.models import ContentType

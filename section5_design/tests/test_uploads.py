@@ -84,7 +84,7 @@ def test_a_tus_client_sends_in_parts(system: System, ana: Person) -> None:
     assert system.wait_for(uid) == ("done", "")
 
 
-def test_a_tus_client_goes_on_after_the_server_was_killed(system: System, ana: Person) -> None:
+def test_a_tus_client_resumes_after_the_server_was_killed(system: System, ana: Person) -> None:
     uid, content = instance()
     address = create(ana, len(content), "resumed.dcm")
     assert patch(ana, address, content[:15_000], 0).status_code == 204
@@ -104,7 +104,7 @@ def refused(person: Person) -> bool:
         return True
 
 
-def test_a_line_that_breaks_keeps_what_arrived(system: System, ana: Person) -> None:
+def test_a_broken_connection_keeps_the_received_bytes(system: System, ana: Person) -> None:
     uid, content = instance()
     address = create(ana, len(content), "broken line.dcm")
 
@@ -128,7 +128,7 @@ def test_a_wrong_offset_is_409_and_a_surplus_413(ana: Person) -> None:
     assert patch(ana, address, b"1" * 200, 0).status_code == 413
 
 
-def test_what_the_protocol_asks_for_is_asked_for(ana: Person) -> None:
+def test_required_tus_headers_are_enforced(ana: Person) -> None:
     address = create(ana, 100)
     headers = ana.headers()
     assert requests.head(address, headers=headers, timeout=60).status_code == 412
@@ -147,7 +147,7 @@ def test_what_the_protocol_asks_for_is_asked_for(ana: Person) -> None:
     assert (told.status_code, told.headers["Tus-Extension"]) == (204, "creation,creation-with-upload,termination")
 
 
-def test_an_upload_that_is_cancelled_leaves_nothing(system: System, ana: Person) -> None:
+def test_a_cancelled_upload_leaves_nothing(system: System, ana: Person) -> None:
     address = create(ana, 100, "cancelled.dcm")
     patch(ana, address, b"1" * 50, 0)
     assert requests.delete(address, headers=ana.headers() | VERSION, timeout=60).status_code == 204
@@ -155,14 +155,14 @@ def test_an_upload_that_is_cancelled_leaves_nothing(system: System, ana: Person)
     assert not (system.folder / "uploads" / address.rpartition("/")[2].replace("-", "")).exists()
 
 
-def test_nobody_else_goes_on_with_an_upload(system: System, ana: Person) -> None:
+def test_only_its_owner_resumes_an_upload(system: System, ana: Person) -> None:
     address = create(ana, 100)
     ben = Person(system, "ben")
     assert head(ben, address).status_code == 404
     assert patch(ben, address, b"1", 0).status_code == 404
 
 
-def test_a_file_is_not_waited_for_by_another(system: System, ana: Person) -> None:
+def test_files_of_an_upload_do_not_wait_for_each_other(system: System, ana: Person) -> None:
     slow = create(ana, 100_000, "slow.dcm")
     go_on = threading.Event()
 
@@ -194,7 +194,7 @@ def archive(**members: bytes) -> bytes:
     return target.getvalue()
 
 
-def test_a_zip_is_opened_and_each_file_has_its_reason(system: System, ana: Person) -> None:
+def test_a_zip_is_extracted_with_a_reason_per_refused_file(system: System, ana: Person) -> None:
     uid, content = instance()
     tus(ana, archive(CT__one=content, notes=b"hello"), "study.zip", 1 << 20)
     found = items(system)
@@ -204,7 +204,7 @@ def test_a_zip_is_opened_and_each_file_has_its_reason(system: System, ana: Perso
     assert system.wait_for(uid) == ("done", "")
 
 
-def test_a_zip_that_is_asked_about_while_it_is_extracted_is_extracted_once(system: System, ana: Person) -> None:
+def test_a_zip_is_extracted_once(system: System, ana: Person) -> None:
     content = archive(**{f"m{number:02}": instance()[1] for number in range(40)})
     address = create(ana, len(content), "forty.zip")
     with ThreadPoolExecutor(1) as pool:
@@ -216,7 +216,7 @@ def test_a_zip_that_is_asked_about_while_it_is_extracted_is_extracted_once(syste
     assert members == [(40,)]
 
 
-def test_a_zip_that_climbs_out_of_its_folder_writes_nothing_there(system: System, ana: Person) -> None:
+def test_a_zip_with_path_traversal_writes_nothing_outside(system: System, ana: Person) -> None:
     target = io.BytesIO()
     uid, content = instance()
     with zipfile.ZipFile(target, "w") as made:
@@ -234,7 +234,7 @@ def test_a_zip_bomb_is_refused(system: System, ana: Person) -> None:
     assert not system.spooled()
 
 
-def test_a_zip_that_lies_or_is_broken_is_refused(system: System, ana: Person) -> None:
+def test_a_corrupt_zip_is_refused(system: System, ana: Person) -> None:
     whole = archive(one=instance()[1])
     encrypted = bytearray(whole)
     encrypted[6] |= 1
@@ -247,12 +247,12 @@ def test_a_zip_that_lies_or_is_broken_is_refused(system: System, ana: Person) ->
     tus(ana, bytes(broken), "broken.zip", 1 << 20)
     assert items(system)["broken.zip/one"] == ("refused", "is corrupt inside its ZIP file")
     claims = bytearray(whole)
-    struct.pack_into("<H", claims, claims.index(b"PK\1\2") + 10, 99)  # a method that nobody has
+    struct.pack_into("<H", claims, claims.index(b"PK\1\2") + 10, 99)  # an unknown method
     tus(ana, bytes(claims), "method.zip", 1 << 20)
     assert items(system)["method.zip/one"][0] == "refused"
 
 
-def test_a_name_is_only_shown(system: System, ana: Person) -> None:
+def test_file_names_are_only_displayed(system: System, ana: Person) -> None:
     uid, content = instance()
     tus(ana, content, "<img src=x onerror=alert(1)>.dcm")
     system.wait_for(uid)

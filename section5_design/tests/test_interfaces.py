@@ -38,7 +38,7 @@ def test_dcmtk_sends(system: System, tmp_path: Path, program: str) -> None:
         assert system.results_of(uid) == 1
 
 
-def test_what_came_over_the_line_is_kept_byte_for_byte(system: System) -> None:
+def test_the_received_bytes_are_preserved(system: System) -> None:
     uid, content = instance()
     assert system.post(content).status == 200
     (sha256,) = system.query("SELECT sha256 FROM archive_instance WHERE sop_instance_uid = %s", uid)[0]
@@ -61,7 +61,7 @@ def multipart(*contents: bytes) -> tuple[bytes, str]:
     return b"".join(parts) + b"--b--\r\n", 'multipart/related; type="application/dicom"; boundary=b'
 
 
-def test_of_many_parts_each_is_told_of(system: System) -> None:
+def test_each_part_of_a_multipart_body_is_reported(system: System) -> None:
     uid, content = instance()
     body, kind = multipart(content, b"no DICOM at all", content[:5000])
     answer = system.ask("POST", "/dicom-web/studies", body, Content_Type=kind, Accept="application/dicom+json")
@@ -73,7 +73,7 @@ def test_of_many_parts_each_is_told_of(system: System) -> None:
     assert re.fullmatch(r"is truncated: \d+ bytes are missing at its end", short)
 
 
-def test_the_answer_is_xml_where_asked(system: System) -> None:
+def test_the_response_is_xml_if_requested(system: System) -> None:
     uid, content = instance()
     body, kind = multipart(content, b"no DICOM")
     answer = system.ask("POST", "/dicom-web/studies", body, Content_Type=kind, Accept="application/dicom+xml")
@@ -95,14 +95,14 @@ def test_the_answer_is_xml_where_asked(system: System) -> None:
         (b"--b--\r\n", "multipart/related; boundary=b", 400),
     ],
 )
-def test_a_body_that_is_none_is_refused_and_leaves_nothing(system: System, body: bytes, kind: str, status: int) -> None:
+def test_an_invalid_body_is_refused_and_leaves_nothing(system: System, body: bytes, kind: str, status: int) -> None:
     before = system.query("SELECT count(*) FROM archive_instance")
     assert system.ask("POST", "/dicom-web/studies", body, Content_Type=kind).status == status
     assert system.query("SELECT count(*) FROM archive_instance") == before
     until(lambda: not system.spooled())
 
 
-def test_a_study_in_the_address_must_be_the_instance_s(system: System) -> None:
+def test_the_study_in_the_url_must_match_the_instance(system: System) -> None:
     uid, content = instance()
     study = pydicom.dcmread(pydicom.filebase.DicomBytesIO(content)).StudyInstanceUID
     assert system.ask("POST", "/dicom-web/studies/1.2.3", content, Content_Type="application/dicom").status == 409
@@ -110,7 +110,7 @@ def test_a_study_in_the_address_must_be_the_instance_s(system: System) -> None:
     assert system.ask("POST", f"/dicom-web/studies/{study}", content, Content_Type="application/dicom").status == 200
 
 
-def test_the_same_again_is_acknowledged_and_stored_once(system: System) -> None:
+def test_a_duplicate_is_acknowledged_and_stored_once(system: System) -> None:
     uid, content = instance()
     assert [system.post(content).status for _ in range(3)] == [200] * 3
     system.wait_for(uid)
@@ -118,7 +118,7 @@ def test_the_same_again_is_acknowledged_and_stored_once(system: System) -> None:
     assert system.results_of(uid) == 1
 
 
-def test_the_same_uid_with_other_content_keeps_both_and_says_so(system: System) -> None:
+def test_a_uid_conflict_keeps_and_reports_both(system: System) -> None:
     uid, content = instance()
     _, other = instance(SOPInstanceUID=uid, PatientID="another")
     assert system.post(content).status == system.post(other).status == 200
@@ -128,7 +128,7 @@ def test_the_same_uid_with_other_content_keeps_both_and_says_so(system: System) 
 
 
 @pytest.mark.parametrize("contents", [1, 4])
-def test_sixteen_senders_of_one_uid_at_once(system: System, contents: int) -> None:
+def test_sixteen_simultaneous_senders_of_one_uid(system: System, contents: int) -> None:
     uid, _ = instance()
     made = [instance(SOPInstanceUID=uid, PatientID=str(number))[1] for number in range(contents)]
     barrier = threading.Barrier(16)
@@ -144,7 +144,7 @@ def test_sixteen_senders_of_one_uid_at_once(system: System, contents: int) -> No
     until(lambda: system.results_of(uid) == contents)
 
 
-def test_a_folder_is_taken_in_and_again(system: System, tmp_path: Path) -> None:
+def test_a_folder_is_ingested_twice_without_duplicates(system: System, tmp_path: Path) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for number in range(3):
         (tmp_path / "deep" / "er" / f"{number}").write_bytes(instance()[1])
