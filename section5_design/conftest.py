@@ -63,16 +63,16 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         yield running
 
 
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
+    """Run an S3 server."""
+    with ObjectServer(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a module, and of a broker if it runs with both, in one process of pytest-xdist."""
     for item in items:
         broker = next((name for name in ("filesystem", "rabbitmq") if f"[{name}" in item.name), "")
         item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {broker}"))
-
-
-@pytest.fixture(scope="session")
-def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectServer]:
-    """Run an S3 server."""
-    with ObjectServer(tmp_path_factory.mktemp("s3")) as server:
-        yield server

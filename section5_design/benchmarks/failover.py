@@ -119,7 +119,6 @@ def run_faults(cluster: Cluster, history: History, faults: dict[str, Fault], end
         name = names.pop()
         history.write("fault", name=name)
         finish = faults[name]()
-        until(lambda: cluster.primary() != "", PATIENCE)
         wait_for_acknowledgements(history, time.time())
         finish()
         until(cluster.is_whole, PATIENCE)

@@ -109,6 +109,7 @@ def collect(system: System, history: History) -> None:
         history.write("ended", job=job, token=token, outcome=outcome, at=float(at))
     for job, token in system.query(
         "SELECT j.id, r.fencing_token FROM analysis_result AS r JOIN analysis_job AS j ON j.instance_id = r.instance_id"
+        " WHERE NOT superseded"
     ):
         history.write("result", job=job, token=token)
 

@@ -37,6 +37,7 @@ class Outcome:
 VARIANTS = (
     Variant("receiving and garbage collection", ("RECEIVING",)),
     Variant("jobs and results", ("WORKING",)),
+    Variant("jobs that are run again", ("WORKING", "RERUN")),
     Variant("every acknowledged job ends", ("WORKING", "LIVENESS")),
     Variant(
         "garbage collection without its lock",

@@ -27,7 +27,9 @@ bool preview[CLAIMS]; /* by the fencing token in the key */
 bool recorded; /* the instance's row */
 mtype:job job = ABSENT;
 byte attempts, token;
-byte results, result_token, result_key; /* how many; the claim of the last, and the key of its preview */
+bool rerun; /* the job is queued again when it ends */
+byte results, result_key; /* how many are current; the key of the last one's preview */
+bool stale; /* the last result is not of the latest claim */
 byte shared; bool exclusive; /* the advisory lock of a hash */
 bool uid_locked;
 
@@ -52,6 +54,12 @@ byte believed_left[2];
 #define KEY mine
 #endif
 
+#ifdef NO_COMPARE
+#define SUPERSEDES false /* it would hide the second one */
+#else
+#define SUPERSEDES (mine > 1)
+#endif
+
 #define DIES(label) if :: skip :: goto label fi
 
 /* ---- What must hold ---- */
@@ -60,12 +68,11 @@ active proctype Promise() {
 end:
     if
     :: atomic { results > 1 -> printf("FAULT: two results\n"); assert(results <= 1) }
-#ifndef NO_COMPARE /* where this would be the first to fail */
-    :: atomic { results > 0 && result_token != token ->
-        printf("FAULT: the result is not of the latest claim\n"); assert(result_token == token) }
-#endif
+#ifndef NO_COMPARE /* where these would be the first to fail */
+    :: atomic { stale -> printf("FAULT: the result is not of the latest claim\n"); assert(!stale) }
     :: atomic { results > 0 && !preview[result_key] ->
         printf("FAULT: the preview of a result was deleted\n"); assert(preview[result_key]) }
+#endif
     :: atomic { recorded && object == NONE ->
         printf("FAULT: the object of an acknowledged instance was deleted\n"); assert(object != NONE) }
     :: atomic { recorded && object == PUBLISHED ->
@@ -164,7 +171,7 @@ end_idle:
         if
         :: job == QUEUED ->
             /* code: jobs/queue.py CLAIM: SET state = 'running', fencing_token = fencing_token + 1, attempts = attempts + 1 */
-            job = RUNNING; token++; attempts++;
+            job = RUNNING; token++; attempts++; rerun = false;
             mine = token;
             lease_left = LEASE; believed_left[number] = LEASE + SKEW;
             printf("worker %d claims, token %d\n", number, mine)
@@ -178,6 +185,7 @@ end_idle:
         mine == 1 ->
         if
         /* code: jobs/queue.py release: SET state = 'queued', attempts = attempts - 1 */
+        /* code: jobs/queue.py postpone: SET state = 'queued', attempts = attempts - 1 */
         :: HELD -> job = QUEUED; attempts--; printf("worker %d releases\n", number)
         :: else
         fi;
@@ -187,11 +195,13 @@ end_idle:
         if
         :: HELD ->
             if
-            /* code: jobs/queue.py fail: retryable and lease.attempts < settings.MAX_ATTEMPTS */
+            /* code: jobs/queue.py fail: retryable and lease.attempts < max_attempts(lease.kind) */
             :: attempts < MAX_ATTEMPTS -> job = QUEUED
-            /* code: jobs/queue.py fail: "queued" if retry else "quarantined" */
-            :: job = QUARANTINED
+            /* code: jobs/queue.py fail: state = CASE WHEN %s OR rerun_at IS NOT NULL THEN 'queued' ELSE 'quarantined' END */
+            :: !rerun -> job = QUARANTINED
+            :: rerun -> job = QUEUED
             fi;
+            if :: rerun -> attempts = 0; rerun = false :: else fi;
             printf("worker %d fails\n", number)
         :: else
         fi;
@@ -199,6 +209,7 @@ end_idle:
     :: skip
     fi;
     /* code: analysis/handler.py store_preview: store().put(file.path, key) */
+    /* code: analysis/targets.py store_files: store().put(file.path, key) */
     atomic { preview[KEY] = true; printf("worker %d stores its preview\n", number) };
     if
     :: atomic { true -> printf("worker %d dies\n", number); mine = 0; goto end_idle }
@@ -208,15 +219,21 @@ end_idle:
     if
     /* code: jobs/queue.py finish: AND state = 'running' AND fencing_token = held.token RETURNING job.id */
     :: atomic { HELD ->
-        /* code: jobs/queue.py finish: SET state = 'done' */
-        job = FINISHED;
+        /* code: jobs/queue.py finish: state = CASE WHEN rerun_at IS NULL THEN 'done' ELSE 'queued' END */
+        if
+        :: rerun -> job = QUEUED; attempts = 0; rerun = false
+        :: else -> job = FINISHED
+        fi;
+        /* code: analysis/handler.py AnalysisHandler.save: update(superseded=True) */
+        if :: SUPERSEDES -> results = 0 :: else fi;
         /* code: analysis/handler.py AnalysisHandler.save: INSERT INTO analysis_result */
-        results++; result_token = mine; result_key = KEY;
+        results++; stale = (mine != token); result_key = KEY;
         printf("worker %d finishes with token %d\n", number, mine);
         mine = 0; goto end_idle }
     :: atomic { !HELD -> printf("worker %d is too late with token %d\n", number, mine) }
     fi;
     /* code: analysis/handler.py AnalysisHandler.discard: store().delete(result[1]) */
+    /* code: analysis/targets.py TargetHandler.discard: store().delete(file["key"]) */
     atomic { preview[KEY] = false; mine = 0 };
     goto end_idle
 }
@@ -235,7 +252,7 @@ end:
     /* code: jobs/queue.py requeue_expired: WHERE state = 'running' AND lease_until < now() */
     :: atomic { job == RUNNING && EXPIRED ->
         if
-        /* code: jobs/queue.py requeue_expired: state = CASE WHEN attempts < %s THEN 'queued' ELSE 'quarantined' END */
+        /* code: jobs/queue.py requeue_expired: THEN 'queued' ELSE 'quarantined' END */
         :: attempts < MAX_ATTEMPTS -> job = QUEUED
         :: else -> job = QUARANTINED
         fi;
@@ -274,24 +291,26 @@ end:
 
 proctype PreviewCollector() {
     byte key;
+    bool running;
 end:
     do
     :: atomic { select(key : 0 .. CLAIMS - 1);
         if
-        /* code: analysis/garbage.py find_needed: FROM analysis_result WHERE instance_id */
+        /* code: analysis/garbage.py find_running: state=Job.State.RUNNING */
 #ifdef PREVIEWS_BY_AGE
-        :: preview[key] && !(results > 0 && result_key == key) -> skip /* old by some clock */
+        :: preview[key] -> running = false /* old, by some clock */
 #else
-        /* code: analysis/garbage.py find_needed: FROM analysis_job WHERE state = 'running' */
-        :: preview[key] && !(results > 0 && result_key == key) && !(job == RUNNING && token == key) -> skip
+        :: preview[key] -> running = (job == RUNNING && token == key)
 #endif
-        :: else -> key = CLAIMS
+        :: else -> running = true
         fi };
         if
-        :: key < CLAIMS ->
-            /* code: analysis/garbage.py collect_previews: store().delete(key) */
-            atomic { preview[key] = false; printf("the collector deletes the preview of token %d\n", key) }
-        :: else
+        /* code: analysis/garbage.py find_previews: Result.history.filter(instance__in=instance_ids) */
+        :: atomic { running || (results > 0 && result_key == key) -> key = 0; running = false }
+        :: atomic { !running && !(results > 0 && result_key == key) ->
+            printf("the collector finds neither a job nor a result of token %d\n", key) };
+            /* code: analysis/garbage.py collect: store().delete(key) */
+            atomic { preview[key] = false; printf("the collector deletes the preview of token %d\n", key); key = 0 }
         fi
     od
 }
@@ -306,6 +325,19 @@ end:
         /* code: jobs/queue.py quarantine: state = 'quarantined' */
         :: job == QUEUED -> job = QUARANTINED; printf("a person quarantines\n")
         fi
+    }
+}
+
+/* Once: new images, or a new version of the analysis */
+proctype Scheduler() {
+end:
+    atomic {
+        if
+        /* code: jobs/queue.py SCHEDULE: state = CASE job.state WHEN 'running' THEN 'running' ELSE 'queued' END */
+        :: job == RUNNING -> rerun = true
+        :: job != RUNNING && job != ABSENT -> job = QUEUED; attempts = 0
+        fi;
+        printf("the job is scheduled again\n")
     }
 }
 
@@ -328,7 +360,11 @@ init {
         run Collector();
 #else
         run Worker(0); run Worker(1);
+#ifdef RERUN
+        run Scheduler();
+#else
         run Person();
+#endif
         run PreviewCollector();
 #ifndef NO_REAPER
         run Reaper();
