@@ -38,7 +38,7 @@ ALLOWED_HOSTS = [name.strip() for name in (os.environ.get("ALLOWED_HOSTS") or "l
 if PRODUCTION and len(SECRET_KEY) < 50:
     raise ImproperlyConfigured("SECRET_KEY must have at least 50 characters")
 
-# Each thread keeps its connection, and checks it before each request that uses it (8 % of a small request).
+# Each thread keeps its connection, and checks it before each request that uses it.
 DATABASES = {
     "default": dj_database_url.parse(
         os.environ.get("DATABASE_URL") or "postgresql:///postgres", conn_max_age=None, conn_health_checks=True
@@ -46,6 +46,7 @@ DATABASES = {
 }
 if not DATABASES["default"]["ENGINE"].endswith(".postgresql"):
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
+DATABASES["default"]["ENGINE"] = "config.postgresql"
 DATABASES["default"]["OPTIONS"] = {
     "connect_timeout": 5,  # seconds, as the next two: a lost connection is noticed within a minute
     "keepalives_idle": 20,
