@@ -57,6 +57,6 @@ def test_content_sent_again_during_its_erasure_is_preserved(monkeypatch: pytest.
         return delete(sha256)
 
     monkeypatch.setattr(erasure, "delete_if_unreferenced", after_it_was_sent_again)
-    erase_study(Study.objects.get(uids=["1.2.77.2"]), "person:a", "erased")
+    erase_study(Study.objects.get(uid="1.2.77.2"), "person:a", "erased")
     assert Instance.objects.filter(sha256=stored.sha256).exists()
     assert store().contains(object_key(stored.sha256))
