@@ -57,6 +57,8 @@ def test_a_duplicate_is_acknowledged_only_when_it_is_replicated(folder: Path) ->
         assert system.post(content).status == 200
         system.wait_for(uid)
         wait_for_standby(server, "away")
+        waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        until(lambda: system.query(waits) == [(True,)])  # a worker's heartbeat: the setting is in force
         sender = threading.Thread(target=lambda: answers.append(system.post(content).status))
         sender.start()
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query = 'COMMIT'"
