@@ -15,7 +15,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def is_usable(self) -> bool:
         """Return whether the connection can be used."""
         if self.connection is None or self.connection.closed or self.errors_occurred or self.in_atomic_block:
-            return super().is_usable()
+            return bool(super().is_usable())
         poll = select.poll()
         poll.register(self.connection, select.POLLIN)
-        return not poll.poll(0) or super().is_usable()
+        return not poll.poll(0) or bool(super().is_usable())
