@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,8 +44,12 @@ class Service(NamedTuple):
         with contextlib.closing(self.connect()) as connection:
             return ask(connection, method, path, body, **headers)
 
-    def logged(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+    def wait_for_log(self, **fields: Any) -> None:
+        """Wait for a log line with these fields; it is written after the response was sent."""
+        end = time.monotonic() + 20
+        while not any(fields.items() <= json.loads(line).items() for line in self.log.read_text().splitlines()):
+            assert time.monotonic() < end, f"no line in the log has {fields}"
+            time.sleep(0.02)
 
 
 def ask(connection: http.client.HTTPConnection, method: str, path: str, body: Any = None, **headers: str) -> Answer:

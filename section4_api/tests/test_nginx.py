@@ -88,7 +88,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 def test_nginx_ends_tls_and_passes_the_client_on(front: Front) -> None:
     assert front.ask("POST", f"{ELEMENTS}?fields=id", element("front")).status == 201
-    assert front.service.logged()[-1]["client"] == "127.0.0.2"
+    front.service.wait_for_log(client="127.0.0.2")
     with socket.create_connection(("127.0.0.1", front.port), timeout=20) as client:
         client.sendall(b"GET /api/elements/ HTTP/1.1\r\nHost: api.example\r\nConnection: close\r\n\r\n")
         answer = client.makefile().read()

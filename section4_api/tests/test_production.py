@@ -85,7 +85,7 @@ def test_a_write_token_writes_and_reads(production: tuple[Service, dict[str, str
     service, tokens = production
     assert call(service, tokens["write"], "POST", ELEMENTS, element("w")).status == 201
     assert call(service, tokens["write"], "GET", path("w"), X_Forwarded_For="1.1.1.1, 2.2.2.2").status == 200
-    assert service.logged()[-1]["client"] == "2.2.2.2"
+    service.wait_for_log(client="2.2.2.2")
     assert call(service, tokens["write"], "DELETE", path("w")).status == 204
 
 

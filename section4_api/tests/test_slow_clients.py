@@ -98,7 +98,7 @@ def test_a_truncated_request_stores_nothing(slow: tuple[Service, str], request_:
 def test_a_request_that_the_server_refuses_is_a_line_in_the_log(slow: tuple[Service, str]) -> None:
     with sending(slow[0], 1, HEAD + b"Content-Length: -5\r\n\r\n") as (client,):
         assert client.recv(1000).startswith(b"HTTP/1.1 400")
-    assert any(line["message"] == "refused by the server" and line["status"] == 400 for line in slow[0].logged())
+    slow[0].wait_for_log(message="refused by the server", status=400)
 
 
 def test_a_body_over_the_limit_is_413_to_urllib(slow: tuple[Service, str]) -> None:
