@@ -101,7 +101,7 @@ inline unlock() { shared--; uid_locked = false }
 /* code: ingest/store.py publish_and_record: objects.publish(file, key) */
 proctype Sender(byte number) {
 send:
-    /* code: archive/object_store.py FileStore.publish: os.link(file.path, target_path) */
+    /* code: archive/object_store.py FileStore.publish: os.link(file.path, self._prepare_folder(key)) */
     /* code: archive/object_store.py FileStore.put: file.rename(target_path) */
     atomic {
         if
@@ -296,7 +296,7 @@ end:
     do
     :: atomic { select(key : 0 .. CLAIMS - 1);
         if
-        /* code: analysis/garbage.py find_running: state=Job.State.RUNNING */
+        /* code: analysis/garbage.py PREVIEWS: FROM analysis_job WHERE state = 'running' */
 #ifdef PREVIEWS_BY_AGE
         :: preview[key] -> running = false /* old, by some clock */
 #else
@@ -305,7 +305,7 @@ end:
         :: else -> running = true
         fi };
         if
-        /* code: analysis/garbage.py find_previews: Result.history.filter(instance__in=instance_ids) */
+        /* code: analysis/garbage.py PREVIEWS: FROM analysis_result WHERE instance_id = ANY */
         :: atomic { running || (results > 0 && result_key == key) -> key = 0; running = false }
         :: atomic { !running && !(results > 0 && result_key == key) ->
             printf("the collector finds neither a job nor a result of token %d\n", key) };

@@ -89,5 +89,5 @@ def test_a_dozen_kills_leave_a_clean_ledger() -> None:
     command = [sys.executable, str(SECTION / "benchmarks" / "kills.py"), "12", "7"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "| lost | 0 |" in done.stdout
-    assert "| doubled | 0 |" in done.stdout
+    assert "| acknowledged and lost | 0 |" in done.stdout
+    assert "| more than one result | 0 |" in done.stdout

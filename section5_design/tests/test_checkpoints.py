@@ -39,9 +39,11 @@ def insert(at: datetime) -> None:
 
 def alter(statement: str, *values: object) -> None:
     """Change the log with all rights in the database."""
-    execute("ALTER TABLE audit_event DISABLE TRIGGER USER")
-    execute("ALTER TABLE audit_checkpoint DISABLE TRIGGER USER")
+    for table in ("audit_event", "audit_checkpoint"):
+        execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
     execute(statement, *values)
+    for table in ("audit_event", "audit_checkpoint"):
+        execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
 
 
 def test_a_month_gets_one_checkpoint_when_it_is_over() -> None:

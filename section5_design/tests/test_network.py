@@ -415,7 +415,7 @@ def test_slow_http_clients_do_not_block_others(system: System) -> None:
     assert system.wait_for(uid) == ("done", "")
 
 
-def test_other_services_than_storage_are_not_accepted(system: System) -> None:
+def test_a_worklist_query_is_not_accepted(system: System) -> None:
     entity = AE(ae_title="WORKLIST")
     for context in (Verification, ModalityWorklistInformationFind, PatientRootQueryRetrieveInformationModelFind):
         entity.add_requested_context(context)
@@ -423,7 +423,7 @@ def test_other_services_than_storage_are_not_accepted(system: System) -> None:
     association = entity.associate("127.0.0.1", system.dicom, ae_title="SECTION5")
     accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
     association.release()
-    assert accepted == {str(Verification), "1.2.826.0.1.3680043.9.9999.1"}
+    assert accepted == {Verification, PatientRootQueryRetrieveInformationModelFind, "1.2.826.0.1.3680043.9.9999.1"}
 
 
 def test_open_pages_and_slow_bodies_leave_threads_for_others(system: System) -> None:

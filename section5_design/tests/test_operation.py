@@ -210,7 +210,7 @@ NEXT = """
 from django.db import migrations
 class Migration(migrations.Migration):
     atomic = False
-    dependencies = [("archive", "0001_initial")]
+    dependencies = [("archive", "LATEST")]
     operations = [
         migrations.RunSQL("ALTER TABLE archive_instance ADD COLUMN next_version integer NOT NULL DEFAULT 0"),
         migrations.RunSQL("CREATE INDEX CONCURRENTLY next_index ON archive_instance (next_version)"),
@@ -231,7 +231,9 @@ def test_a_rolling_update_under_load_loses_nothing(tmp_path: Path) -> None:
     (tmp_path / "next_version.py").write_text(VERSION)
     copy = tmp_path / "next" / "section5_design"
     shutil.copytree(SECTION, copy, ignore=shutil.ignore_patterns("__pycache__", "data", "tests", ".*"))
-    (copy / "archive" / "migrations" / "0002_next.py").write_text(NEXT)
+    migrations = copy / "archive" / "migrations"
+    latest = max(path.stem for path in migrations.glob("0*.py"))
+    (migrations / "0099_next.py").write_text(NEXT.replace("LATEST", latest))
     with database(f"upgrade_{os.getpid()}") as url, System(folder, url) as system:
         sent: list[str] = []
         statuses: set[int] = set()

@@ -1,5 +1,6 @@
 """Commands of a site: what they may do, and what happens to one that does something else."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,22 +67,23 @@ def test_command_receives_no_secret_of_the_environment(
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
-        ("sleep 1000", "more than 1 seconds"),
+        ("sleep SECONDS", "more than 1 seconds"),
         ("exit 3", "ended with status 3"),
-        ("setsid sleep 1000 & sleep 1000", "more than 1 seconds"),
+        ("setsid sleep SECONDS & sleep SECONDS", "more than 1 seconds"),
         ("head -c 30000000 /dev/zero > big.npy; sleep 9", "larger than its limit|more than 20 MB"),
         ("for n in 1 2 3; do head -c 9000000 /dev/zero > $n.npy; done; sleep 9", "more than 20 MB"),
         ("for n in 1 2 3; do head -c 9000000 /dev/zero > $HOME/$n; done; sleep 9", "more than 20 MB"),
-        ("for n in $(seq 100); do sleep 1000 & done; wait", "more than 64 processes"),
+        ("for n in $(seq 100); do sleep SECONDS & done; wait", "more than 64 processes"),
         ("python3 -c 'bytearray(900 << 20)'", "ended with status 1"),
         ("for n in 1 2 3; do python3 -c 'import time; x = b\"1\" * (300 << 20); time.sleep(9)' & done; wait", "500 MB"),
     ],
 )
 def test_command_over_a_limit_is_killed_with_its_children(shell: Shell, either: None, script: str, reason: str) -> None:
     limits = Limits(1, 500, 20) if "1 seconds" in reason else LIMITS
+    seconds = str(100_000 + os.getpid())  # of no other test run
     with pytest.raises(UnprocessableError, match=reason):
-        shell(script, limits)
-    assert [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "1000"]] == []
+        shell(script.replace("SECONDS", seconds), limits)
+    assert [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", seconds]] == []
 
 
 @pytest.mark.parametrize(
