@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.access import SUBMIT
 from accounts.api_tokens import UnknownTokenError, authenticate
+from archive.object_store import StoreUnavailableError
 from archive.spool import StorageFullError
 from ingest.addresses import study_url
 from ingest.header import RefusedError
@@ -50,6 +51,9 @@ def stow(request: HttpRequest, study: str | None = None) -> HttpResponse:
         )
     except (OperationalError, InterfaceError):
         return plain(503, "the database does not respond; try again", {"Retry-After": "5"})
+    except StoreUnavailableError as error:
+        log.error("%s", error.strerror)  # noqa: TRY400  # one line
+        return plain(503, "the object store does not respond; try again", {"Retry-After": "5"})
     return build_response(request, outcomes)
 
 

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import (
     CTImageStorage,
@@ -22,6 +24,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
 )
 
+from accounts.application_entities import CACHE_SECONDS
 from system import SECTION, System, database, free_port, instance, needs, until
 
 PLACES = [("1.9.1", "1.9.1.1", "P1", 3), ("1.9.1", "1.9.1.2", "P1", 1), ("1.9.2", "1.9.2.1", "P2", 2)]
@@ -31,6 +34,8 @@ JPEG_2000, EXPLICIT = "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.1"
 def ae_add(system: System, *words: str) -> None:
     command = [sys.executable, str(SECTION / "manage.py"), "ae", "add", *words]
     subprocess.run(command, env=system.environment, check=True, capture_output=True)
+    added = int(time.monotonic() / CACHE_SECONDS)
+    until(lambda: int(time.monotonic() / CACHE_SECONDS) > added)  # then every process rereads the entities
 
 
 @pytest.fixture(scope="module")
@@ -336,7 +341,7 @@ def test_queries_and_stores_share_the_port(archive: System, known: Destination) 
         thread.start()
     _, content = instance(PatientID="Q")
     ae = AE("DEST")
-    ae.add_requested_context(CTImageStorage)
+    ae.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
     association = ae.associate("127.0.0.1", archive.dicom)
     path = archive.folder / "one.dcm"
     path.write_bytes(content)
