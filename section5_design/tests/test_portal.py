@@ -371,6 +371,23 @@ def test_selected_studies_are_labelled_shared_and_downloaded(system: System, olg
     assert "ward" not in olga.page.get_by_label("Share with").all_inner_texts()[0]
 
 
+def test_a_selected_team_survives_a_live_update(system: System, olga: Visit) -> None:
+    uid, content = instance(PatientName="Live^Update", StudyInstanceUID="1.2.67")
+    system.post(content)
+    system.wait_for(uid)
+    olga.page.goto("/?patient=Live")
+    olga.page.get_by_role("checkbox", name="Select Live, Update").check()
+    team = olga.page.get_by_label("Team")
+    team.select_option("ward")
+    olga.page.get_by_label("Label").last.fill("typed")
+    team.blur()
+    olga.page.get_by_role("heading", name="Studies").click()
+    settled = "new Promise(done => addEventListener('htmx:afterSettle', done))"
+    olga.page.evaluate(f"() => {{ const end = {settled}; htmx.trigger(document.body, 'changed'); return end; }}")
+    assert team.locator("option:checked").inner_text() == "ward"
+    expect(olga.page.get_by_label("Label").last).to_have_value("typed")
+
+
 # A study and its images
 
 

@@ -17,10 +17,10 @@ addEventListener("htmx:configRequest", ({ detail }) => {
 addEventListener("htmx:beforeSwap", (event) => { // the session has ended
   if (event.detail.xhr.responseURL.includes("/login/")) { event.detail.shouldSwap = false; location.reload(); }
 });
-// What a person opened, ticked or typed survives a refresh.
+// What a person opened, ticked, chose or typed survives a refresh.
+const KEPT = { open: "*", checked: "input", selected: "option", value: "input:not([type=hidden], [type=checkbox], [type=radio]), textarea" };
 Idiomorph.defaults.ignoreActiveValue = true;
-Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) =>
-  !(name === "open" || (name === "checked" && node.matches("input")));
+Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name in KEPT && node.matches(KEPT[name]));
 
 if (document.querySelector("[data-live]")) {
   let polling = 0;
