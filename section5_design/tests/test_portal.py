@@ -638,7 +638,7 @@ def test_operations_stay_live_and_draining_asks_first(system: System, olga: Visi
     before = heartbeat.inner_text()
     expect(heartbeat).not_to_have_text(before, timeout=15_000)
     row.get_by_role("link", name="Drain").click()
-    expect(olga.page.get_by_text("images will wait until one is started")).to_be_visible()
+    expect(olga.page.get_by_role("heading", name="Drain this worker?")).to_be_visible()
     olga.page.locator("main button").click()
     expect(olga.page.get_by_text("takes no new jobs and stops")).to_be_visible()
     expect(olga.page.get_by_text("Stopped").first).to_be_visible(timeout=30_000)
