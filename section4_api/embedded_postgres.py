@@ -66,7 +66,7 @@ class EmbeddedPostgres:
         """Start the server, or join it if it runs already.
 
         Raises:
-            EmbeddedPostgresError: there are no binaries, or one of them failed.
+            EmbeddedPostgresError: the binaries are missing, or one of them failed.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
@@ -131,7 +131,7 @@ class EmbeddedPostgres:
         self._run("pg_ctl", "start", "-D", self._data, "-l", log, "-w", "-t", str(START_TIMEOUT), "-o", options)
 
     def _run(self, program: str, *arguments: str | Path, allowed: tuple[int, ...] = (0,)) -> int:
-        """Run one of PostgreSQL's programs in a session of its own, which Ctrl-C does not reach."""
+        """Run one of PostgreSQL's programs in a separate session, which Ctrl-C does not reach."""
         owner: dict[str, Any] = {}
         if self._owner:
             owner = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
@@ -228,7 +228,7 @@ def provide_database(folder: Path = Path(__file__).parent / "data") -> None:
     """Start the embedded server and set DATABASE_URL, unless it is set; not in production, which must name its own.
 
     Raises:
-        EmbeddedPostgresError: there are no binaries, or one of them failed.
+        EmbeddedPostgresError: the binaries are missing, or one of them failed.
     """
     if os.environ.get("DATABASE_URL") or os.environ.get("PROFILE") == "production":
         return

@@ -30,7 +30,7 @@ RUN_FILES = """
 def collect_previews(prefixes: Iterable[int] = range(PREVIEW_PREFIXES), min_age: float = MIN_AGE) -> int:
     """Delete previews and files of runs without a result under the given prefixes (0 to 999); return how many.
 
-    A key has the fencing token of its attempt. When that is no longer the current one of a running job,
+    A key has the fencing token of its attempt. Unless it is the current one of a running job,
     the file can never get a result, and is deleted without a lock, whatever the clocks say.
     """
     removed = 0

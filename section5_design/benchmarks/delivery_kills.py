@@ -1,6 +1,6 @@
 """Kill Orthanc while instances are sent to it, again and again, and count: `python benchmarks/delivery_kills.py 200`.
 
-The complete system runs on a PostgreSQL of its own; every tenth time a worker is killed as well. Images arrive over
+The complete system runs on a separate PostgreSQL; every tenth time a worker is killed as well. Images arrive over
 HTTP all the while and go to Orthanc by a rule. Lost and doubled must be 0.
 """
 

@@ -1,6 +1,6 @@
 """Analyse series whose images come shuffled, late and doubled: `python benchmarks/late_arrivals.py 10000`.
 
-The complete system runs on a PostgreSQL of its own, with a quiet period that is far too short, so that most series are
+The complete system runs on a separate PostgreSQL, with a quiet period that is far too short, so that most series are
 analysed again and again. In the end each has one current result, over exactly its images.
 """
 

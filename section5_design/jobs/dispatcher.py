@@ -15,7 +15,7 @@ PAUSE_AFTER_ERROR = 5.0  # seconds without wake-ups after the broker did not res
 
 
 class Waker:
-    """Sends wake-ups from a thread of its own, so that nobody who stored an instance waits for the broker.
+    """Sends wake-ups from a separate thread, so that storing an instance never waits for the broker.
 
     The first is sent at once, further ones together when MIN_INTERVAL has passed.
     """

@@ -18,7 +18,7 @@ def find_group(name: str | None) -> Group | None:
     """Return a group by its name, None without a name."""
     group: Group | None = Group.objects.filter(name=name).first()
     if name and group is None:
-        raise CommandError(f"no group named {name!r}; /admin/ creates teams")
+        raise CommandError(f"no group named {name!r}; the portal's People page creates teams")
     return group
 
 
