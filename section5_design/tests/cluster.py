@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import urllib.request
@@ -19,7 +18,7 @@ import psutil
 import pytest
 
 from core.postgres_programs import major_version, program_folders
-from system import SECTION, family, needs, until
+from system import SECTION, family, kill_all, needs, until
 
 CONFIGURATION = SECTION / "deploy" / "patroni.yml"
 PROGRAMS = ("initdb", "pg_ctl", "postgres", "pg_basebackup", "pg_rewind", "pg_controldata", "pg_isready")
@@ -196,18 +195,14 @@ class Cluster:
         everyone = {*family(process.pid), *(one for one in psutil.process_iter() if folder in self._command_of(one))}
         for one in list(everyone):
             everyone |= set(family(one.pid))
-        for one in everyone:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
+        kill_all(everyone)
         process.wait()
         psutil.wait_procs(list(everyone), timeout=10)
 
     def kill_postgresql(self, name: str) -> None:
         """kill -9 the processes of a PostgreSQL, and not its Patroni."""
         pid = int((self.folder / name / "data" / "postmaster.pid").read_text().split()[0])
-        for one in family(pid):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.send_signal(signal.SIGKILL)
+        kill_all(family(pid))
 
     @staticmethod
     def _command_of(process: psutil.Process) -> str:

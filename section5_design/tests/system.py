@@ -8,7 +8,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -137,8 +136,7 @@ class System:
         for part in self.parts.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 part.wait(20)
-            for process in family(part.pid):
-                process.kill()
+            kill_all(family(part.pid))
             part.wait()
         self.log.close()
 
@@ -156,9 +154,7 @@ class System:
         """Kill a program with all its processes (SIGKILL)."""
         part = self.parts[name]
         everyone = family(part.pid)
-        for process in everyone:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+        kill_all(everyone)
         part.wait()
         psutil.wait_procs(everyone, timeout=10)
 
@@ -249,6 +245,13 @@ def family(pid: int) -> list[psutil.Process]:
         parent = psutil.Process(pid)
         return [*parent.children(recursive=True), parent]
     return []
+
+
+def kill_all(processes: Iterable[psutil.Process]) -> None:
+    """Kill processes (SIGKILL), some of which may end by themselves meanwhile."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def listens(port: int) -> bool:

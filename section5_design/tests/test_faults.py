@@ -17,7 +17,7 @@ import kombu
 import psutil
 import pytest
 
-from system import SECTION, System, database, family, instance, listens, needs, until
+from system import SECTION, System, database, family, instance, kill_all, listens, needs, until
 
 # A site's own analysis, as hostile as files can make one: what it does stands in the patient's ID.
 HOSTILE = """
@@ -104,8 +104,7 @@ def test_a_file_that_never_ends_is_quarantined(faulty: System) -> None:
 def test_a_killed_child_costs_one_attempt(faulty: System) -> None:
     (slow,) = send(faulty, PatientID="slowly")
     until((faulty.folder / "slow").exists)
-    for process in children_at_work(faulty):
-        process.kill()
+    kill_all(children_at_work(faulty))
     (faulty.folder / "go on").touch()
     has_results(faulty, [slow])
     clear(faulty)

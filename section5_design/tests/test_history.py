@@ -1,15 +1,13 @@
 """The history of a run is checked against the promise; without the fencing token, a run breaks it."""
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from benchmarks.history import Event, History, collect, find_faults, read
-from system import System, database, family, instance, until
+from system import System, database, family, instance, kill_all, until
 
 # An analysis that waits in its first attempt; with UNFENCED it patches what finishes a job in its worker's process.
 WAITING = """
@@ -66,9 +64,7 @@ def test_a_run_without_the_fencing_token_breaks_the_promise(tmp_path: Path, fenc
         else:
             until(lambda: system.results_of(uid) == 2)
         collect(system, history)
-        for process in stopped:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill_all(stopped)
         old.wait()
     faults = {fault for fault, _ in find_faults(read(history.path))}
     unfenced = {"more than one result", "a claim ended after a later one", "one claim ended twice"}

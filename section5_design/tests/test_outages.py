@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from local.embedded_postgres import EmbeddedPostgres
-from system import SECTION, System, family, free_port, instance, listens, needs, until
+from system import SECTION, System, family, free_port, instance, kill_all, listens, needs, until
 from test_faults import HOSTILE, QUICKLY
 
 LONG = 120.0  # seconds, in which what was cut off must be back
@@ -70,9 +70,7 @@ def postgresql(folder: Path) -> Iterator[EmbeddedPostgres]:
 def kill_postgresql(server: EmbeddedPostgres) -> None:
     pid = int((server.folder / "postgresql" / "postmaster.pid").read_text().split()[0])
     everyone = [psutil.Process(pid), *psutil.Process(pid).children()]
-    for process in everyone:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    kill_all(everyone)
     psutil.wait_procs(everyone, timeout=10)
 
 
@@ -199,5 +197,4 @@ def test_a_disconnected_worker_writes_nothing_until_it_reconnects(folder: Path) 
                 line("up")
                 has_results(system, [slow, send(system)])
             finally:
-                for process in family(cut_off.pid):
-                    process.kill()
+                kill_all(family(cut_off.pid))
