@@ -120,6 +120,7 @@ DATABASES = {
 }
 if not DATABASES["default"]["ENGINE"].endswith(".postgresql"):
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
+DATABASES["default"]["ENGINE"] = "core.postgresql"
 # Without these, a process would wait on a broken connection for a quarter of an hour.
 TCP_OPTIONS = {"connect_timeout": 3, "keepalives_idle": 4, "keepalives_interval": 2, "keepalives_count": 3}
 TCP_OPTIONS["tcp_user_timeout"] = 10_000  # milliseconds; also of a connection attempt
