@@ -60,7 +60,7 @@ def authenticate(request: HttpRequest) -> Client:
 
 
 def any_token_exists() -> bool:
-    """Return whether there is a token; the plain statement takes a tenth less of a small image's time than `exists()`."""
+    """Return whether there is a token, without the time that the ORM takes (a tenth of a small image's)."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT EXISTS (SELECT FROM accounts_apitoken)")
         return bool(cursor.fetchone()[0])

@@ -12,6 +12,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
 BLOCK = 1 << 18  # values converted at a time
+MAX_TABLE = 1 << 16  # different values
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,17 @@ def render_values(values: NDArray[Any], header: Dataset, window: Window | None =
         parts = [to_bytes(apply_color_lut(block, header), 16) for block in iter_blocks(values)]
         return np.concatenate(parts)
     window = window or find_window(header) or full_window(values, header)
-    shown = np.empty(values.shape, np.uint8)
-    row = 0
-    for block in iter_blocks(values):
-        scaled = apply_window(rescale(block, header), window)
-        shown[row : row + len(block)] = np.nan_to_num(np.clip(scaled, 0, 1), nan=0.0) * 255
-        row += len(block)
+    if values.dtype.kind in "iu" and values.size and values.itemsize <= 4:
+        low, high = int(values.min()), int(values.max())
+        if high - low < min(values.size, MAX_TABLE):  # each different value is mapped once
+            return render_grey(np.arange(low, high + 1), header, window)[values.astype(np.int64) - low]
+    return np.concatenate([render_grey(block, header, window) for block in iter_blocks(values)])
+
+
+def render_grey(values: NDArray[Any], header: Dataset, window: Window) -> NDArray[np.uint8]:
+    """Map grey values to 8 bits; NaN becomes the darkest."""
+    scaled = np.clip(apply_window(rescale(values, header), window), 0, 1)
+    shown = (np.nan_to_num(scaled, nan=0.0) * 255).astype(np.uint8)
     return 255 - shown if header.get("PhotometricInterpretation") == "MONOCHROME1" else shown
 
 
@@ -101,6 +107,8 @@ def find_window(header: Dataset) -> Window | None:
 
 def full_window(values: NDArray[Any], header: Dataset) -> Window:
     """Return a window over the complete range of the rescaled values."""
+    if values.dtype.kind in "iu" and values.size and "ModalityLUTSequence" not in header:  # slope and intercept
+        values = np.array([[values.min(), values.max()]])
     low, high = np.inf, -np.inf
     for block in iter_blocks(values):
         rescaled = rescale(block, header)
