@@ -268,7 +268,7 @@ def store_files(output: Output, lease: Lease) -> list[dict[str, str]]:
     contents += [("dicom", name, content) for name, content in output.dicom.items()]
     files = []
     for number, (kind, name, content) in enumerate(contents):
-        key = f"results/{lease.subject % 1000:03}/{lease.subject}-{lease.fencing_token}-{number}"
+        key = f"results/{lease.subject // 100 % 1000:03}/{lease.subject}-{lease.fencing_token}-{number}"
         with spool_file() as file:
             file.write(content)
             file.commit()

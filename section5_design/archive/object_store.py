@@ -162,8 +162,11 @@ def object_key(sha256: str) -> str:
 
 
 def preview_key(instance_id: int, fencing_token: int) -> str:
-    """Return the key of a preview; each attempt has its own fencing token and so its own key."""
-    return f"previews/{instance_id % 1000:03}/{instance_id}-{fencing_token}.png"
+    """Return the key of a preview; each attempt has its own fencing token and so its own key.
+
+    Images that arrive one after the other share a folder, which is created once.
+    """
+    return f"previews/{instance_id // 100 % 1000:03}/{instance_id}-{fencing_token}.png"
 
 
 @lru_cache(maxsize=1)
