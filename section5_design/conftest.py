@@ -1,6 +1,7 @@
 """Give every test a real PostgreSQL: that of DATABASE_URL, or an embedded one in a temporary folder."""
 
 import atexit
+import contextlib
 import os
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "tests")]  # for a bare `pytest`, too
 
 import django  # noqa: E402
+import psycopg2  # noqa: E402
 import pytest  # noqa: E402
 
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
@@ -22,6 +24,10 @@ if not os.environ.get("DATABASE_URL"):
     _server = EmbeddedPostgres(Path(_folder.name) / "data")
     _server.start()
     atexit.register(_server.stop)  # before the folder is removed
+    with contextlib.closing(psycopg2.connect(_server.url)) as _connection:  # tests kill processes, not the machine
+        _connection.autocommit = True
+        for _statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+            _connection.cursor().execute(_statement)
     os.environ["DATABASE_URL"] = _server.url
 
 for _name in ("STORAGE_URL", "BROKER_URL", "ALLOWED_HOSTS", "LEASE_SECONDS", "TASK_SECONDS"):
