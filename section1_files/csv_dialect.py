@@ -276,7 +276,7 @@ def _is_title(following: list[Record], width: int) -> bool:
 
 
 def _has_merged_names(record: Record, following: list[Record]) -> bool:
-    """Return whether a record has gaps between its names, and years stand below them: A,B,,C, above ,1999,2000,…"""
+    """Return whether a record has gaps between its names, and years stand below them: `A,B,` above `,1999,2000`."""
     if len(following) < 2 or following[0].cells[0] or not following[1].cells[0]:
         return False
     names = [cell for cell in following[0].cells if cell]

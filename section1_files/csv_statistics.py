@@ -517,19 +517,14 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
 def _looks_like_data(statistics: CsvStatistics, rule: CellRule) -> bool:
     """Return whether the header is a row of numbers, or most numeric columns have a number as their name.
 
-    Years and integers in ascending order, as in `country,1,2,3`, are names.
+    Years and more than two numbers in ascending order, as in `country,1,2,3`, are names.
     """
     if all(rule.parse_number(name) is not None for name in statistics.names):
         return True
     columns = statistics.numeric_columns
-    numbers = [column.name for column in columns if rule.parse_number(column.name) is not None]
-    if all(map(YEAR.fullmatch, numbers)) or (len(numbers) > 1 and _are_ascending_integers(numbers)):
-        return False
-    return len(numbers) * 2 > len(columns)
-
-
-def _are_ascending_integers(numbers: list[str]) -> bool:
-    return all(map(str.isdecimal, numbers)) and all(int(a) < int(b) for a, b in pairwise(numbers))
+    numbers = {column.name: number for column in columns if (number := rule.parse_number(column.name)) is not None}
+    is_ascending = len(numbers) > 2 and all(a < b for a, b in pairwise(numbers.values()))
+    return len(numbers) * 2 > len(columns) and not is_ascending and not all(map(YEAR.fullmatch, numbers))
 
 
 def _name_columns(cells: list[str], dialect: Dialect, *, header: bool) -> list[str]:
