@@ -140,6 +140,10 @@ class Record(NamedTuple):
         """Number of cells that hold something."""
         return sum(bool(cell) for cell in self.cells)
 
+    def is_full(self, width: int) -> bool:
+        """Return whether `width` cells hold something, or all but the first, as above the names of rows."""
+        return self.filled >= (width if self.cells[0] else width - 1)
+
 
 class Candidate(NamedTuple):
     """A way to read the sample: `rows[0]` is the header."""
@@ -227,9 +231,9 @@ def _read_candidate(
     before = records[start - 1] if start else None
     is_header = _looks_like_header(records[start]) or (before and _has_merged_names(before, records[start:]))
     if before and not is_header:  # the header lacks names; R leaves out the first one
-        is_ambiguous = delimiter == "," and before.filled * 2 == width
         has_row_names = before.filled == width - 1 > 1 and widths[width] >= 0.9 * (len(records) - start)
         is_padded = all(not record.cells[-1] for record in records[start:])
+        is_ambiguous = delimiter == "," and before.filled * 2 == width and not is_padded
         if len(before.cells) < width:
             unnamed = "first" if has_row_names and not is_padded else "last"
         start -= 1
@@ -259,19 +263,20 @@ def _find_header(records: list[Record], width: int) -> int:
         if len(record.cells) < width or (len(record.cells) > width and following and _looks_like_header(following[0])):
             continue
         is_padded = record.filled < used and all(record.cells[: record.filled])
-        if not (is_padded and _is_title(following, used)) and not _has_merged_names(record, following):
+        if not (is_padded and _is_title(record, following, used)) and not _has_merged_names(record, following):
             return index
     return 0
 
 
-def _is_title(following: list[Record], width: int) -> bool:
+def _is_title(title: Record, following: list[Record], width: int) -> bool:
     """Return whether the records after a padded line start with a full header, maybe below further padded lines."""
-    header = next((at for at, record in enumerate(following) if record.filled == width), None)
+    header = next((at for at, record in enumerate(following) if record.is_full(width)), None)
     if header is None or not _looks_like_header(following[header]):
         return False
     rows = following[header + 1 : header + 10]
     if header > 8 or not all(_looks_like_header(record) for record in following[:header]):
-        return sum(record.filled == width for record in rows) * 2 > len(rows)
+        longest = max(record.filled for record in (title, *following[:header]))
+        return sum(record.filled > longest for record in rows) * 2 > len(rows)
     return not all(_looks_like_header(record) for record in rows)
 
 
@@ -284,9 +289,10 @@ def _has_merged_names(record: Record, following: list[Record]) -> bool:
 
 
 def _looks_like_header(record: Record) -> bool:
-    """Return whether a record holds names, or names and years."""
+    """Return whether a record holds names, or names and years; without the first name, years in ascending order."""
     numbers = [cell for cell in record.cells if _looks_like_number(cell, CellRule())]
-    return not numbers or (bool(record.cells[0]) and all(map(YEAR.fullmatch, numbers)))
+    is_ascending = len(numbers) > 1 and numbers == sorted({*numbers})
+    return not numbers or (all(map(YEAR.fullmatch, numbers)) and (bool(record.cells[0]) or is_ascending))
 
 
 def _looks_like_number(cell: str, rule: CellRule) -> bool:
