@@ -25,6 +25,7 @@ FORMATTED = re.compile(
     r"(?P<digits>(?:[1-9][0-9]{0,2}(?:[.,'’ \u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?)"
     rf"[ \u00a0\u202f]?(?P<after>{CURRENCY}|%)?(?P<close>\))?"
 )
+YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 SPACES = str.maketrans("\u00a0\u202f’", "  '")
 # Evidence for the decimal mark, with C for the mark in question and G for the other one, which may group digits.
@@ -100,8 +101,13 @@ class CellRule:
             return None
         negative = match["open"] or "-" in {match["sign"], match["sign2"]}
         value = float(integer.replace(separator, "") + "." + fraction)
-        is_certain = separator != "." or bool(mark) or integer.count(".") > 1
+        is_certain = bool(mark) or len(integer.split(separator or " ")) > 2
         return FormattedNumber(-value if negative else value, unit, separator, is_certain)
+
+    def has_other_decimals(self, cell: str) -> bool:
+        """Return whether a cell is a number with the other decimal mark for certain: 16,17 where that is a point."""
+        other = "," if self.decimal == "." else "."
+        return bool(FORMATTED.fullmatch(cell) and EVIDENCE[other]["sure"].fullmatch(_strip_unit(cell)))
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,10 @@ class Record(NamedTuple):
     def filled(self) -> int:
         """Number of cells that hold something."""
         return sum(bool(cell) for cell in self.cells)
+
+    def is_full(self, width: int) -> bool:
+        """Return whether `width` cells hold something, or all but the first, as above the names of rows."""
+        return self.filled >= (width if self.cells[0] else width - 1)
 
 
 class Candidate(NamedTuple):
@@ -183,7 +193,7 @@ def guess_dialect(
     above = lines[skip : header_line - 1]
     return Dialect(
         best.delimiter,
-        *guess_number_marks(best.rows, best.delimiter, decimal),
+        *guess_number_marks([row for row in best.rows[1:] if len(row.cells) == best.width], best.delimiter, decimal),
         header_line,
         tuple((number, text) for number, text in enumerate(above, 1 + skip) if text.strip(WHITESPACE)),
         sum(not text.strip(WHITESPACE) for text in above),
@@ -219,17 +229,18 @@ def _read_candidate(
     start = 0 if single else _find_header(records, width)
     unnamed, is_ambiguous = None, False
     before = records[start - 1] if start else None
-    if before and not _looks_like_header(records[start]):  # the header lacks names; R leaves out the first one
-        is_ambiguous = delimiter == "," and before.filled * 2 == width
+    is_header = _looks_like_header(records[start]) or (before and _has_merged_names(before, records[start:]))
+    if before and not is_header:  # the header lacks names; R leaves out the first one
         has_row_names = before.filled == width - 1 > 1 and widths[width] >= 0.9 * (len(records) - start)
         is_padded = all(not record.cells[-1] for record in records[start:])
+        is_ambiguous = delimiter == "," and before.filled * 2 == width and not is_padded
         if len(before.cells) < width:
             unnamed = "first" if has_row_names and not is_padded else "last"
         start -= 1
     rows = records[start:]
     fitting = [record for record in rows[1:] if len(record.cells) == width]
     cells = [cell for record in fitting[:SCORED_ROWS] for cell in record.cells]
-    rule = CellRule(guess_number_marks([rows[0], *fitting[:SCORED_ROWS]], delimiter, decimal, strict=False)[0])
+    rule = CellRule(guess_number_marks(fitting[:SCORED_ROWS], delimiter, decimal, strict=False)[0])
     filled = sum(_looks_like_number(cell, rule) or rule.is_missing(cell) for cell in cells) / (len(cells) or 1)
     fit = (len(fitting) + 1) / len(rows) if fitting or len(rows) == 1 else 0.0
     is_ambiguous &= filled == 1
@@ -246,28 +257,42 @@ def _skip_comments(records: list[Record]) -> list[Record]:
 
 def _find_header(records: list[Record], width: int) -> int:
     """Return the index of the header: the first record as wide as the table, unless it is a padded title."""
+    used = max(at + 1 for record in records for at, cell in enumerate(record.cells[:width]) if cell)
     for index, record in enumerate(records[:50]):
-        following = records[index + 1 : index + 10]
+        following = records[index + 1 : index + 60]
         if len(record.cells) < width or (len(record.cells) > width and following and _looks_like_header(following[0])):
             continue
-        is_title = record.filled < width and all(record.cells[: record.filled]) and _is_title(following, width)
-        if not is_title:
+        is_padded = record.filled < used and all(record.cells[: record.filled])
+        if not (is_padded and _is_title(record, following, used)) and not _has_merged_names(record, following):
             return index
     return 0
 
 
-def _is_title(following: list[Record], width: int) -> bool:
+def _is_title(title: Record, following: list[Record], width: int) -> bool:
     """Return whether the records after a padded line start with a full header, maybe below further padded lines."""
-    header = next((at for at, record in enumerate(following) if record.filled == len(record.cells) == width), None)
-    if header is None or not all(_looks_like_header(record) for record in following[: header + 1]):
+    header = next((at for at, record in enumerate(following) if record.is_full(width)), None)
+    if header is None or not _looks_like_header(following[header]):
         return False
-    return not all(_looks_like_header(record) for record in following[header + 1 :])
+    rows = following[header + 1 : header + 10]
+    if header > 8 or not all(_looks_like_header(record) for record in following[:header]):
+        longest = max(record.filled for record in (title, *following[:header]))
+        return sum(record.filled > longest for record in rows) * 2 > len(rows)
+    return not all(_looks_like_header(record) for record in rows)
+
+
+def _has_merged_names(record: Record, following: list[Record]) -> bool:
+    """Return whether a record has gaps between its names, and years stand below them: `A,B,` above `,1999,2000`."""
+    if len(following) < 2 or following[0].cells[0] or not following[1].cells[0]:
+        return False
+    names = [cell for cell in following[0].cells if cell]
+    return len(names) > record.filled - 1 and all(map(YEAR.fullmatch, names)) and "" in record.cells[1:]
 
 
 def _looks_like_header(record: Record) -> bool:
-    """Return whether a record holds names, or names and years."""
+    """Return whether a record holds names, or names and years; without the first name, years in ascending order."""
     numbers = [cell for cell in record.cells if _looks_like_number(cell, CellRule())]
-    return not numbers or (bool(record.cells[0]) and all(re.fullmatch("(?:19|20)[0-9]{2}", cell) for cell in numbers))
+    is_ascending = len(numbers) > 1 and numbers == sorted({*numbers})
+    return not numbers or (all(map(YEAR.fullmatch, numbers)) and (bool(record.cells[0]) or is_ascending))
 
 
 def _looks_like_number(cell: str, rule: CellRule) -> bool:
@@ -277,7 +302,7 @@ def _looks_like_number(cell: str, rule: CellRule) -> bool:
 def guess_number_marks(
     rows: Sequence[Record], delimiter: str, decimal: str | None = None, *, strict: bool = True
 ) -> tuple[str, str | None]:
-    """Return decimal mark and separator of thousands of the rows below the header `rows[0]`.
+    """Return decimal mark and separator of thousands of rows of equal length.
 
     Raises:
         InputError: Where `strict`, a column of numbers such as 1,234 which may be 1234 or 1.234.
@@ -287,10 +312,7 @@ def guess_number_marks(
     sure: Counter[str] = Counter()
     possible = None
     suspicious = {",": "", ";": ",."}.get(delimiter, ",")
-    columns = zip(
-        *(record.cells for record in rows[1:EVIDENCE_ROWS] if len(record.cells) == len(rows[0].cells)), strict=True
-    )
-    for column in columns:
+    for column in zip(*(record.cells for record in rows[:EVIDENCE_ROWS]), strict=True):
         integers = sum(cell.isdecimal() for cell in column)
         cells = [_strip_unit(cell) for cell in column if cell and not cell.isdecimal() and not IPV4.fullmatch(cell)]
         found = {

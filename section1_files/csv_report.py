@@ -91,7 +91,7 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
             yield f"{count_noun(rows.count, 'row')} {length} than the header ({effect}): {_list_lines(rows, '({})')}"
     if statistics.total_rows.count:
         lines = _list_lines(statistics.total_rows)
-        yield f"a row at the end looks like a total and is included in the statistics: {lines}"
+        yield f"a row at the end looks like a total or a note and is included in the statistics: {lines}"
     if statistics.blank_lines:
         yield f"{count_noun(statistics.blank_lines, 'blank line')} skipped"
 

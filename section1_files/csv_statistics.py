@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
-from csv_dialect import FORMATTED, NA_VALUES, WHITESPACE, CellRule, Dialect, guess_dialect
+from csv_dialect import FORMATTED, NA_VALUES, WHITESPACE, YEAR, CellRule, Dialect, guess_dialect
 from csv_source import BLOCK_BYTES, SAMPLE_BYTES, CsvSource, open_csv, reject_markup
 from errors import InputError, count_noun, with_progress
 from moments import Moments
@@ -35,7 +36,11 @@ MAX_BLOCKS = 3  # summarized at a time, while another is read; polars spreads ea
 POLARS_MIN_BYTES = 1 << 17  # for less, importing polars takes longer than it saves
 PLAIN = ("", "")  # neither unit nor separator of thousands
 LEADING_ZERO = re.compile(r"0[0-9]+")
-TOTAL = re.compile(r"(?:grand |sub)?totals?|sums?|summe|gesamt|suma|mean|average|media|promedio", re.IGNORECASE)
+TOTAL_OR_NOTE = re.compile(
+    r"(?:grand |sub)?totals?|sums?|summe|gesamt|suma|mean|average|media|promedio"
+    r"|(?:source|note|quelle|fuente|nota)s?:.*",
+    re.IGNORECASE,
+)
 
 
 @dataclass
@@ -97,6 +102,7 @@ class Column:
     values: Counter[str] | None = field(default_factory=Counter)
     uncounted: int = 0
     has_fractions: bool = False
+    has_other_decimals: bool = False
     has_leading_zeros: bool = False
     unit: str = ""
     separator: str = ""
@@ -132,6 +138,7 @@ class Column:
                 amounts.setdefault(key, []).append(amount.value)
             else:
                 column.texts.add(line, cell)
+                column.has_other_decimals |= rule.has_other_decimals(cell)
         for key, numbers in amounts.items():
             column.get_numbers(key).add(np.array(numbers, np.float64))
         column.has_fractions = _have_fractions(amounts[PLAIN])
@@ -187,6 +194,7 @@ class Column:
             numbers.add(digits.cast(pl.Float64).to_numpy() * kind.value)
             self.get_numbers((kind.unit, kind.separator)).merge(numbers)
         unparsed = indices.filter(~shapes.is_in([*kinds]))
+        self.has_other_decimals = any(map(rule.has_other_decimals, shapes.filter(~shapes.is_in([*kinds])).unique()))
         self.texts.merge(find_examples((~matching).arg_true().append(unparsed).sort()))
 
     def merge(self, other: Column) -> None:
@@ -198,6 +206,7 @@ class Column:
         self.texts.merge(other.texts)
         self.uncounted += other.uncounted
         self.has_fractions |= other.has_fractions
+        self.has_other_decimals |= other.has_other_decimals
         if self.values is None or other.values is None:
             self.values = None
         elif other.values:
@@ -213,11 +222,13 @@ class Column:
         unit = max(totals, key=lambda name: (totals[name], name), default="")
         separators = {key[1]: numbers for key, numbers in self.formats.items() if key[0] == unit and key[1]}
         separator = max(separators, key=lambda mark: separators[mark].moments.count, default="")
+        if separator and self.has_other_decimals and not separators[separator].certain:
+            separator = ""  # 6.745 beside 16.17 is not 6745
         chosen = {(unit, ""), (unit, separator)} & self.formats.keys()
         if unit and totals[unit] > plain.moments.count:
             self.texts.count += plain.moments.count
             plain = Numbers()
-        elif unit or not self._is_consistent(plain.moments, separators.get(separator)):
+        elif unit or not self._is_consistent(plain.moments, separator, separators.get(separator)):
             chosen = set()
         if chosen:
             self.unit, self.separator = unit, separator
@@ -228,10 +239,10 @@ class Column:
                 self.texts.merge(numbers.cells)
         self.formats = {PLAIN: plain}
 
-    def _is_consistent(self, plain: Moments, grouped: Numbers | None) -> bool:
+    def _is_consistent(self, plain: Moments, separator: str, grouped: Numbers | None) -> bool:
         """Return whether plain numbers fit numbers with a separator: not 1234 beside 1,234, nor 1,5 beside 1.000."""
         all_small = max(plain.maximum, -plain.minimum) < 1000
-        return all_small and (grouped is None or grouped.certain > 0 or not self.has_fractions)
+        return all_small and (separator != "." or not self.has_fractions or grouped is None or grouped.certain > 0)
 
     @property
     def moments(self) -> Moments:
@@ -241,7 +252,8 @@ class Column:
     @property
     def is_numeric(self) -> bool:
         """Whether more than half of the values are numbers; a column of missing values only is not numeric."""
-        return self.moments.count + self.not_finite.count > self.texts.count
+        numbers = self.moments.count or self.not_finite.count * (not self.texts.count)
+        return numbers > self.texts.count
 
     @cached_property
     def quartiles(self) -> tuple[float, ...] | None:
@@ -434,11 +446,12 @@ class BlockReader:
         return column if math.isfinite(moments.minimum) and math.isfinite(moments.maximum) else None
 
     def _find_total_row(self, block: Block, summary: CsvStatistics) -> None:
-        """Record a row among the last five that looks like a total of the others."""
+        """Record a row among the last five that looks like a total of the others, or like a note below a blank line."""
         last_lines = block.text[-5000:].decode(errors="replace").split("\n")[-6:-1]
+        is_below_blank = last_lines.count("") == 1 and [bool(text) for text in last_lines[-3:]] == [True, False, True]
         for line, text in enumerate(last_lines, -len(last_lines)):
             first_cell = text.split(self.delimiter)[0].strip(' \t":')
-            if TOTAL.fullmatch(first_cell):
+            if TOTAL_OR_NOTE.fullmatch(first_cell) or (is_below_blank and line == -1):
                 summary.total_rows.add(block.first_line + block.line_count + line, first_cell)
 
 
@@ -472,7 +485,7 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     if not head.cells:
         raise unclosed_quote(dialect.header_line)
     rule = CellRule(dialect.decimal, dialect.grouping, options.na_values)
-    names, looks_like_data = _name_columns(head.cells[0], dialect, rule, header=options.header)
+    names = _name_columns(head.cells[0], dialect, header=options.header)
     line = dialect.header_line
     if options.header:
         start, line = start + head.length, head.next_line
@@ -483,7 +496,6 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
         dialect=dialect,
         names=names,
         blank_lines=dialect.blank_lines,
-        header_looks_like_data=looks_like_data,
     )
     rows = parse_records(sample[start:], line, dialect.delimiter, limit=1000).cells
     samples = [[row[index].strip(WHITESPACE) for row in rows if index < len(row)] for index in selected]
@@ -498,16 +510,29 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     for column, cells in zip(statistics.columns, samples, strict=True):
         column.has_leading_zeros = any(map(LEADING_ZERO.fullmatch, cells))
         column.finish()
+    statistics.header_looks_like_data = _looks_like_data(statistics, rule)
     return statistics
 
 
-def _name_columns(cells: list[str], dialect: Dialect, rule: CellRule, *, header: bool) -> tuple[list[str], bool]:
-    """Return the names of the columns, and whether the header looks like data."""
+def _looks_like_data(statistics: CsvStatistics, rule: CellRule) -> bool:
+    """Return whether the header is a row of numbers, or most numeric columns have a number as their name.
+
+    Years and more than two numbers in ascending order, as in `country,1,2,3`, are names.
+    """
+    if all(rule.parse_number(name) is not None for name in statistics.names):
+        return True
+    columns = statistics.numeric_columns
+    numbers = {column.name: number for column in columns if (number := rule.parse_number(column.name)) is not None}
+    is_ascending = len(numbers) > 2 and all(a < b for a, b in pairwise(numbers.values()))
+    return len(numbers) * 2 > len(columns) and not is_ascending and not all(map(YEAR.fullmatch, numbers))
+
+
+def _name_columns(cells: list[str], dialect: Dialect, *, header: bool) -> list[str]:
+    """Return the names of the columns; empty where they have none."""
     names = [cell.strip(WHITESPACE) for cell in cells]
-    looks_like_data = header and all(rule.parse_number(name) is not None for name in names)
     unnamed = [""] * (dialect.width - len(names) if dialect.unnamed else 0)
     names = [*unnamed, *names] if dialect.unnamed == "first" else [*names, *unnamed]
-    return names if header else [""] * len(names), looks_like_data
+    return names if header else [""] * len(names)
 
 
 def _select(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

@@ -54,6 +54,16 @@ def test_invalid_bytes_after_utf8_text_are_rejected(run: Run, csv_file: Write) -
         ("a,b\n1,2,\n3,4,\n", ["a", "b", ""], []),
         ("Bericht\n\nName;Betrag\nA;1.234,50\nB;20,00\nSumme;1.254,50\n", ["Name", "Betrag"], [1]),
         ('"a",  "b, c"\n"x",  1\n"y",  2\n', ["a", "b, c"], []),
+        ("Device;A;;\nSerial;123;;\nt;x;y;z\n0;1,5;2;3\n1;1,6;2;3\n", ["t", "x", "y", "z"], [1, 2]),
+        ("Report,,\nDevice,12,\n,x,y\nA,1,2\nB,3,4\n", ["", "x", "y"], [1, 2]),
+        ("Serial,12,,\n,x,y,z\nA,1,,3\nB,3,4,\n", ["", "x", "y", "z"], [1]),
+        ("Population\n,2018,2019\nA,1,2\nB,3,4\n", ["", "2018", "2019"], [1]),
+        ("a,b\n1,2,,\n3,4,,\n", ["a", "b", "", ""], []),
+        ("Made;2020;\n" + "x;y;\n" * 12 + "a;b;c\n1;2;3\n", ["a", "b", "c"], [*range(1, 14)]),
+        ("Report,,,\nYear,2020,,\nx,y,z,\nA,1,2.5,\nB,2,3.5,\n", ["x", "y", "z", ""], [1, 2]),
+        ("Region,Males,,Females,\n,2019,2020,2019,2020\nA,1,2,3,4\n", ["", "2019", "2020", "2019", "2020"], [1]),
+        ("name,,n\n,x,y\nBob,y,3\n", ["name", "", "n"], []),
+        ("name,n,\nAnn,5,\nBob,x,y\nCy,6,\nDi,7,\n", ["name", "n", ""], []),
     ],
     ids=[
         "title",
@@ -67,6 +77,16 @@ def test_invalid_bytes_after_utf8_text_are_rejected(run: Run, csv_file: Write) -
         "trailing",
         "title and decimals",
         "spaces before quotes",
+        "padded titles with numbers",
+        "padded titles above row names",
+        "padded titles above gaps",
+        "years without a name",
+        "two trailing delimiters",
+        "many padded titles",
+        "padded titles and a trailing delimiter",
+        "merged names",
+        "no name in the middle",
+        "no title but a trailing delimiter",
     ],
 )
 def test_header_is_found_below_titles_and_comments(
@@ -160,6 +180,16 @@ def test_number_in_another_format_is_reported_and_excluded(read: ReadJson, conte
     assert [item["line"] for item in column["not_a_number"]["first"]] == [4]
 
 
+@pytest.mark.parametrize("rows", [1, 20_000], ids=["by csv", "by polars"])
+@pytest.mark.parametrize(
+    "content", ["v;w\n6.745;1,5\n13.281;2,5\n16.17;3,5\n", 'v,w\n"6,745",1.5\n"13,281",2.5\n"16,17",3.5\n']
+)
+def test_decimals_in_the_other_mark_are_not_thousands(read: ReadJson, content: str, rows: int) -> None:
+    header, body = content.split("\n", 1)
+    column = read(f"{header}\n{body * rows}")["columns"][0]
+    assert (column["type"], column["numbers"]) == ("text", 0)
+
+
 @pytest.mark.parametrize(
     "cell", ["612 345 678", "192.168.100.200", "1993.04.30", "12:30", "2020-01-01", "08001-2", "$", "1,2,3"]
 )
@@ -170,7 +200,26 @@ def test_codes_dates_and_addresses_are_text(read: ReadJson, cell: str) -> None:
 def test_leading_zeros_and_total_rows_are_reported(run: Run, csv_file: Write) -> None:
     output = run("csv", csv_file("zip,n\n08001,1\n28013,2\nTotal,3\n")).output
     assert "! zip: numbers with leading zeros; if they are codes, their average means nothing" in output
-    assert '! a row at the end looks like a total and is included in the statistics: line 4 "Total"' in output
+    assert '! a row at the end looks like a total or a note and is included in the statistics: line 4 "Total"' in output
+
+
+@pytest.mark.parametrize(
+    ("content", "place"),
+    [
+        ("state,n\nAL,1\nAK,2\nSource: Census, 2010\n", 'line 4 "Source: Census"'),
+        ("state,n\nAL,1\nAK,2\n\nPrinted,2010\n", 'line 5 "Printed"'),
+    ],
+)
+def test_note_below_the_table_is_reported(run: Run, csv_file: Write, content: str, place: str) -> None:
+    assert place in run("csv", csv_file(content)).output
+
+
+def test_blank_lines_between_all_rows_are_not_reported_as_notes(read: ReadJson) -> None:
+    assert read("v,w\n\n1,2\n\n3,4\n\n5,6\n")["total_rows"]["count"] == 0
+
+
+def test_decimal_commas_are_found_below_a_header_without_row_names(read: ReadJson) -> None:
+    assert averages(read('"x";"y"\n"1";1,5;2\n"2";2,5;3\n')) == {"": 1.5, "x": 2, "y": 2.5}
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,26 @@ def test_no_header_option_makes_the_first_line_a_row(read: ReadJson) -> None:
     assert (result["rows"], first_column(result)["average"]) == (2, 2)
 
 
-def test_header_that_looks_like_data_is_reported(run: Run, csv_file: Write) -> None:
-    assert "! the first line is read as names but looks like data" in run("csv", csv_file("1,2\n3,4\n")).output
-    assert "looks like data" not in run("csv", csv_file("a,2\n3,4\n")).output
-    assert "looks like data" not in run("csv", csv_file("1,2\n3,4\n"), "--no-header").output
+@pytest.mark.parametrize(
+    ("content", "options", "expected"),
+    [
+        ("1,2\n3,4\n", [], True),
+        ("1,2\n3,4\n", ["--no-header"], False),
+        ("a,2\n3,4\n", [], False),
+        ("5.1,3.5,setosa\n4.9,3.0,setosa\n", [], True),
+        ("39,Private,77516,13\n50,Self,83311,9\n", [], True),
+        ("country,1,2,3\nA,10,20,30\n", [], False),
+        ("country,2020\nA,10\n", [], False),
+    ],
+)
+def test_header_that_looks_like_data_is_reported(
+    read: ReadJson, content: str, options: list[str], expected: bool
+) -> None:
+    assert read(content, *options)["header_looks_like_data"] is expected
+
+
+def test_column_of_text_and_nan_is_text(read: ReadJson) -> None:
+    assert read("k,v\n1,NaN\n2,NaN\n3,NaN\n4,abc\n")["columns"][1]["type"] == "text"
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
