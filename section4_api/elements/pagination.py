@@ -38,7 +38,7 @@ class KeysetPagination(BasePagination):
     parameters = ("ordering", "page_size", "cursor", "count")
 
     def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[dict[str, Any]]:
-        """Return the page that the query string asks for, as dictionaries of the view's fields."""
+        """Return the page that the query string asks for, as dictionaries of the view's fields; the queryset has LIST_FIELDS."""
         fields = view.get_fields()
         ordering = get_ordering(request)
         key = ordering.removeprefix("-")
@@ -47,7 +47,9 @@ class KeysetPagination(BasePagination):
         self.count = queryset.count() if get_flag(request, "count") else None
         if cursor := request.query_params.get("cursor"):
             queryset = seek(queryset, ordering, *decode_cursor(cursor, ordering))
-        rows = list(order(queryset, ordering).values(*dict.fromkeys((*fields, key, "id")))[: size + 1])
+        selected = tuple(dict.fromkeys((*fields, key, "id")))
+        queryset = order(queryset, ordering)
+        rows = list((queryset if selected == LIST_FIELDS else queryset.values(*selected))[: size + 1])
         page = rows[:size]
         self.cursor = encode_cursor(ordering, page[-1][key], page[-1]["id"]) if len(rows) > size else None
         if page and len(page[0]) > len(fields):

@@ -6,7 +6,6 @@ from django.http import FileResponse
 from django.utils.cache import get_conditional_response
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, status
-from rest_framework.exceptions import NotFound
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,7 +27,7 @@ from elements.serializers import ChangeSerializer, ElementSerializer, NewElement
 class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericViewSet):
     """Elements: created one by one or as a map, listed by pages, exported, renamed, deleted."""
 
-    queryset = Element.objects.all()
+    queryset = services.SELECTED[services.LIST_FIELDS]
     filterset_class = ElementFilter
     lookup_value_regex = ID_PATTERN.strip("^").removesuffix(r"\Z")
 
@@ -100,11 +99,7 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
     def retrieve(self, request: Request, pk: str) -> Response:
         """Return an element; 304 for If-None-Match."""
         fields = self.get_fields(services.FIELDS)
-        try:
-            element = Element.objects.values(*{*fields, "updated_at"}).get(pk=pk)
-        except Element.DoesNotExist:
-            raise NotFound(f"there is no element {pk}") from None
-        response = self.respond(element, fields)
+        response = self.respond(services.get_element(pk, fields), fields)
         conditional = get_conditional_response(request._request, response["ETag"], response=response)
         if conditional.status_code == status.HTTP_412_PRECONDITION_FAILED:
             raise PreconditionFailed
