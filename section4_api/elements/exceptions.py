@@ -117,8 +117,8 @@ def build_problem(
         "instance": request.path,
         "request_id": getattr(request, "request_id", ""),
     }
-    wrong = [f"{error.get('pointer', error.get('parameter'))} {error['code']}" for error in errors or ()]
-    request.reason = ", ".join(wrong[:3]) or detail
+    wrong = [f"{error.get('pointer') or quote(error['parameter'])} {error['code']}" for error in (errors or ())[:3]]
+    request.reason = (", ".join(wrong) or detail)[:200]
     if errors:
         document["errors"] = errors[:MAX_ERRORS]
         if len(errors) > MAX_ERRORS:

@@ -38,7 +38,10 @@ class KeysetPagination(BasePagination):
     parameters = ("ordering", "page_size", "cursor", "count")
 
     def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[dict[str, Any]]:
-        """Return the page that the query string asks for, as dictionaries of the view's fields; the queryset has LIST_FIELDS."""
+        """Return the page that the query string asks for, as dictionaries of the view's fields.
+
+        The queryset yields dictionaries of LIST_FIELDS.
+        """
         fields = view.get_fields()
         ordering = get_ordering(request)
         key = ordering.removeprefix("-")
