@@ -30,11 +30,21 @@ class RequestLogMiddleware:
         request.request_id = given if VALID_ID.match(given) else uuid.uuid4().hex
         response = self._get_response(request)
         response["X-Request-ID"] = request.request_id
-        if not response.streaming and request.method != "HEAD" and response.status_code not in (204, 304):
+        if not response.streaming and response.status_code not in (204, 304):
             response["Content-Length"] = str(len(response.content))
+        if request.method == "HEAD":  # waitress would send the body
+            drop_body(response)
         # Django calls these when the response has been sent, or the client has gone.
         response._resource_closers.append(lambda: log_response(request, response, time.perf_counter() - start))
         return response
+
+
+def drop_body(response: HttpResponseBase) -> None:
+    """Leave the headers of a response only."""
+    if response.streaming:
+        response.streaming_content = ()
+    else:
+        response.content = b""
 
 
 def log_response(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
@@ -48,7 +58,7 @@ def log_response(request: HttpRequest, response: HttpResponseBase, seconds: floa
         "path": escape_uri_path(request.path),
         "status": response.status_code,
         "milliseconds": round(seconds * 1000, 3),
-        "bytes": int(response.get("Content-Length", 0)),
+        "bytes": 0 if request.method == "HEAD" else int(response.get("Content-Length", 0)),
         "client": request.META.get("REMOTE_ADDR"),
         "user": getattr(request, "user_name", None),
     }

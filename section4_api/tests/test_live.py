@@ -49,9 +49,19 @@ def test_a_chunked_body_over_the_limit_is_413(live: Service) -> None:
         assert connection.getresponse().status == 413
 
 
-def test_a_head_has_no_body(live: Service) -> None:
-    answer = live.ask("HEAD", ELEMENTS)
-    assert (answer.status, answer.body) == (200, b"")
+@pytest.mark.parametrize(
+    "where", [ELEMENTS, path("nobody"), f"{ELEMENTS}?format=csv", "/live", "/static/admin/css/base.css"]
+)
+def test_head_is_get_without_the_body(live: Service, where: str) -> None:
+    length = live.ask("GET", where).headers["Content-Length"]
+    with socket.create_connection((urlsplit(live.url).hostname, urlsplit(live.url).port), timeout=20) as connection:
+        for method, target in (("HEAD", where), ("GET", "/live")):
+            connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        connection.shutdown(socket.SHUT_WR)
+        head, second, body = connection.makefile(newline="").read().split("\r\n\r\n")
+    assert f"Content-Length: {length}\r\n" in head
+    assert second.startswith("HTTP/1.1 200")
+    assert body == '{"status":"live"}'
 
 
 @pytest.mark.parametrize(
