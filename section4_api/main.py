@@ -27,6 +27,7 @@ PORT = 8000
 SERVER = {
     "threads": 16,  # each with a connection to the database
     "connection_limit": 1000,
+    "asyncore_use_poll": True,  # select() has a limit of 1024 files
     "channel_timeout": 60,  # seconds without a byte until a connection is closed
     "cleanup_interval": 10,
     "max_request_body_size": 256 << 20,  # read and discarded up to here, so that the client sees the 413 of 64 MiB

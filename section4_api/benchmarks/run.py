@@ -36,7 +36,7 @@ MILLION = 1_000_000
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 GRANIAN = [str(SCRIPTS / "granian"), "--interface", "wsgi", "--workers", "1", "--blocking-threads", "4", "--no-ws"]
 GRANIAN += ["--log-level", "warning", "--host", "127.0.0.1", "--port", "{port}"]
-WAITRESS = [str(SCRIPTS / "waitress-serve"), "--listen=127.0.0.1:{port}", "--threads=16"]
+WAITRESS = [str(SCRIPTS / "waitress-serve"), "--listen=127.0.0.1:{port}", "--threads=16", "--asyncore-use-poll"]
 GUNICORN = [
     str(SCRIPTS / "gunicorn"),
     "--workers",

@@ -7,7 +7,7 @@ from drf_orjson_renderer.renderers import ORJSONRenderer  # type: ignore[import-
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from elements.health import LiveView, ReadyView
+from elements.health import LiveView, ReadyView, metrics
 from elements.views import ElementViewSet
 
 router = SimpleRouter()
@@ -20,7 +20,7 @@ urlpatterns = [
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
     path("live", LiveView.as_view()),
     path("ready", ReadyView.as_view()),
-    path("", include("django_prometheus.urls")),  # /metrics, which deploy/nginx.conf hides
+    path("metrics", metrics),
     path("admin/", admin.site.urls),
 ]
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import orjson
 from django.db import DatabaseError, DataError, InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.urls import is_valid_path
 from rest_framework import exceptions
 from rest_framework.request import Request
@@ -28,6 +28,7 @@ class Conflict(exceptions.APIException):
 
     status_code = 409
     default_code = "conflict"
+    summary = "an id is already stored; errors says which"
 
 
 class PreconditionFailed(exceptions.APIException):
@@ -55,6 +56,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     elif isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError:
         # The bare class has no SQLSTATE: psycopg2 raises it if the connection breaks during COPY.
         error = translate_database_error(request._request, error)
+    elif isinstance(error, Http404):  # of Django REST framework's content negotiation
+        error = parameter_error(format="is not a format of this resource; leave it out for JSON")
     response = drf_exception_handler(error, context)
     if response is None:
         return None
@@ -62,7 +65,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     errors = [] if isinstance(detail, str) else list(iterate_errors(detail))
     if response.status_code == 400 and errors and all(e["code"] == "unprocessable" for e in errors):
         response.status_code = 422
-    summary = str(detail) if isinstance(detail, str) else "the request is not valid; errors says where"
+    summary = getattr(error, "summary", "the request is not valid; errors says where")
+    if isinstance(detail, str):
+        summary = str(detail)
     response.data = build_problem(request._request, response.status_code, summary, errors)
     renderer = getattr(request, "accepted_renderer", None)
     if renderer is None or renderer.format != "api":  # the browsable API shows the document in its page
@@ -92,7 +97,7 @@ def iterate_errors(detail: Any, path: tuple[Any, ...] = ()) -> Iterator[dict[str
 QUERY = object()  # the first step of a path into the query string
 
 
-def parameter_error(**errors: str) -> exceptions.ValidationError:
+def parameter_error(**errors: Any) -> exceptions.ValidationError:
     """Return the 400 of parameters of the query string."""
     error = exceptions.ValidationError()
     error.detail = {QUERY: exceptions.ValidationError(errors).detail}
@@ -117,8 +122,8 @@ def build_problem(
         "instance": request.path,
         "request_id": getattr(request, "request_id", ""),
     }
-    wrong = [f"{error.get('pointer', error.get('parameter'))} {error['code']}" for error in errors or ()]
-    request.reason = ", ".join(wrong[:3]) or detail
+    wrong = [f"{error.get('pointer') or quote(error['parameter'])} {error['code']}" for error in (errors or ())[:3]]
+    request.reason = (", ".join(wrong) or detail)[:200]
     if errors:
         document["errors"] = errors[:MAX_ERRORS]
         if len(errors) > MAX_ERRORS:

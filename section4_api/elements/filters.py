@@ -9,8 +9,10 @@ from django.db import models
 from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
 from rest_framework.request import Request
 
+from elements.exceptions import parameter_error
 from elements.measurements import NUMBER
 from elements.models import Element
 
@@ -41,7 +43,10 @@ class FilterBackend(filters.DjangoFilterBackend):
         """Return the matching rows."""
         if not request.query_params.keys() & view.filterset_class.base_filters.keys():
             return queryset
-        return super().filter_queryset(request, queryset, view)
+        try:
+            return super().filter_queryset(request, queryset, view)
+        except serializers.ValidationError as error:
+            raise parameter_error(**error.detail) from None
 
 
 class ElementFilter(filters.FilterSet):

@@ -1,7 +1,9 @@
-"""Liveness and readiness, for the machines that run the service; main.py checks the migrations before it serves."""
+"""Liveness, readiness and metrics, which deploy/nginx.conf hides; main.py checks the migrations before it serves."""
 
 from django.db import connection
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.utils import extend_schema
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -27,3 +29,8 @@ class ReadyView(LiveView):
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         return Response({"status": "ready"})
+
+
+def metrics(request: HttpRequest) -> HttpResponse:  # noqa: ARG001
+    """Return the metrics of this process for Prometheus."""
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)

@@ -38,7 +38,10 @@ class KeysetPagination(BasePagination):
     parameters = ("ordering", "page_size", "cursor", "count")
 
     def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: Any = None) -> list[dict[str, Any]]:
-        """Return the page that the query string asks for, as dictionaries of the view's fields."""
+        """Return the page that the query string asks for, as dictionaries of the view's fields.
+
+        The queryset yields dictionaries of LIST_FIELDS.
+        """
         fields = view.get_fields()
         ordering = get_ordering(request)
         key = ordering.removeprefix("-")
@@ -47,7 +50,9 @@ class KeysetPagination(BasePagination):
         self.count = queryset.count() if get_flag(request, "count") else None
         if cursor := request.query_params.get("cursor"):
             queryset = seek(queryset, ordering, *decode_cursor(cursor, ordering))
-        rows = list(order(queryset, ordering).values(*dict.fromkeys((*fields, key, "id")))[: size + 1])
+        selected = tuple(dict.fromkeys((*fields, key, "id")))
+        queryset = order(queryset, ordering)
+        rows = list((queryset if selected == LIST_FIELDS else queryset.values(*selected))[: size + 1])
         page = rows[:size]
         self.cursor = encode_cursor(ordering, page[-1][key], page[-1]["id"]) if len(rows) > size else None
         if page and len(page[0]) > len(fields):
@@ -130,10 +135,10 @@ def decode_cursor(cursor: str, ordering: str) -> tuple[Any, str]:
 
 def get_page_size(request: Request) -> int:
     """Return how many rows a page has; more than the maximum is the maximum."""
-    text = request.query_params.get("page_size", str(DEFAULT_SIZE))
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) > 0):
+    text = request.query_params.get("page_size", str(DEFAULT_SIZE)).lstrip("0")
+    if not (text.isascii() and text.isdecimal()):
         raise parameter_error(page_size=f"must be a whole number from 1; more than {MAX_SIZE} counts as {MAX_SIZE}")
-    return min(int(text), MAX_SIZE)
+    return min(int(text[:9]), MAX_SIZE)
 
 
 def get_flag(request: Request, name: str) -> bool:

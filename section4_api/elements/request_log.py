@@ -1,4 +1,4 @@
-"""A line of JSON for every request and its outcome; never a token, a query or a value."""
+"""A line of JSON and a metric for every request and its outcome; never a token, a query or a value."""
 
 import logging
 import re
@@ -8,8 +8,12 @@ from collections.abc import Callable
 
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.encoding import escape_uri_path
+from prometheus_client import Histogram
 
 log = logging.getLogger("section4.requests")
+DURATION = Histogram("http_request_duration_seconds", "Time until the response was sent.", ["method", "view", "status"])
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # clients must not make up values of a label
 VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -22,26 +26,39 @@ class RequestLogMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         """Answer a request."""
         start = time.perf_counter()
-        given = request.headers.get("X-Request-ID", "")
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
         request.request_id = given if VALID_ID.match(given) else uuid.uuid4().hex
         response = self._get_response(request)
         response["X-Request-ID"] = request.request_id
-        if not response.streaming and request.method != "HEAD" and response.status_code not in (204, 304):
+        if not response.streaming and response.status_code not in (204, 304):
             response["Content-Length"] = str(len(response.content))
+        if request.method == "HEAD":  # waitress would send the body
+            drop_body(response)
         # Django calls these when the response has been sent, or the client has gone.
         response._resource_closers.append(lambda: log_response(request, response, time.perf_counter() - start))
         return response
 
 
+def drop_body(response: HttpResponseBase) -> None:
+    """Leave the headers of a response only."""
+    if response.streaming:
+        response.streaming_content = ()
+    else:
+        response.content = b""
+
+
 def log_response(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
-    """Log a request and its response."""
+    """Log and count a request and its response."""
+    view = request.resolver_match.view_name if request.resolver_match else ""
+    method = request.method if request.method in METHODS else "other"
+    DURATION.labels(method, view, response.status_code).observe(seconds)
     line = {
         "request_id": request.request_id,
         "method": request.method,
-        "path": request.path,
+        "path": escape_uri_path(request.path),
         "status": response.status_code,
         "milliseconds": round(seconds * 1000, 3),
-        "bytes": int(response.get("Content-Length", 0)),
+        "bytes": 0 if request.method == "HEAD" else int(response.get("Content-Length", 0)),
         "client": request.META.get("REMOTE_ADDR"),
         "user": getattr(request, "user_name", None),
     }

@@ -4,9 +4,10 @@ from typing import Any
 
 from django.http import FileResponse
 from django.utils.cache import get_conditional_response
+from django.utils.http import parse_etags
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import mixins, status
-from rest_framework.exceptions import NotFound
+from rest_framework.exceptions import ParseError
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -28,14 +29,14 @@ from elements.serializers import ChangeSerializer, ElementSerializer, NewElement
 class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericViewSet):
     """Elements: created one by one or as a map, listed by pages, exported, renamed, deleted."""
 
-    queryset = Element.objects.all()
+    queryset = services.SELECTED[services.LIST_FIELDS]
     filterset_class = ElementFilter
     lookup_value_regex = ID_PATTERN.strip("^").removesuffix(r"\Z")
 
     def get_serializer_class(self) -> type[BaseSerializer]:
-        """Return the serializer of the action's input; the output is always an ElementSerializer's."""
-        inputs = {"create": NewElementSerializer, "update": ChangeSerializer, "partial_update": ChangeSerializer}
-        return inputs.get(self.action, ElementSerializer)
+        """Return the serializer of the method's input; the output is always an ElementSerializer's."""
+        inputs = {"POST": NewElementSerializer, "PUT": ChangeSerializer, "PATCH": ChangeSerializer}
+        return inputs.get(self.request.method, ElementSerializer)
 
     def get_renderers(self) -> list[BaseRenderer]:
         """Return JSON (and the browsable API in development); the list can be exported, too."""
@@ -100,11 +101,7 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
     def retrieve(self, request: Request, pk: str) -> Response:
         """Return an element; 304 for If-None-Match."""
         fields = self.get_fields(services.FIELDS)
-        try:
-            element = Element.objects.values(*{*fields, "updated_at"}).get(pk=pk)
-        except Element.DoesNotExist:
-            raise NotFound(f"there is no element {pk}") from None
-        response = self.respond(element, fields)
+        response = self.respond(services.get_element(pk, fields), fields)
         conditional = get_conditional_response(request._request, response["ETag"], response=response)
         if conditional.status_code == status.HTTP_412_PRECONDITION_FAILED:
             raise PreconditionFailed
@@ -159,7 +156,14 @@ def build_etag(updated_at: Any) -> str:
 
 
 def check_preconditions(request: Request, element: Element) -> None:
-    """Raise PreconditionFailed where If-Match names another version (RFC 9110, section 13.1)."""
+    """Raise PreconditionFailed where If-Match names another version (RFC 9110, section 13.1).
+
+    Raises:
+        ParseError: If-Match is malformed; Django would ignore it, and change what the client wanted to protect.
+    """
+    given = request.headers.get("If-Match", "*")
+    if len(parse_etags(given)) < len(given.split(",")):
+        raise ParseError('If-Match must be * or entity tags in quotes: "661474b9146e8"')
     if get_conditional_response(request._request, build_etag(element.updated_at)) is not None:
         raise PreconditionFailed
 

@@ -142,6 +142,7 @@ def test_a_taken_id_is_409_with_the_ids_and_nothing_is_stored(api: Client) -> No
 def test_a_single_element_that_is_there_is_409(api: Client) -> None:
     store(api, "a")
     assert pointers(post(api, element("a")), 409) == ["#/id"]
+    assert post(api, element("a")).json()["detail"] == "an id is already stored; errors says which"
 
 
 def test_repeated_id_in_a_map_is_422_at_the_second(api: Client) -> None:

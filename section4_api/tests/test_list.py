@@ -101,7 +101,8 @@ def test_a_full_last_page_has_no_next(api: Client, some: list[str]) -> None:
 
 def test_a_page_is_capped(api: Client) -> None:
     store(api, *(f"e{number}" for number in range(1001)))
-    assert len(ids(api.get(f"{ELEMENTS}?page_size=5000"))) == 1000
+    for size in ("5000", "9" * 5000):
+        assert len(ids(api.get(f"{ELEMENTS}?page_size={size}"))) == 1000
 
 
 def test_count_only_where_asked(api: Client, some: list[str]) -> None:
@@ -160,7 +161,6 @@ def test_filters(api: Client, query: str, expected: set[str]) -> None:
         "page_size=0",
         "page_size=-1",
         "page_size=%D9%A1",
-        "page_size=99999999999999999999",
         "count=yes",
         "cursor=x",
         "cursor=%00",
@@ -171,7 +171,8 @@ def test_filters(api: Client, query: str, expected: set[str]) -> None:
     ],
 )
 def test_a_query_that_is_not_understood_is_400(api: Client, query: str) -> None:
-    assert problem(api.get(f"{ELEMENTS}?{query}"), 400)["detail"]
+    document = problem(api.get(f"{ELEMENTS}?{query}"), 400)
+    assert all(error["parameter"] in query for error in document.get("errors", []))
 
 
 def test_a_cursor_that_the_server_did_not_sign_is_400(api: Client, some: list[str]) -> None:
@@ -240,8 +241,9 @@ def test_csv_holds_no_formula_for_a_spreadsheet(api: Client, name: str) -> None:
     assert text(api.get(f"{ELEMENTS}?format=csv&fields=device_name")).splitlines()[1] == f"'{name}"
 
 
-def test_an_unknown_format_is_404_and_an_unknown_media_type_406(api: Client) -> None:
-    problem(api.get(f"{ELEMENTS}?format=xml"), 404)
+def test_an_unknown_format_is_400_and_an_unknown_media_type_406(api: Client) -> None:
+    for url in (f"{ELEMENTS}?format=xml", f"{path('a')}?format=csv"):
+        assert problem(api.get(url), 400)["errors"][0]["parameter"] == "format"
     problem(api.get(ELEMENTS, headers={"Accept": "image/png"}), 406)
 
 

@@ -49,9 +49,19 @@ def test_a_chunked_body_over_the_limit_is_413(live: Service) -> None:
         assert connection.getresponse().status == 413
 
 
-def test_a_head_has_no_body(live: Service) -> None:
-    answer = live.ask("HEAD", ELEMENTS)
-    assert (answer.status, answer.body) == (200, b"")
+@pytest.mark.parametrize(
+    "where", [ELEMENTS, path("nobody"), f"{ELEMENTS}?format=csv", "/live", "/static/admin/css/base.css"]
+)
+def test_head_is_get_without_the_body(live: Service, where: str) -> None:
+    length = live.ask("GET", where).headers["Content-Length"]
+    with socket.create_connection((urlsplit(live.url).hostname, urlsplit(live.url).port), timeout=20) as connection:
+        for method, target in (("HEAD", where), ("GET", "/live")):
+            connection.sendall(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        connection.shutdown(socket.SHUT_WR)
+        head, second, body = connection.makefile(newline="").read().split("\r\n\r\n")
+    assert f"Content-Length: {length}\r\n" in head
+    assert second.startswith("HTTP/1.1 200")
+    assert body == '{"status":"live"}'
 
 
 @pytest.mark.parametrize(
@@ -100,12 +110,14 @@ def test_an_export_is_sent_whole_and_with_its_length_in_flat_memory(live: Servic
     assert most < 50 * MIB
 
 
-def test_metrics_tell_of_requests(live: Service) -> None:
-    live.ask("GET", path("nobody"))
+def test_metrics_count_requests_and_their_time(live: Service) -> None:
+    for method in ("GET", "MADEUP"):
+        live.ask(method, path("nobody"), X_Request_ID=method)
+        live.wait_for_log(request_id=method)
     text = live.ask("GET", "/metrics").body.decode()
-    view = 'method="GET",status="404",view="element-detail"'
-    assert f"django_http_responses_total_by_status_view_method_total{{{view}}}" in text
-    assert "django_http_requests_latency_seconds_by_view_method_bucket" in text
+    count = 'http_request_duration_seconds_count{method="%s",status="%s",view="element-detail"} 1.0'
+    assert count % ("GET", 404) in text
+    assert count % ("other", 405) in text
 
 
 def test_docs_and_schema_need_no_network(live: Service) -> None:

@@ -19,9 +19,9 @@ Lines = Callable[[], list[logging.LogRecord]]
 def last(lines: Lines) -> dict[str, Any]:
     (record,) = lines()[-1:]
     text = FORMATTER.format(record)
-    assert "\n" not in text
-    told: dict[str, Any] = json.loads(text)
-    return told
+    assert text.splitlines() == [text]  # which also splits at U+0085 and U+2028
+    line: dict[str, Any] = json.loads(text)
+    return line
 
 
 def test_a_request_is_one_line(api: Client, lines: Lines) -> None:
@@ -62,6 +62,14 @@ def test_an_error_is_a_line_with_the_id_that_the_client_sees(
     document = problem(api.get(where), status)
     told = last(lines)
     assert (told["request_id"], told["status"]) == (document["request_id"], status)
+
+
+@pytest.mark.parametrize(
+    "where", ["/a%C2%85b", "/a%E2%80%A8b", f"{ELEMENTS}?a%0Ab%C2%85=1", f"{ELEMENTS}?{'x' * 999}=1"]
+)
+def test_a_request_cannot_break_or_flood_its_line(api: Client, lines: Lines, where: str) -> None:
+    api.get(where)
+    assert len(json.dumps(last(lines))) < 600
 
 
 def test_the_line_of_a_400_has_the_reason_and_no_value(api: Client, lines: Lines) -> None:

@@ -7,7 +7,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from support import element, path, pointers, post, problem, send, store, stored_ids
+from support import ELEMENTS, element, path, pointers, post, problem, send, store, stored_ids
 
 METHODS = ["PUT", "PATCH"]
 
@@ -146,6 +146,8 @@ def test_if_match_stops_who_was_slower(api: Client, method: str) -> None:
     new = send(api, "PATCH", path("a"), {"device_name": "RX 2"}, If_Match=old)["ETag"]
     for stale in (old, '"x"', f"W/{new}"):
         assert problem(send(api, method, path("a"), {"device_name": "RX 3"}, If_Match=stale), 412)
+    for malformed in ("", new.strip('"'), f"'{new}'", f"{new},x"):
+        assert problem(send(api, method, path("a"), {"device_name": "RX 3"}, If_Match=malformed), 400)
     assert api.get(path("a")).json()["device_name"] == "RX 2"
     assert send(api, method, path("a"), {"device_name": "RX 3"}, If_Match=f'"x", {new}').status_code in (200, 204)
 
@@ -172,3 +174,10 @@ def test_every_id_that_is_taken_can_be_read_renamed_and_removed(api: Client, id_
     assert api.get(path(id_)).status_code == 200
     assert send(api, "PATCH", path(id_), {"device_name": "RX 2"}).status_code == 200
     assert api.delete(path(id_)).status_code == 204
+
+
+def test_options_describes_what_may_be_sent(api: Client) -> None:
+    store(api, "a")
+    new = api.options(ELEMENTS).json()["actions"]["POST"]
+    assert {name for name, field in new.items() if field["required"]} == {"id", "deviceName", "data"}
+    assert api.options(path("a")).json()["actions"]["PUT"].keys() == {"id", "device_name"}
