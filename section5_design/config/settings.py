@@ -128,7 +128,8 @@ DATABASES["default"]["OPTIONS"] = {**TCP_OPTIONS, **DATABASES["default"].get("OP
 
 INSTALLED_APPS = [
     # before Django's own, so that the portal's translations take precedence
-    *("core", "audit", "archive", "accounts", "jobs", "analysis", "ingest", "uploads", "delivery", "query", "portal"),
+    *("core", "audit", "archive", "accounts", "jobs", "analysis", "ingest", "uploads", "delivery", "priors"),
+    *("query", "portal"),
     *("django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"),
     *("django.contrib.messages", "django.contrib.staticfiles", "axes", "corsheaders"),
 ]

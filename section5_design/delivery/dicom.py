@@ -2,8 +2,10 @@
 
 import logging
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pynetdicom import AE, evt
 from pynetdicom import _config as pynetdicom_config
@@ -22,6 +24,18 @@ pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True
 logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)  # the reasons of the jobs say it in one line
 
 
+class Peer(Protocol):
+    """An application entity to associate with."""
+
+    title: str
+    host: str
+    port: int
+    tls: bool
+
+
+Contexts = Sequence[tuple[str, Sequence[str]]]  # SOP classes with the transfer syntaxes of one presentation context
+
+
 def send(destination: Destination, instance: Instance, path: Path) -> None:
     """Send a file.
 
@@ -30,17 +44,35 @@ def send(destination: Destination, instance: Instance, path: Path) -> None:
         UnavailableError: it cannot be reached, did not answer, or has no space.
 
     """
+    with associate(destination, [(instance.sop_class_uid, [instance.transfer_syntax_uid])]) as association:
+        try:
+            status = association.send_c_store(path).get("Status")
+        except (RuntimeError, ValueError):
+            raise UnavailableError("ended the association") from None
+    check_status(status)
+
+
+@contextmanager
+def associate(peer: Peer, contexts: Contexts) -> Iterator[Any]:
+    """Associate with a peer, and release the association at the end.
+
+    Raises:
+        RefusedError: it accepts none of the contexts.
+        UnavailableError: it cannot be reached, or rejects the association.
+
+    """
     ae = AE(ae_title=AE_TITLE)
     ae.connection_timeout = ae.acse_timeout = CONNECT_SECONDS
     ae.dimse_timeout = ae.network_timeout = ANSWER_SECONDS
-    ae.add_requested_context(instance.sop_class_uid, instance.transfer_syntax_uid)
+    for sop_class, syntaxes in contexts:
+        ae.add_requested_context(sop_class, list(syntaxes))
     options: dict[str, Any] = {"evt_handlers": [(evt.EVT_CONN_OPEN, disable_nagle)]}
-    if destination.tls:
+    if peer.tls:
         context = client_context()
         if context is None:
             raise RefusedError("TLS needs TLS_CERTIFICATE and TLS_KEY here")
-        options["tls_args"] = (context, destination.host)
-    association = ae.associate(destination.host, destination.port, ae_title=destination.title, **options)
+        options["tls_args"] = (context, peer.host)
+    association = ae.associate(peer.host, peer.port, ae_title=peer.title, **options)
     if association.is_rejected:
         raise UnavailableError("rejected the association: it may not know SECTION5, or be busy")
     if not association.is_established:
@@ -48,13 +80,10 @@ def send(destination: Destination, instance: Instance, path: Path) -> None:
             raise RefusedError("does not accept the SOP class in the stored transfer syntax")
         raise UnavailableError("cannot be reached, or does not answer")
     try:
-        status = association.send_c_store(path).get("Status")
-    except (RuntimeError, ValueError):
-        raise UnavailableError("ended the association") from None
+        yield association
     finally:
         if association.is_established:
             association.release()
-    check_status(status)
 
 
 def disable_nagle(event: evt.Event) -> None:

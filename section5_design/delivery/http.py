@@ -20,7 +20,7 @@ ANSWER_SECONDS = 60
 MAX_ANSWER = 1 << 20  # bytes
 CHUNK = 1 << 18
 TRY_AGAIN = (408, 425, 429)
-FAILED_INSTANCES, FAILURE_REASON = "00081198", "00081197"
+FAILURES, FAILURE_REASON = ("00081198", "0008119A"), "00081197"  # instances, and others
 OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
 
@@ -62,9 +62,10 @@ def iter_body(start: bytes, path: Path, end: bytes) -> Iterator[bytes]:
 def find_failure(answer: bytes) -> int:
     """Return the failure reason of a response's first failed instance; 0 if it names none."""
     try:
-        items = json.loads(answer)[FAILED_INSTANCES]["Value"]
+        document = json.loads(answer)
+        items = next(document[sequence]["Value"] for sequence in FAILURES if sequence in document)
         return int(items[0][FAILURE_REASON]["Value"][0])
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, StopIteration):
         return 0
 
 

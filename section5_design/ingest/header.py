@@ -42,7 +42,17 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 class RefusedError(Exception):
-    """The file is refused; the message says why, without patient data."""
+    """The file is refused; the message says why, without patient data.
+
+    Attributes:
+        sop_class_uid: of the instance; empty if it could not be read.
+        sop_instance_uid: likewise.
+
+    """
+
+    def __init__(self, reason: str, sop_class_uid: str = "", sop_instance_uid: str = "") -> None:
+        super().__init__(reason)
+        self.sop_class_uid, self.sop_instance_uid = sop_class_uid, sop_instance_uid
 
 
 @dataclass(frozen=True)
@@ -110,12 +120,16 @@ def build_texts(attributes: dict[str, Any], columns: dict[str, tuple[str, int]])
 
 def require_uid(attributes: dict[str, Any], keyword: str) -> str:
     """Return a required UID."""
+    if found := find_uid(attributes, keyword):
+        return found
+    reason = f"invalid {keyword}: not a UID" if clean_text(attributes.get(keyword), 1) else f"has no {keyword}"
+    raise RefusedError(reason, find_uid(attributes, "SOPClassUID"), find_uid(attributes, "SOPInstanceUID"))
+
+
+def find_uid(attributes: dict[str, Any], keyword: str) -> str:
+    """Return a UID; empty if it is missing or invalid."""
     found = clean_text(attributes.get(keyword), MAX_UID_LENGTH + 1)
-    if not found:
-        raise RefusedError(f"has no {keyword}")
-    if len(found) > MAX_UID_LENGTH or not UID_RULE.match(found):
-        raise RefusedError(f"invalid {keyword}: not a UID")
-    return found
+    return found if len(found) <= MAX_UID_LENGTH and UID_RULE.match(found) else ""
 
 
 def clean_text(value: Any, longest: int) -> str:

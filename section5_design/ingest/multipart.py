@@ -6,6 +6,7 @@ from typing import IO
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 CHUNK = 1 << 18
+MAX_BOUNDARY = 256  # bytes, of the parser; RFC 2046 allows 70
 
 
 class MultipartError(Exception):
@@ -26,17 +27,28 @@ class PartEnd:
 Piece = PartStart | PartEnd | bytes
 
 
-def parse_boundary(content_type: str) -> bytes:
+class PartTypeError(MultipartError):
+    """The parts are of another media type than is read here."""
+
+
+def parse_boundary(content_type: str, part_type: str) -> bytes:
     """Return the boundary in a Content-Type.
 
+    Args:
+        content_type: the header.
+        part_type: the media type of the parts; `type` may be missing, but not another one.
+
     Raises:
-        MultipartError: it has none.
+        PartTypeError: the parts are of another type.
+        MultipartError: it has no boundary.
 
     """
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
-    if kind != b"multipart/related" or not boundary:
+    if kind != b"multipart/related" or not boundary or len(boundary) > MAX_BOUNDARY:
         raise MultipartError("the body must be multipart/related with a boundary")
+    if options.get(b"type", part_type.encode()).lower() != part_type.encode():
+        raise PartTypeError(f"the parts must be {part_type}")
     return boundary
 
 

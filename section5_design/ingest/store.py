@@ -82,7 +82,8 @@ def _store(file: IncomingFile, sender: Sender, study_uid: str | None) -> Stored:
     sha256 = file.finish()
     header = file.read_header()
     if study_uid and header.study_uid != study_uid:
-        raise RefusedError("belongs to another study than the request names")
+        reason = "belongs to another study than the request names"
+        raise RefusedError(reason, header.sop_class_uid, header.sop_instance_uid)
     try:
         stored = publish_and_record(file, header, sha256, sender)
     except (OperationalError, InterfaceError):  # the server restarted while this connection was idle

@@ -1,4 +1,4 @@
-"""The capabilities of the services (PS3.18, 8.9) as an OpenAPI document, generated from the addresses and the views."""
+"""The capabilities of the services (PS3.18, 8.9) as OpenAPI and WADL, generated from the addresses and the views."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from django.urls import URLPattern
 
 from query.attributes import STUDY, columns_at, find_keyword, vr_of
 from query.qido import OPTIONS, search
-from query.rendered import FUNCTIONS, PARAMETERS, rendered, thumbnail
+from query.rendered import ANNOTATIONS, FUNCTIONS, PARAMETERS, rendered, thumbnail
+from query.wadl import WADL, build_wadl
 
 DESCRIPTIONS = {
     "includefield": "attributes to return, by keyword or tag, comma-separated; `all`",
@@ -18,6 +19,8 @@ DESCRIPTIONS = {
     "offset": "how many results to leave out",
     "fuzzymatching": "not supported: answered with a warning",
     "accept": "instead of the Accept header",
+    "annotation": f"written into the picture: {', '.join(ANNOTATIONS)}",
+    "iccprofile": "colour profile: no, yes, srgb",
     "window": f"center,width,function; functions: {', '.join(FUNCTIONS)}",
     "viewport": "width,height[,x,y[,width,height]]",
     "quality": "of JPEG, 1 to 100",
@@ -45,8 +48,10 @@ STORE_STATUSES = {
 
 
 def capabilities(request: HttpRequest, resources: Sequence[URLPattern]) -> HttpResponse:
-    """Describe the services."""
+    """Describe the services as OpenAPI, or as WADL if the request prefers it."""
     document = build_document(request.build_absolute_uri(request.path), resources)
+    if request.get_preferred_type(["application/json", WADL]) == WADL:
+        return HttpResponse(build_wadl(document), content_type=WADL)
     return HttpResponse(orjson.dumps(document), content_type="application/json")
 
 

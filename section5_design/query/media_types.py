@@ -5,7 +5,7 @@ from email.message import Message
 
 from django.http import HttpRequest
 
-from query.errors import InvalidRequestError, NotAcceptableError
+from query.errors import InvalidRequestError
 
 MAX_ACCEPT = 4096  # characters
 
@@ -46,7 +46,9 @@ def accepted(request: HttpRequest) -> list[MediaType]:
     if len(text) > MAX_ACCEPT:
         raise InvalidRequestError("the accepted media types are too long")
     found = [parse(part) for part in split(text) if part.strip()]
-    return sorted(found, key=lambda one: -one.quality) or [ANY]
+    if not found:
+        return [ANY]
+    return sorted((one for one in found if one.quality), key=lambda one: -one.quality)
 
 
 def split(text: str) -> list[str]:
@@ -77,14 +79,3 @@ def parse(text: str) -> MediaType:
     if name == "multipart/related":
         return MediaType(values.get("type", "*/*").lower(), True, syntax, quality)
     return MediaType(name, False, syntax, quality)
-
-
-def require(request: HttpRequest, *names: str) -> None:
-    """Require that a request accepts one of some media types.
-
-    Raises:
-        NotAcceptableError: it does not.
-
-    """
-    if not any(one.covers(name) and not one.multipart for one in accepted(request) for name in names):
-        raise NotAcceptableError(f"offered: {', '.join(names)}")

@@ -1,6 +1,7 @@
 """An instance's attributes as DICOM JSON, with addresses instead of bulk data (PS3.18, 10.4.1.1.2 and F)."""
 
 import warnings
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, BinaryIO
 
@@ -11,7 +12,7 @@ from pydicom.dataset import Dataset
 from query.errors import InvalidRequestError, NotFoundError
 
 MAX_INLINE = 1024  # bytes of a binary value; a longer one is bulk data
-PIXEL_KEYWORDS = {"7FE00008": "OF", "7FE00009": "OD", "7FE00010": "OW"}
+PIXEL_DATA = "7FE00010"
 
 
 def read_header(file: BinaryIO) -> Dataset:
@@ -39,7 +40,7 @@ def build_metadata(file: BinaryIO, address: str, syntax: str, *, has_pixels: boo
         document["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}  # of this document
     document["00083002"] = {"vr": "UI", "Value": [syntax]}
     if has_pixels:
-        document["7FE00010"] = {"vr": "OW", "BulkDataURI": f"{address}/bulkdata/7FE00010"}
+        document[PIXEL_DATA] = {"vr": "OW", "BulkDataURI": f"{address}/bulkdata/{PIXEL_DATA}"}
     return dict(sorted(document.items()))
 
 
@@ -60,6 +61,16 @@ def to_json(dataset: Dataset, address: str) -> dict[str, Any]:
         except Exception:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed values
             document[name] = malformed(dataset, tag)
     return document
+
+
+def iter_bulk_addresses(document: dict[str, Any]) -> Iterator[str]:
+    """Iterate over the addresses of bulk data in a document, also in its sequences."""
+    for element in document.values():
+        if "BulkDataURI" in element:
+            yield element["BulkDataURI"]
+        elif element["vr"] == "SQ":
+            for item in element.get("Value", ()):
+                yield from iter_bulk_addresses(item)
 
 
 def bulk_data_uri(address: str, element: DataElement) -> str:  # noqa: ARG001

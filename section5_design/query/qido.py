@@ -1,31 +1,32 @@
 """QIDO-RS (PS3.18, 10.6): search for studies, series and instances."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import orjson
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts.audit_events import record_access
 from accounts.readers import Reader
 from ingest.addresses import study_url
-from query import media_types
 from query.attributes import COLUMNS, COUNTED, UNIQUE_KEYS, find_keyword, levels_to
 from query.dicom_json import JSON, to_json
+from query.documents import choose_document_type, respond_documents
 from query.errors import InvalidRequestError
-from query.selectors import Row, find_rows
+from query.selectors import Row, count_rows, find_rows
 from query.service import dicomweb
 
 MAX_RESULTS = 5000  # in a response; a client pages through more of them
 MAX_OFFSET = 2**62
 OPTIONS = ("includefield", "limit", "offset", "fuzzymatching", "accept")
 FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
-MORE = "There are additional results that can be requested."
+MORE = "There are {}additional results that can be requested."
 
 
 @dicomweb
-def search(request: HttpRequest, reader: Reader, level: str, **path: str) -> HttpResponse:
+def search(request: HttpRequest, reader: Reader, level: str, **path: str) -> HttpResponseBase:
     """Search at a level, among the studies or series that the path names."""
-    media_types.require(request, JSON, "application/json")
+    media = choose_document_type(request)
     keys = parse_keys(request) | {UNIQUE_KEYS[name.upper()]: uid for name, uid in path.items()}
     limit = min(parse_number(request, "limit", MAX_RESULTS, MAX_OFFSET), MAX_RESULTS)
     offset = parse_number(request, "offset", 0, MAX_OFFSET)
@@ -33,12 +34,19 @@ def search(request: HttpRequest, reader: Reader, level: str, **path: str) -> Htt
     rows = find_rows(reader, level, keys, {*wanted, *uids_to(level)}, slice(offset, offset + limit + 1))
     record_access(request, "queried", f"{request.resolver_match.route}: {len(rows[:limit])} rows", actor=reader.name)
     warnings = [FUZZY] if request.GET.get("fuzzymatching", "").lower() == "true" else []
-    warnings += [MORE] if len(rows) > limit > 0 else []
+    if len(rows) > limit > 0:
+        left = f"{count_rows(reader, level, keys) - offset - limit} " if limit == MAX_RESULTS else ""
+        warnings.append(MORE.format(left))
     headers = {"Warning": ", ".join(f'299 section5 "{text}"' for text in warnings)} if warnings else {}
     found = [to_json(build_result(request, level, row, wanted)) for row in rows[:limit]]
     if not found:
         return HttpResponse(status=204, headers=headers)
-    return HttpResponse(orjson.dumps(found), content_type=JSON, headers=headers)
+    if media.name == JSON:
+        return HttpResponse(orjson.dumps(found), content_type=JSON, headers=headers)
+    response = respond_documents(request, media, [partial(dict, one) for one in found])
+    for name, value in headers.items():
+        response.headers[name] = value
+    return response
 
 
 def parse_keys(request: HttpRequest) -> dict[str, str]:

@@ -1,12 +1,14 @@
-"""Rendered images and thumbnails (PS3.18, 10.4.1.1.3 and .4): window, viewport, quality; JPEG and PNG."""
+"""Rendered images and thumbnails (PS3.18, 10.4.1.1.3 and .4) as JPEG, PNG or GIF."""
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 
 from accounts.audit_events import about_study, record_access_once
 from accounts.readers import Reader
@@ -21,8 +23,8 @@ from query.multipart import Part, respond
 from query.service import dicomweb
 from query.wado import is_single, parse_frames
 
-JPEG, PNG = "image/jpeg", "image/png"
-PARAMETERS = {"accept", "window", "viewport", "quality"}
+JPEG, PNG, GIF = FORMATS = ("image/jpeg", "image/png", "image/gif")  # the preferred first
+PARAMETERS = {"accept", "annotation", "iccprofile", "quality", "viewport", "window"}
 FUNCTIONS = ("linear", "linear-exact", "sigmoid")
 MAX_SIDE = 8192  # pixels of a viewport
 DEFAULT_QUALITY, THUMBNAIL_SIDE = 90, 128
@@ -33,11 +35,13 @@ class Style:
     """How a frame is rendered (PS3.18, 8.3.5).
 
     Attributes:
-        media_type: JPEG or PNG.
+        media_type: JPEG, PNG or GIF.
         window: None for the default of the file.
         size: width and height that the picture must fit, None for its own.
         region: x, y, width and height of the part that is shown; a negative size mirrors it; None: all to the end.
         quality: of JPEG, 1 to 100.
+        annotations: what is written into the picture: patient, technique.
+        icc_profile: whether the picture carries the profile of its colours, sRGB.
 
     """
 
@@ -46,6 +50,8 @@ class Style:
     size: tuple[int, int] | None
     region: tuple[float, float, float | None, float | None]
     quality: int
+    annotations: frozenset[str]
+    icc_profile: bool
 
 
 @dicomweb
@@ -70,7 +76,7 @@ def rendered(request: HttpRequest, reader: Reader, numbers: str = "", **path: st
         raise NotAcceptableError("several images are sent as multipart/related")
     record_access_once(request, "viewed", subject=about_study(found[0].series.study), actor=reader.name)
     parts = [Part(style.media_type, partial(draw, one, number, style)) for one, number in shown]
-    return respond(str(request.method), parts, multipart=not single)
+    return warn(respond(str(request.method), parts, multipart=not single), request)
 
 
 @dicomweb
@@ -87,7 +93,17 @@ def thumbnail(request: HttpRequest, reader: Reader, numbers: str = "", **path: s
     if number >= count:
         raise NotFoundError("there is no such frame")
     record_access_once(request, "viewed", subject=about_study(found[0].series.study), actor=reader.name)
-    return respond(str(request.method), [Part(style.media_type, partial(draw, one, number, style))], multipart=False)
+    parts = [Part(style.media_type, partial(draw, one, number, style))]
+    return warn(respond(str(request.method), parts, multipart=False), request)
+
+
+def warn(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
+    """Name the requested annotations that are not supported (PS3.18, 8.3.5.1.1)."""
+    unknown = [name for name in split_annotations(request) if name not in ANNOTATIONS]
+    if unknown:
+        names = ", ".join(re.sub(r"[^\w.-]", "?", name, flags=re.ASCII)[:16] for name in unknown[:8])
+        response.headers["Warning"] = f'299 section5 "The following annotation values are not supported: {names}"'
+    return response
 
 
 def draw(one: Instance, number: int, style: Style) -> Iterator[bytes]:
@@ -102,12 +118,45 @@ def draw(one: Instance, number: int, style: Style) -> Iterator[bytes]:
             picture = fit(render_image(file, number, style.window), style)
     except RenderingError as error:
         raise NotAcceptableError(f"the image {error}") from None
+    lines = [line for name in ANNOTATIONS if name in style.annotations for line in ANNOTATIONS[name](one, number)]
+    if lines:
+        annotate(picture, lines)
+    options: dict[str, Any] = {"quality": style.quality} if style.media_type == JPEG else {}
+    options |= {"compress_level": 1} if style.media_type == PNG else {}
+    if style.icc_profile:
+        picture = picture.convert("RGB")
+        options["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     target = io.BytesIO()
-    if style.media_type == JPEG:
-        picture.save(target, "JPEG", quality=style.quality)
-    else:
-        picture.save(target, "PNG", compress_level=1)
+    picture.save(target, style.media_type.removeprefix("image/"), **options)
     yield target.getvalue()
+
+
+def patient_lines(one: Instance, number: int) -> list[str]:  # noqa: ARG001
+    """Return who is shown."""
+    study = one.series.study
+    return [study.patient_name.partition("=")[0].replace("^", " "), study.patient_id, study.patient_birth_date]
+
+
+def technique_lines(one: Instance, number: int) -> list[str]:
+    """Return what is shown."""
+    series = one.series
+    image = f"image {one.instance_number or '?'}, frame {number + 1}"
+    return [f"{series.modality} {series.study.study_date}", series.series_description, image]
+
+
+ANNOTATIONS: dict[str, Callable[[Instance, int], list[str]]] = {
+    "patient": patient_lines,
+    "technique": technique_lines,
+}
+
+
+def annotate(picture: Image.Image, lines: list[str]) -> None:
+    """Write lines into the upper left corner of a picture, white with a black outline."""
+    size = max(10, picture.height // 32)
+    text = "\n".join(line.encode("latin-1", "replace").decode("latin-1") for line in lines if line)
+    white, black = ("white", "black") if picture.mode != "L" else (255, 0)
+    drawing, font = ImageDraw.Draw(picture), ImageFont.load_default(size)
+    drawing.multiline_text((size / 2, size / 2), text, white, font, stroke_width=max(1, size // 10), stroke_fill=black)
 
 
 def fit(picture: Image.Image, style: Style) -> Image.Image:
@@ -138,21 +187,39 @@ def parse_style(request: HttpRequest, side: int = 0) -> Style:
 
     Raises:
         InvalidRequestError: a parameter is unknown or malformed.
-        NotAcceptableError: neither JPEG nor PNG is accepted.
+        NotAcceptableError: none of the formats is accepted.
 
     """
     if set(request.GET) - PARAMETERS:
         raise InvalidRequestError(f"unknown parameter; supported: {', '.join(sorted(PARAMETERS))}")
     types = accepted(request)
-    media_type = next((name for one in types for name in (JPEG, PNG) if one.covers(name)), "")
+    media_type = next((name for one in types for name in FORMATS if one.covers(name)), "")
     if not media_type:
-        raise NotAcceptableError(f"offered: {JPEG}, {PNG}")
+        raise NotAcceptableError(f"offered: {', '.join(FORMATS)}")
     size, region = parse_viewport(request.GET.get("viewport", ""))
     (quality,) = parse_numbers("quality", request.GET.get("quality") or str(DEFAULT_QUALITY), 1)
     if quality is None or not 1 <= quality <= 100:
         raise InvalidRequestError("quality: not a number from 1 to 100")
     window = parse_window(request.GET.get("window", ""))
-    return Style(media_type, window, size or ((side, side) if side else None), region, int(quality))
+    profile = request.GET.get("iccprofile", "no").lower()
+    if profile not in ("no", "yes", "srgb"):
+        raise InvalidRequestError("iccprofile: not one of no, yes, srgb")
+    if profile != "no" and media_type == GIF:
+        raise InvalidRequestError(f"iccprofile: {GIF} has none")
+    return Style(
+        media_type,
+        window,
+        size or ((side, side) if side else None),
+        region,
+        int(quality),
+        frozenset(split_annotations(request)),
+        profile != "no",
+    )
+
+
+def split_annotations(request: HttpRequest) -> list[str]:
+    """Return the values of `annotation`."""
+    return [name for name in request.GET.get("annotation", "").split(",") if name]
 
 
 def parse_window(text: str) -> Window | None:

@@ -39,6 +39,12 @@ def find_rows(
     return fetch(visible, level, select(visible, level, keys).order_by("-pk")[window], wanted)
 
 
+def count_rows(reader: Reader, level: str, keys: Mapping[str, str]) -> int:
+    """Count what matches at a level from the study down."""
+    visible = reader.instances(per_row=bool(keys.get("StudyInstanceUID")))
+    return select(visible, level, keys).count()
+
+
 def iter_rows(reader: Reader, level: str, keys: Mapping[str, str], wanted: Collection[str]) -> Iterator[Row]:
     """Find everything that matches, as `find_rows` does, in batches."""
     if level == PATIENT:

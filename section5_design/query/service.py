@@ -39,7 +39,8 @@ def by_method(**views: Any) -> Any:
     def chosen(request: HttpRequest, **values: Any) -> HttpResponseBase:
         view = views.get("GET" if request.method == "HEAD" else str(request.method))
         if view is None:
-            return HttpResponse(status=405, headers={"Allow": ", ".join(views)})
+            status = 204 if request.method == "OPTIONS" else 405
+            return HttpResponse(status=status, headers={"Allow": ", ".join([*views, "OPTIONS"])})
         return view(request, **values)
 
     chosen.views = views  # for the capabilities

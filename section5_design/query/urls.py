@@ -11,7 +11,7 @@ from query.capabilities import capabilities
 from query.qido import search
 from query.rendered import rendered, thumbnail
 from query.service import by_method
-from query.wado import bulk_data, frames, metadata, retrieve
+from query.wado import all_bulk_data, bulk_data, frames, metadata, pixel_data, retrieve
 
 STUDIES, ONE_STUDY = "studies", "studies/<str:study>"
 ALL_SERIES, ONE_SERIES = f"{ONE_STUDY}/series", f"{ONE_STUDY}/series/<str:series>"
@@ -36,10 +36,16 @@ resources = [
     ),
     path(f"{ONE_INSTANCE}/frames/<str:numbers>", by_method(GET=frames)),
     path(f"{ONE_INSTANCE}/bulkdata/<path:tags>", by_method(GET=bulk_data)),
+    *(
+        path(f"{resource}/{name}", by_method(GET=view))
+        for resource in (ONE_STUDY, ONE_SERIES, ONE_INSTANCE)
+        for name, view in (("bulkdata", all_bulk_data), ("pixeldata", pixel_data))
+    ),
     path(ALL_SERIES, by_method(GET=search_at(SERIES))),
     path(INSTANCES, by_method(GET=search_at(IMAGE))),
     path(f"{ONE_STUDY}/instances", by_method(GET=search_at(IMAGE))),
     path("series", by_method(GET=search_at(SERIES))),
     path("instances", by_method(GET=search_at(IMAGE))),
 ]
-urlpatterns = [path("", by_method(GET=partial(capabilities, resources=resources)), name="dicomweb"), *resources]
+describe = partial(capabilities, resources=resources)
+urlpatterns = [path("", by_method(GET=describe, OPTIONS=describe), name="dicomweb"), *resources]

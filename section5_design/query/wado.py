@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from functools import cache, partial
+from typing import Any
 
-import orjson
-from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase
 
 from accounts.audit_events import about_study, record_access, record_access_once
 from accounts.readers import Reader
@@ -12,12 +12,11 @@ from archive.models import Instance
 from archive.object_store import object_key, open_object
 from audit.events import Subject
 from ingest.addresses import study_url
-from query import media_types
-from query.dicom_json import JSON
+from query.documents import choose_document_type, respond_documents
 from query.errors import InvalidRequestError, NotAcceptableError, NotFoundError
 from query.instances import find_instances
 from query.media_types import MediaType, accepted
-from query.metadata import build_metadata, find_bulk_data, read_header
+from query.metadata import PIXEL_DATA, build_metadata, find_bulk_data, iter_bulk_addresses, read_header
 from query.multipart import Part, respond
 from query.pixels import NATIVE, PixelReader, can_decode, iter_decoded, iter_stored
 from query.service import dicomweb
@@ -74,20 +73,18 @@ def build_part(request: HttpRequest, one: Instance, types: list[MediaType], *, s
 
 @dicomweb
 def metadata(request: HttpRequest, reader: Reader, **path: str) -> HttpResponseBase:
-    """Retrieve the attributes of a study's, a series' or an instance's instances as DICOM JSON."""
-    media_types.require(request, JSON, "application/json")
+    """Retrieve the attributes of a study's, a series' or an instance's instances as DICOM JSON or DICOM XML."""
+    media = choose_document_type(request)
     found = find_instances(reader, path)
     record_access_once(request, "viewed", subject=about(found), actor=reader.name)
+    return respond_documents(request, media, [partial(read_metadata, request, one) for one in found])
 
-    def body() -> Iterator[bytes]:
-        for number, one in enumerate(found):
-            with open_object(object_key(one.sha256)) as file:
-                address, has_pixels = instance_url(request, one), bool(one.decoded_size)
-                document = build_metadata(file, address, one.transfer_syntax_uid, has_pixels=has_pixels)
-            yield (b"," if number else b"[") + orjson.dumps(document)
-        yield b"]"
 
-    return StreamingHttpResponse(body(), content_type=JSON)
+def read_metadata(request: HttpRequest, one: Instance) -> dict[str, Any]:
+    """Read the attributes of an instance."""
+    with open_object(object_key(one.sha256)) as file:
+        address, has_pixels = instance_url(request, one), bool(one.decoded_size)
+        return build_metadata(file, address, one.transfer_syntax_uid, has_pixels=has_pixels)
 
 
 @dicomweb
@@ -117,10 +114,34 @@ def parse_frames(text: str) -> list[int]:
 def respond_frames(request: HttpRequest, one: Instance, wanted: list[int]) -> HttpResponseBase:
     """Respond with frames."""
     types = accepted(request)
-    name, syntax, decodes = choose_frame_type(one, types)
+    parts, name = build_frame_parts(request, one, wanted, types)
     single = is_single(types, name, len(wanted))
-    if not single and not any(media.covers(name) and (media.multipart or media.name == "*/*") for media in types):
+    if not single:
+        require_multipart(types, name)
+    return respond(str(request.method), parts, multipart=not single)
+
+
+def require_multipart(types: list[MediaType], name: str) -> None:
+    """Require that parts of a media type are accepted.
+
+    Raises:
+        NotAcceptableError: they are not.
+
+    """
+    if not any(media.covers(name) and (media.multipart or media.name == "*/*") for media in types):
         raise NotAcceptableError("several frames are sent as multipart/related")
+
+
+def build_frame_parts(
+    request: HttpRequest, one: Instance, wanted: list[int], types: list[MediaType]
+) -> tuple[list[Part], str]:
+    """Return the parts of frames of an instance, and their media type.
+
+    Raises:
+        NotAcceptableError: none of the accepted media types can be sent.
+
+    """
+    name, syntax, decodes = choose_frame_type(one, types)
 
     @cache
     def source() -> PixelReader:
@@ -129,8 +150,9 @@ def respond_frames(request: HttpRequest, one: Instance, wanted: list[int]) -> Ht
     def read(number: int) -> Iterator[bytes]:
         yield source().decoded(number - 1) if decodes else source().stored(number - 1)
 
-    parts = [Part(f"{name}; transfer-syntax={syntax}", partial(read, number)) for number in wanted]
-    return respond(str(request.method), parts, multipart=not single)
+    kind, address = f"{name}; transfer-syntax={syntax}", instance_url(request, one)
+    parts = [Part(kind, partial(read, number), location=f"{address}/frames/{number}") for number in wanted]
+    return parts, name
 
 
 def choose_frame_type(one: Instance, types: list[MediaType]) -> tuple[str, str, bool]:
@@ -162,8 +184,8 @@ def bulk_data(request: HttpRequest, reader: Reader, tags: str, **path: str) -> H
     """Retrieve bulk data, as the metadata refers to it; pixels as frames."""
     (one, *_) = find_instances(reader, path)
     record_access_once(request, "viewed", subject=about([one]), actor=reader.name)
-    if tags.upper() == "7FE00010" and one.decoded_size:
-        return respond_frames(request, one, list(range(1, (one.number_of_frames or 1) + 1)))
+    if tags.upper() == PIXEL_DATA and one.decoded_size:
+        return respond_frames(request, one, list_frames(one))
     types = accepted(request)
     if not any(media.covers(OCTETS) for media in types):
         raise NotAcceptableError(f"offered: {OCTETS}")
@@ -171,6 +193,56 @@ def bulk_data(request: HttpRequest, reader: Reader, tags: str, **path: str) -> H
         content = find_bulk_data(read_header(file), tags)
     part = Part(OCTETS, lambda: iter([content]), len(content), request.build_absolute_uri(request.path))
     return respond(str(request.method), [part], multipart=not is_single(types, OCTETS, 1))
+
+
+@dicomweb
+def pixel_data(request: HttpRequest, reader: Reader, **path: str) -> HttpResponseBase:
+    """Retrieve the frames of all images of a study, a series or an instance."""
+    found, types = find_instances(reader, path), accepted(request)
+    parts = []
+    for one in found:
+        if one.decoded_size:
+            of_image, name = build_frame_parts(request, one, list_frames(one), types)
+            require_multipart(types, name)
+            parts += of_image
+    if not parts:
+        raise NotFoundError("there are no pixels")
+    record_access(request, "retrieved", f"pixels of {len(found)} instances", subject=about(found), actor=reader.name)
+    return respond(str(request.method), parts, multipart=True)
+
+
+@dicomweb
+def all_bulk_data(request: HttpRequest, reader: Reader, **path: str) -> HttpResponseBase:
+    """Retrieve all bulk data of a study, a series or an instance, pixels as frames."""
+    found, types = find_instances(reader, path), accepted(request)
+    require_multipart(types, OCTETS)
+    parts = [part for one in found for part in build_bulk_parts(request, one, types)]
+    if not parts:
+        raise NotFoundError("there are no bulk data")
+    record_access(request, "retrieved", f"bulk data of {len(found)} instances", subject=about(found), actor=reader.name)
+    return respond(str(request.method), parts, multipart=True)
+
+
+def build_bulk_parts(request: HttpRequest, one: Instance, types: list[MediaType]) -> list[Part]:
+    """Return the parts of an instance's bulk data."""
+
+    def read(tags: str) -> Iterator[bytes]:
+        with open_object(object_key(one.sha256)) as file:
+            yield find_bulk_data(read_header(file), tags)
+
+    parts, start = [], f"{instance_url(request, one)}/bulkdata/"
+    for address in iter_bulk_addresses(read_metadata(request, one)):
+        tags = address.removeprefix(start)
+        if tags == PIXEL_DATA:
+            parts += build_frame_parts(request, one, list_frames(one), types)[0]
+        else:
+            parts.append(Part(OCTETS, partial(read, tags), location=address))
+    return parts
+
+
+def list_frames(one: Instance) -> list[int]:
+    """Return the numbers of all frames of an image."""
+    return list(range(1, (one.number_of_frames or 1) + 1))
 
 
 def instance_url(request: HttpRequest, one: Instance) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from people import Person, make_people
-from system import System, database, instance
+from system import System, database, instance, until
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,24 @@ def test_the_page_is_spanish_for_spanish_readers(operator: Person) -> None:
     assert "Destinos" in page
     assert "Destinations" not in page
     assert "Rules" not in page
+
+
+def test_an_operator_sets_an_archive_and_a_rule_for_priors(system: System, operator: Person) -> None:
+    archive = {"form": "archive", "name": "pacs", "title": "PACS", "host": "127.0.0.1", "port": "9"}
+    assert operator.post("/priors/", archive, page="/priors/").status_code == 302
+    ((number,),) = system.query("SELECT id FROM priors_archive")
+    rule = {"form": "rule", "archive": str(number), "modality": "CT", "newest": "2"}
+    assert operator.post("/priors/", rule | {"newest": "0"}, page="/priors/").status_code == 200
+    assert operator.post("/priors/", rule, page="/priors/").status_code == 302
+    ((rule_number,),) = system.query("SELECT id FROM priors_rule")
+    system.post(instance(PatientID="P", StudyInstanceUID="1.2.77")[1])
+    until(lambda: system.query("SELECT count(*) FROM priors_search") == [(1,)])
+    page = operator.get("/priors/", headers={"Accept-Language": "es"}).text
+    assert "PACS@127.0.0.1:9" in page
+    assert "Estudios previos" in page
+    assert "Latest searches" not in page
+    operator.post(f"/priors/archives/{number}", {"action": "pause"}, page="/priors/")
+    assert system.query("SELECT enabled FROM priors_archive") == [(False,)]
+    operator.post(f"/priors/rules/{rule_number}", {}, page="/priors/")
+    operator.post(f"/priors/archives/{number}", {"action": "remove"}, page="/priors/")
+    assert system.query("SELECT (SELECT count(*) FROM priors_rule) + (SELECT count(*) FROM priors_archive)") == [(0,)]

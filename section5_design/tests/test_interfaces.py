@@ -61,16 +61,31 @@ def multipart(*contents: bytes) -> tuple[bytes, str]:
     return b"".join(parts) + b"--b--\r\n", 'multipart/related; type="application/dicom"; boundary=b'
 
 
+NEXT = {"SOPInstanceUID": "1.2.3.4"}
+
+
 def test_each_part_of_a_multipart_body_is_reported(system: System) -> None:
     uid, content = instance()
-    body, kind = multipart(content, b"no DICOM at all", content[:5000])
+    body, kind = multipart(content, b"no DICOM at all", content[:5000], instance(SeriesInstanceUID="x", **NEXT)[1])
     answer = system.ask("POST", "/dicom-web/studies", body, Content_Type=kind, Accept="application/dicom+json")
     assert answer.status == 202
-    told = answer.json()
-    assert [one["00081155"]["Value"] for one in told["00081199"]["Value"]] == [[uid]]
-    other, short = (one["00080902"]["Value"][0] for one in told["00081198"]["Value"])
+    document = answer.json()
+    assert list(document) == sorted(document)
+    (stored,) = document["00081199"]["Value"]
+    assert stored["00081155"]["Value"] == [uid]
+    study = document["00081190"]["Value"][0]
+    assert stored["00081190"]["Value"][0].startswith(f"{study}/series/")
+    other, short = (one["00080902"]["Value"][0] for one in document["0008119A"]["Value"])
     assert other == "not a DICOM file (no DICM prefix at byte 128)"
     assert re.fullmatch(r"is truncated: \d+ bytes are missing at its end", short)
+    assert document["00081198"]["Value"] == [
+        {
+            "00080902": {"vr": "LO", "Value": ["invalid SeriesInstanceUID: not a UID"]},
+            "00081150": {"vr": "UI", "Value": ["1.2.840.10008.5.1.4.1.1.2"]},
+            "00081155": {"vr": "UI", "Value": [NEXT["SOPInstanceUID"]]},
+            "00081197": {"vr": "US", "Value": [0xC000]},
+        }
+    ]
 
 
 def test_the_response_is_xml_if_requested(system: System) -> None:
@@ -78,8 +93,9 @@ def test_the_response_is_xml_if_requested(system: System) -> None:
     body, kind = multipart(content, b"no DICOM")
     answer = system.ask("POST", "/dicom-web/studies", body, Content_Type=kind, Accept="application/dicom+xml")
     root = ET.fromstring(answer.body)
-    assert uid in [value.text for value in root.iter("Value")]
-    assert {node.get("tag") for node in root} == {"00081199", "00081198"}
+    assert uid in [value.text for value in root.findall(".//{*}Value")]
+    assert [node.get("tag") for node in root] == ["00081190", "00081199", "0008119A"]
+    assert root.tag == "{http://dicom.nema.org/PS3.19/models/NativeDICOM}NativeDicomModel"
 
 
 @pytest.mark.parametrize(
@@ -90,6 +106,9 @@ def test_the_response_is_xml_if_requested(system: System) -> None:
         (b"x", "text/plain", 415),
         (b"x", "multipart/form-data; boundary=b", 415),
         (b"x", "multipart/related", 400),
+        (b"x", "multipart/related; boundary=" + "x" * 300, 400),
+        (b"--b\r\n\r\n{}\r\n--b--\r\n", 'multipart/related; type="application/dicom+json"; boundary=b', 415),
+        (b"--b\r\nContent-Type: application/dicom+xml\r\n\r\n<a/>\r\n--b--\r\n", "multipart/related; boundary=b", 409),
         (b"x", "multipart/related; boundary=b", 400),
         (b"--b\r\nContent-Type: application/dicom\r\n\r\nabc", "multipart/related; boundary=b", 400),
         (b"--b--\r\n", "multipart/related; boundary=b", 400),
@@ -105,7 +124,9 @@ def test_an_invalid_body_is_refused_and_leaves_nothing(system: System, body: byt
 def test_the_study_in_the_url_must_match_the_instance(system: System) -> None:
     uid, content = instance()
     study = pydicom.dcmread(pydicom.filebase.DicomBytesIO(content)).StudyInstanceUID
-    assert system.ask("POST", "/dicom-web/studies/1.2.3", content, Content_Type="application/dicom").status == 409
+    answer = system.ask("POST", "/dicom-web/studies/1.2.3", content, Content_Type="application/dicom")
+    assert answer.status == 409
+    assert answer.json()["00081198"]["Value"][0]["00081155"]["Value"] == [uid]
     assert system.state_of(uid) == ("", "")
     assert system.ask("POST", f"/dicom-web/studies/{study}", content, Content_Type="application/dicom").status == 200
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
+from xml.etree import ElementTree as ET
 
 import pytest
 from dicomweb_client import DICOMwebClient
@@ -184,6 +185,27 @@ def test_other_representations_are_406(archive: System) -> None:
     for accept, status in (("application/json", 200), ("application/*", 200), ("text/html", 406), ("nothing", 400)):
         assert archive.ask("GET", "/dicom-web/studies", Accept=accept).status == status
     assert archive.ask("DELETE", "/dicom-web/studies").status == 405
+
+
+def test_results_as_xml_have_a_part_each(archive: System) -> None:
+    for accept in ('multipart/related; type="application/dicom+xml"', "application/dicom+xml"):
+        answer = archive.ask("GET", "/dicom-web/studies?PatientID=A*", Accept=accept)
+        assert answer.headers["Content-Type"].startswith('multipart/related; type="application/dicom+xml"; boundary=')
+        parts = answer.body.split(b"\r\n\r\n")[1:]
+        roots = [ET.fromstring(part.partition(b"\r\n--")[0]) for part in parts]
+        names = [
+            root.findtext("{*}DicomAttribute[@keyword='PatientName']/{*}PersonName/*/{*}GivenName") for root in roots
+        ]
+        assert names == ["John", "Jane"]
+    only = archive.ask("GET", "/dicom-web/studies?PatientID=A1", Accept="application/dicom+xml")
+    assert only.headers["Content-Type"] == "application/dicom+xml"
+    assert archive.ask("GET", "/dicom-web/studies?PatientID=none", Accept="application/dicom+xml").status == 204
+
+
+def test_refused_media_types_are_not_sent(archive: System) -> None:
+    answer = archive.ask("GET", "/dicom-web/studies", Accept="application/dicom+json;q=0, application/dicom+xml;q=0.1")
+    assert answer.headers["Content-Type"].startswith("multipart/related")
+    assert archive.ask("GET", "/dicom-web/studies", Accept="application/dicom+json; q=0").status == 406
 
 
 def test_python_client_searches(archive: System) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -135,3 +136,14 @@ def test_the_capabilities_name_every_resource(archive: System) -> None:
     assert {"get", "parameters"} == set(document["paths"][f"{instance_path}/frames/{{numbers}}"])
     names = [one["name"] for one in document["paths"]["/studies"]["get"]["parameters"]]
     assert {"PatientName", "ModalitiesInStudy", "limit", "includefield"} <= set(names)
+
+
+def test_options_describe_the_services_as_wadl(archive: System) -> None:
+    from query.urls import resources
+
+    answer = archive.ask("OPTIONS", "/dicom-web/", Accept="application/vnd.sun.wadl+xml")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/vnd.sun.wadl+xml")
+    paths = [one.get("path") for one in ET.fromstring(answer.body).iter("{http://wadl.dev.java.net/2009/02}resource")]
+    assert len(paths) == len(resources)
+    assert "studies/{study}/series/{series}/instances/{instance}/metadata" in paths
+    assert archive.ask("OPTIONS", "/dicom-web/").json()["openapi"]

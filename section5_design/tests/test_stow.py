@@ -28,3 +28,13 @@ def test_request_id_is_returned() -> None:
 
 def test_other_methods_are_refused() -> None:
     assert Client().put("/dicom-web/studies", b"", DICOM).status_code == 405
+
+
+def test_representations_that_cannot_be_sent_are_406() -> None:
+    answer = Client().post("/dicom-web/studies", b"", DICOM, headers={"Accept": "text/html"})
+    assert (answer.status_code, b"nothing was stored" in answer.content) == (406, True)
+
+
+def test_options_name_the_methods() -> None:
+    answer = Client().options("/dicom-web/studies")
+    assert (answer.status_code, answer.headers["Allow"]) == (204, "GET, POST, OPTIONS")

@@ -3,20 +3,24 @@
 import http.client
 import io
 import os
+import re
+import subprocess
 import warnings
 from collections.abc import Iterator
 from email import message_from_bytes
+from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
-from PIL import Image
+from PIL import Image, ImageCms
 from pydicom.pixels import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian
 
-from system import Answer, System, database, instance
+from system import Answer, System, database, instance, needs
 
 NAMES = {
     "1.3.1": "CT_small.dcm",
@@ -32,6 +36,7 @@ NAMES = {
     "1.3.11": "SC_rgb_jpeg_dcmtk.dcm",
 }
 STUDY, SERIES = "1.3", "1.3.0"
+LATIN = {"SpecificCharacterSet": "ISO_IR 192"}
 RELATED = 'multipart/related; type="{}"'
 
 
@@ -130,7 +135,7 @@ def test_a_single_instance_is_sent_without_parts_where_the_client_wants_it(archi
         ("/bulkdata/00080005", "*/*", 404),
         ("/bulkdata/PixelData", "*/*", 400),
         ("/bulkdata/00081140/0", "*/*", 400),
-        ("/rendered", "image/gif", 406),
+        ("/rendered", "image/webp", 406),
         ("/rendered?window=1", "*/*", 400),
         ("/rendered?window=1,-5,linear", "*/*", 400),
         ("/rendered?window=1,5,cubic", "*/*", 400),
@@ -139,7 +144,12 @@ def test_a_single_instance_is_sent_without_parts_where_the_client_wants_it(archi
         ("/rendered?viewport=10,10,500,500", "*/*", 400),
         ("/rendered?viewport=10,10,nan,0", "*/*", 400),
         ("/rendered?quality=0", "*/*", 400),
-        ("/rendered?annotation=patient", "*/*", 400),
+        ("/rendered?iccprofile=adobergb", "*/*", 400),
+        ("/rendered?iccprofile=yes", "image/gif", 400),
+        ("/rendered?unknown=1", "*/*", 400),
+        ("/pixeldata", "image/jpeg", 406),
+        ("/pixeldata", "application/octet-stream", 406),
+        ("/bulkdata", "text/plain", 406),
         ("/frames/2/rendered", "*/*", 404),
         ("/thumbnail?viewport=a", "*/*", 400),
         ("/nothing", "*/*", 404),
@@ -174,6 +184,99 @@ def test_metadata_has_every_attribute_and_addresses_of_bulk_data(archive: System
         if element.tag not in (0x00083002, 0x00080005):
             assert element.value == header[element.tag].value, element.tag
     assert "7FE00010" not in documents[6]
+
+
+def attributes_of(root: ET.Element) -> dict[Any, Any]:
+    """The attributes of a Native DICOM Model by tag and creator: VR, keyword, and values, numbers as such."""
+    found: dict[Any, Any] = {}
+    for one in root.findall("{*}DicomAttribute"):
+        values: list[Any] = [number_or_text(value.text or "") for value in one.findall("{*}Value")]
+        values += [attributes_of(item) for item in one.findall("{*}Item")]
+        parts = one.findall("{*}PersonName/*/*")
+        values += [(part.tag.rpartition("}")[2], part.text) for part in parts if part.text]
+        key = (one.get("tag"), one.get("privateCreator"))
+        retired = one.get("tag") == "00101000"  # its keyword is left out by DCMTK
+        found[key] = (one.get("vr"), None if retired else one.get("keyword"), values)
+    return found
+
+
+def number_or_text(text: str) -> float | str:
+    try:
+        return float(f"{float(text):.6g}")  # DCMTK prints nine digits
+    except ValueError:
+        return text.strip()
+
+
+@pytest.mark.parametrize("uid", ["1.3.1", "1.3.3", "1.3.7"])
+def test_metadata_as_xml_is_that_of_dcmtk(archive: System, tmp_path: Path, uid: str) -> None:
+    (tmp_path / "file").write_bytes(original(uid))
+    command = [needs("dcm2xml", "dcmtk"), "--native-format", str(tmp_path / "file")]
+    expected = attributes_of(ET.fromstring(subprocess.run(command, check=True, capture_output=True).stdout))
+    ((kind, content),) = parts_of(get(archive, path_of(uid) + "/metadata", RELATED.format("application/dicom+xml")))
+    assert kind == "application/dicom+xml"
+    found = attributes_of(ET.fromstring(content))
+    changed = {"SpecificCharacterSet", "AvailableTransferSyntaxUID", "PixelData", "DataSetTrailingPadding"}
+    for attributes in (expected, found):
+        for key in [key for key, (_, keyword, _) in attributes.items() if keyword in changed or key[0] < "0008"]:
+            del attributes[key]
+    binary = {key for key, (vr, *_) in expected.items() if vr in ("OB", "OW", "UN")}
+    assert {key: one for key, one in found.items() if key not in binary} == {
+        key: one for key, one in expected.items() if key not in binary
+    }
+
+
+def test_metadata_as_xml_holds_any_text(archive: System) -> None:
+    place = {"StudyInstanceUID": "1.7", "SeriesInstanceUID": "1.7.1", "SOPInstanceUID": "1.7.1.1"}
+    text = 'a < b & "c"\r\n\x0b\x1f]]>'
+    assert archive.post(instance(**place, ImageComments=text, PatientName="Lõpez^^Ä=山田", **LATIN)[1]).status == 200
+    answer = get(archive, "/dicom-web/studies/1.7/metadata", "application/dicom+xml")
+    assert answer.headers["Content-Type"] == "application/dicom+xml"
+    found = attributes_of(ET.fromstring(answer.body))
+    assert found["00204000", None][2] == [re.sub("[\x0b\x1f]", "\ufffd", text)]
+    assert found["00100010", None][2] == [("FamilyName", "Lõpez"), ("MiddleName", "Ä"), ("FamilyName", "山田")]
+
+
+def test_bulk_data_and_pixels_of_a_series_are_retrieved(archive: System) -> None:
+    place = {"StudyInstanceUID": "1.8", "SeriesInstanceUID": "1.8.1"}
+    document = b"document" * 1000
+    for number, name in enumerate(("CT_small.dcm", "emri_small.dcm", "reportsi.dcm"), 1):
+        content = instance(name, **place, InstanceNumber=number, EncapsulatedDocument=document)[1]
+        assert archive.post(content).status == 200
+    octets = RELATED.format("application/octet-stream")
+    frames = [content for _, content in parts_of(get(archive, "/dicom-web/studies/1.8/series/1.8.1/pixeldata", octets))]
+    pixels = read(original("1.3.1")).PixelData + read(original("1.3.3")).PixelData
+    assert (len(frames), b"".join(frames)) == (11, pixels)
+    parts = [content for _, content in parts_of(get(archive, "/dicom-web/studies/1.8/bulkdata", octets))]
+    assert [part for part in parts if part in frames] == frames
+    assert parts.count(document) == 3
+    found = search_uid(archive, "1.8")
+    assert get(archive, f"/dicom-web/studies/1.8/series/1.8.1/instances/{found}/pixeldata", octets).status == 404
+
+
+def search_uid(archive: System, study: str) -> str:
+    """The SOP Instance UID of the last image of a study."""
+    found = get(archive, f"/dicom-web/studies/{study}/instances?InstanceNumber=3").json()
+    return str(found[0]["00080018"]["Value"][0])
+
+
+def test_annotations_are_written_into_the_picture(archive: System) -> None:
+    plain, patient, technique = (
+        np.asarray(picture(get(archive, path_of("1.3.1") + f"/rendered?viewport=512,512{more}", "image/png")))
+        for more in ("", "&annotation=patient", "&annotation=technique,patient")
+    )
+    changed = patient != plain
+    assert changed[:256, :256].any()
+    assert not changed[300:].any()
+    assert (patient != technique).any()
+    answer = get(archive, path_of("1.3.1") + "/rendered?annotation=patient,weather%22")
+    assert answer.headers["Warning"] == '299 section5 "The following annotation values are not supported: weather?"'
+
+
+def test_a_colour_profile_is_included_on_request(archive: System) -> None:
+    for accept in ("image/jpeg", "image/png"):
+        profile = picture(get(archive, path_of("1.3.11") + "/rendered?iccprofile=srgb", accept)).info["icc_profile"]
+        assert "sRGB" in ImageCms.getProfileName(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    assert "icc_profile" not in picture(get(archive, path_of("1.3.11") + "/rendered")).info
 
 
 def test_bulk_data_is_found_where_the_metadata_says(archive: System) -> None:
@@ -231,10 +334,16 @@ def picture(answer: Answer) -> Image.Image:
     return Image.open(io.BytesIO(answer.body))
 
 
-def test_an_image_is_rendered_as_jpeg_or_png(archive: System) -> None:
+def test_an_image_is_rendered_as_jpeg_png_or_gif(archive: System) -> None:
     small, large = (len(get(archive, path_of("1.3.1") + f"/rendered?quality={quality}").body) for quality in (5, 100))
     assert small < large / 2
-    for accept, form in (("*/*", "JPEG"), ("image/jpeg", "JPEG"), ("image/png", "PNG"), ("image/png, */*;q=0", "PNG")):
+    for accept, form in (
+        ("*/*", "JPEG"),
+        ("image/jpeg", "JPEG"),
+        ("image/png", "PNG"),
+        ("image/gif", "GIF"),
+        ("image/png, */*;q=0", "PNG"),
+    ):
         shown = picture(get(archive, path_of("1.3.1") + "/rendered", accept))
         assert (shown.format, shown.size) == (form, (128, 128))
 
