@@ -22,7 +22,8 @@ from analysis.models import AnalysisJob, Result
 from analysis.windowing import Window
 from archive.models import Instance, Series
 from archive.object_store import object_key, open_object
-from portal.selectors import get_instance, get_series, get_study, images_of
+from portal.segments import list_segmentations
+from portal.selectors import Place, build_stack, get_instance, get_series, get_study, images_of
 from portal.studies import parse_number
 
 THUMBNAIL = 256  # pixels of the longer side
@@ -34,32 +35,32 @@ class Pane:
     """A series in the viewer, at one of its frames."""
 
     series: Series
-    stack: list[tuple[int, int]]  # of each position: the image's ID and the frame, from 0
-    images: list[tuple[int, int]]  # of each position: the number of the image in the series, and its frames
+    stack: list[Place]
     position: int
     scale: dict[str, Any]
 
     @property
     def picture(self) -> str:
         """Return the address of the current frame."""
-        image, frame = self.stack[self.position]
-        return reverse("picture", args=[image]) + f"?frame={frame}"
+        place = self.stack[self.position]
+        return reverse("picture", args=[place.pk]) + f"?frame={place.frame}"
 
     @property
     def place(self) -> dict[str, int]:
         """Return where the current frame is, counted from 1."""
-        image, frames = self.images[self.position]
+        place = self.stack[self.position]
         return {
-            "image": image,
-            "images": self.images[-1][0],
-            "frame": self.stack[self.position][1] + 1,
-            "frames": frames,
+            "image": place.image,
+            "images": self.stack[-1].image,
+            "frame": place.frame + 1,
+            "frames": place.frames,
         }
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return what the script needs."""
-        return {"stack": self.stack, "images": self.images, "position": self.position, **self.scale}
+        """Return what the script needs: of each position, the image's ID, the frame, the image's number and frames."""
+        stack = [(place.pk, place.frame, place.image, place.frames) for place in self.stack]
+        return {"stack": stack, "position": self.position, **self.scale}
 
 
 @require_GET
@@ -70,7 +71,7 @@ def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
     record_access_once(request, "viewed", subject=about_study(series.study))
     panes = [build_pane(request, series, "")]
     if other := parse_number(request, "b"):
-        panes.append(build_pane(request, get_series(request, other), "b_"))
+        panes.append(build_pane(request, get_series(request, other), "b_", panes[0]))
     others = Series.objects.filter(study=series.study).order_by("series_number", "pk")
     seen = visible_instances(request.user, per_row=True).filter(series__in=others, rows__isnull=False)
     window = parse_window(request)
@@ -85,27 +86,26 @@ def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
         "presets": [] if not panes[0].scale["grey"] else build_presets(request, series),
         "overlays": request.GET.get("overlays") != "0",
         "linked": request.GET.get("linked") != "0",
+        "segmented": list_segmentations(request.user).filter(series__study=series.study).exists(),
     }
     if panes[0].stack:
         context |= panes[0].place | build_links(request, panes[0])
     return render(request, "portal/viewer.html", context)
 
 
-def build_pane(request: HttpRequest, series: Series, prefix: str) -> Pane:
-    """Build a pane: the frames of all processed images, and the position in the address."""
-    ready = images_of(request.user, series).filter(rows__isnull=False, job__state=AnalysisJob.State.DONE)
-    stack: list[tuple[int, int]] = []
-    images: list[tuple[int, int]] = []
-    image, frame = parse_number(request, f"{prefix}image") or 1, parse_number(request, f"{prefix}frame") or 1
-    position = 0
-    for number, (pk, frames) in enumerate(ready.values_list("pk", "number_of_frames"), 1):
-        count = max(1, frames or 1)
-        if number <= image:
-            position = len(stack) + (min(frame, count) - 1 if number == image else 0)
-        stack += [(pk, index) for index in range(count)]
-        images += [(number, count)] * count
-    scale = find_scale(stack[position][0]) if stack else {"grey": False}
-    return Pane(series, stack, images, position, scale)
+def build_pane(request: HttpRequest, series: Series, prefix: str, beside: Pane | None = None) -> Pane:
+    """Build a pane at the position in the address, by default where the pane beside it is, or in the middle."""
+    stack = build_stack(request.user, series)
+    image, frame = parse_number(request, f"{prefix}image"), parse_number(request, f"{prefix}frame") or 1
+    start, of = (beside.position, len(beside.stack)) if beside and beside.stack else (1, 2)
+    position = start * len(stack) // of
+    if image is not None:
+        here = [position for position, place in enumerate(stack) if place.image <= max(1, image)]
+        position = here[-1] if here else 0
+        if here and stack[position].image == image:
+            position += min(frame, stack[position].frames) - stack[position].frames
+    scale = find_scale(stack[position].pk) if stack else {"grey": False}
+    return Pane(series, stack, position, scale)
 
 
 def find_scale(instance_id: int) -> dict[str, Any]:
@@ -133,7 +133,8 @@ def build_links(request: HttpRequest, pane: Pane) -> dict[str, str]:
     links = {}
     for name, position in (("previous", pane.position - 1), ("next", pane.position + 1)):
         if 0 <= position < len(pane.stack):
-            links[name] = address_of(request, image=pane.images[position][0], frame=pane.stack[position][1] + 1)
+            place = pane.stack[position]
+            links[name] = address_of(request, image=place.image, frame=place.frame + 1)
     return links
 
 

@@ -8,13 +8,17 @@ import shutil
 import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import pydicom
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from analysis.dicom_results import Findings, build_results
 from people import PASSWORD, Person, make_people
 from system import SECTION, System, database, instance, needs, until
 
@@ -448,9 +452,9 @@ def shown(page: Page, position: int, pane: int = 0) -> None:
 
 def test_wheel_and_keys_scroll_and_the_address_keeps_the_image(ana: Visit, series: tuple[int, list[int]]) -> None:
     ana.page.goto(f"/series/{series[0]}/")
-    shown(ana.page, 1)
+    shown(ana.page, 7)  # the middle
     ana.page.keyboard.press("ArrowDown")
-    shown(ana.page, 2)
+    shown(ana.page, 8)
     ana.page.keyboard.press("End")
     shown(ana.page, 12)
     ana.page.locator("canvas").hover()
@@ -464,7 +468,7 @@ def test_wheel_and_keys_scroll_and_the_address_keeps_the_image(ana: Visit, serie
 
 def test_dragging_and_presets_change_the_window_in_the_address(ana: Visit, series: tuple[int, list[int]]) -> None:
     ana.page.goto(f"/series/{series[0]}/")
-    shown(ana.page, 1)
+    shown(ana.page, 7)
     with ana.page.expect_response(re.compile("picture.png.*center=-600&width=1500")) as answer:
         ana.page.get_by_role("link", name="Lung").click()
     assert answer.value.status == 200
@@ -500,7 +504,8 @@ def test_frames_are_counted_from_one(system: System, ana: Visit) -> None:
 def test_two_series_scroll_together(
     ana: Visit, series: tuple[int, list[int]], other_series: tuple[int, list[int]]
 ) -> None:
-    ana.page.goto(f"/series/{series[0]}/")
+    ana.page.goto(f"/series/{series[0]}/?image=1")
+    shown(ana.page, 1)
     ana.page.get_by_label("Compare with").select_option(str(other_series[0]))
     shown(ana.page, 1, pane=1)
     ana.page.keyboard.press("PageDown")
@@ -541,6 +546,64 @@ def test_overlays_and_palettes_are_drawn(system: System) -> None:
     assert colour.shape == (350, 800, 3)
     assert colour.max() == 255
     assert (colour.max(2) != colour.min(2)).any()
+
+
+@pytest.fixture(scope="module")
+def segmented(system: System) -> tuple[int, list[int]]:
+    """A CT series of three images, and a segmentation whose one segment covers a square of the first two."""
+    import numpy as np
+
+    names = {"StudyInstanceUID": "1.2.78", "SeriesInstanceUID": "1.2.78.1", "FrameOfReferenceUID": "1.2.78.9"}
+    images = [
+        instance(**names, InstanceNumber=number, ImagePositionPatient=[0, 0, 5 * number])[1] for number in (1, 2, 3)
+    ]
+    sources = [pydicom.dcmread(io.BytesIO(content)) for content in images]
+    mask = np.zeros((3, 128, 128), np.uint8)
+    mask[:2, 20:40, 30:60] = 1
+    found = Findings("lungs", "1", uuid4(), datetime.now(UTC), masks={"nodule": mask})
+    (segmentation,) = build_results(found, sources)
+    target = io.BytesIO()
+    segmentation.save_as(target)
+    ids = send(system, *images, target.getvalue())
+    ((series,),) = system.query("SELECT series_id FROM archive_instance WHERE id = %s", ids[0])
+    return series, ids
+
+
+def test_segments_are_drawn_in_their_colour_where_they_are(system: System, segmented: tuple[int, list[int]]) -> None:
+    import numpy as np
+    from PIL import Image
+
+    person, (series, ids) = Person(system, "ana"), segmented
+    assert "nodule" in person.get(f"/series/{series}/segments").text
+    answers = [person.get(f"/images/{id_}/segments.png?segments={ids[3]}.1.ff8000") for id_ in ids[:3]]
+    layers = [np.asarray(Image.open(io.BytesIO(answer.content))) for answer in answers]
+    assert [int((layer[..., 3] == 255).sum()) for layer in layers] == [600, 600, 0]
+    assert (layers[0][20:40, 30:60] == [255, 128, 0, 255]).all()
+    assert person.get(f"/images/{ids[0]}/segments.png?segments=1.2").status_code == 400
+    assert Person(system, "nobody").get(f"/images/{ids[0]}/segments.png").status_code == 404
+
+
+def test_segments_of_another_plane_are_not_drawn(system: System, segmented: tuple[int, list[int]]) -> None:
+    ((uid,),) = system.query("SELECT sop_instance_uid FROM archive_instance WHERE id = %s", segmented[1][0])
+    names = {"StudyInstanceUID": "1.2.78", "SeriesInstanceUID": "1.2.78.3", "SOPInstanceUID": uid}
+    (moved,) = send(system, instance(**names, ImagePositionPatient=[0, 0, 6])[1])
+    answer = Person(system, "ana").get(f"/images/{moved}/segments.png?segments={segmented[1][3]}.1.ff8000")
+    assert answer.status_code == 404
+
+
+def test_segments_are_hidden_and_faded_and_the_address_says_so(ana: Visit, segmented: tuple[int, list[int]]) -> None:
+    red = "canvas => canvas.getContext('2d').getImageData(35, 25, 1, 1).data.slice(0, 3).join()"
+    ana.page.goto(f"/series/{segmented[0]}/")
+    box, canvas = ana.page.get_by_role("checkbox", name="nodule"), ana.page.locator("canvas")
+    expect(box).to_be_checked()
+    ana.page.get_by_label("Opacity").fill("100")
+    ana.page.wait_for_url("**opacity=100*")
+    assert canvas.evaluate(red) == "230,159,0"
+    box.uncheck()
+    ana.page.wait_for_url(re.compile(rf"hide={segmented[1][3]}\.1"))
+    ana.page.reload()
+    expect(box).not_to_be_checked()
+    assert len(set(canvas.evaluate(red).split(","))) == 1
 
 
 # Every page

@@ -4,9 +4,12 @@
   const form = document.getElementById("viewer");
   if (!form) return;
   const AHEAD = 10, KEPT = 120; // frames fetched ahead; frames kept, in memory only: responses are no-store
-  const [imageText, frameText, of, windowText, play, pause, broken] = form.dataset.words.split("|");
+  const [imageText, frameText, of, windowText, play, pause, broken, noLayer] = form.dataset.words.split("|");
   const field = form.elements, cine = document.getElementById("cine");
   const number = (input) => (input?.value ? Number(input.value) : null);
+  const address = new URLSearchParams(location.search);
+  const hidden = new Set(address.get("hide")?.split(",")); // segments
+  let opacity = Number(address.get("opacity")) || 50; // of segments, in percent
   let level = number(field.center) === null ? null : { center: number(field.center), width: number(field.width) };
 
   class Pane {
@@ -21,6 +24,9 @@
       image.replaceWith(this.canvas);
       this.slider = section.querySelector("input[type=range]");
       this.frames = new Map();
+      this.segments = [];
+      this.legend = section.querySelector(".legend");
+      this.legend?.addEventListener("htmx:afterSettle", () => this.readLegend());
       this.direction = 1;
       this.slider.addEventListener("input", () => move(this, this.slider.value - 1));
       section.addEventListener("wheel", (event) => { event.preventDefault(); move(this, this.position + Math.sign(event.deltaY)); }, { passive: false });
@@ -34,8 +40,33 @@
       return `${this.address.replace("/0/", `/${image}/`)}?frame=${frame}${chosen}${field.overlays.value === "0" ? "&overlays=0" : ""}`;
     }
 
-    fetch(position) {
-      const url = this.url(position);
+    layerUrl(position) { // of the chosen segments; undefined where there is none
+      const here = this.segments.filter(({ box, ranges }) => box.checked && ranges.some(([first, last]) => first <= position && position <= last));
+      const [image, frame] = this.stack[position];
+      const names = here.map(({ box }) => `${box.dataset.segment}.${box.dataset.colour}`);
+      return names.length ? `${this.legend.dataset.picture.replace("/0/", `/${image}/`)}?frame=${frame}&segments=${names}` : undefined;
+    }
+
+    urls(position) {
+      return [this.url(position), this.layerUrl(position)].filter(Boolean);
+    }
+
+    readLegend() {
+      this.segments = [...this.legend.querySelectorAll("[data-segment]")].map((box) => ({ box, ranges: JSON.parse(box.dataset.ranges) }));
+      for (const { box } of this.segments) {
+        box.checked = !hidden.has(box.dataset.segment);
+        box.addEventListener("change", () => { hidden[box.checked ? "delete" : "add"](box.dataset.segment); update(); });
+      }
+      for (const button of this.legend.querySelectorAll("[data-go]"))
+        button.addEventListener("click", () => move(this, button.dataset.go));
+      const slider = this.legend.querySelector("[data-opacity]");
+      if (!slider) return;
+      slider.value = opacity;
+      slider.addEventListener("input", () => { opacity = Number(slider.value); update(); });
+      update();
+    }
+
+    fetch(url) {
       let frame = this.frames.get(url);
       if (!frame) {
         frame = fetch(url).then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status))).then(createImageBitmap);
@@ -53,22 +84,28 @@
     }
 
     async draw() {
-      const url = this.url(this.position), place = this.section.querySelector("[data-place]");
+      const [url, layerUrl] = this.urls(this.position), place = this.section.querySelector("[data-place]");
+      const changed = () => this.urls(this.position).join() !== [url, layerUrl].filter(Boolean).join();
+      const layer = layerUrl && this.fetch(layerUrl).catch(() => { this.frames.delete(layerUrl); });
       try {
-        const bitmap = await this.fetch(this.position);
-        if (url !== this.url(this.position)) return; // overtaken
+        const bitmap = await this.fetch(url), segments = await layer;
+        if (changed()) return; // overtaken
         if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height)
           Object.assign(this.canvas, { width: bitmap.width, height: bitmap.height });
-        this.canvas.getContext("2d").drawImage(bitmap, 0, 0);
-        const [image, frames] = this.images[this.position], last = this.images.at(-1)[0];
-        place.textContent = `${imageText} ${image} ${of} ${last}` + (frames > 1 ? `, ${frameText.toLowerCase()} ${this.stack[this.position][1] + 1} ${of} ${frames}` : "");
+        const canvas = this.canvas.getContext("2d");
+        canvas.globalAlpha = 1;
+        canvas.drawImage(bitmap, 0, 0);
+        canvas.globalAlpha = opacity / 100;
+        if (segments) canvas.drawImage(segments, 0, 0);
+        const [, frame, image, frames] = this.stack[this.position], last = this.stack.at(-1)[2];
+        place.textContent = `${imageText} ${image} ${of} ${last}` + (frames > 1 ? `, ${frameText.toLowerCase()} ${frame + 1} ${of} ${frames}` : "") + (layer && !segments ? `. ${noLayer}` : "");
         const shown = level || this;
         this.section.querySelector("[data-window]").textContent = this.grey ? `${windowText} ${Math.round(shown.center)} / ${Math.round(shown.width)}` : "";
         this.section.dataset.shown = this.position + 1;
         this.ahead();
       } catch {
         this.frames.delete(url); // tried again when it is needed again
-        if (url === this.url(this.position)) place.textContent = broken;
+        if (!changed()) place.textContent = broken;
       }
     }
 
@@ -79,10 +116,11 @@
         const missing = [];
         for (let step = 1; step <= AHEAD; step++) {
           const position = this.position + step * this.direction;
-          if (position >= 0 && position < this.stack.length && !this.frames.get(this.url(position))?.settled) missing.push(position);
+          if (position >= 0 && position < this.stack.length)
+            missing.push(...this.urls(position).filter((url) => !this.frames.get(url)?.settled));
         }
         if (!missing.length) break;
-        await Promise.race(missing.slice(0, 4).map((position) => this.fetch(position).catch(() => {})));
+        await Promise.race(missing.slice(0, 4).map((url) => this.fetch(url).catch(() => {})));
       }
       this.fetching = false;
     }
@@ -143,13 +181,16 @@
     const query = new URLSearchParams();
     panes.forEach((pane, index) => {
       const prefix = index ? "b_" : "";
-      query.set(`${prefix}image`, pane.images[pane.position][0]);
-      if (pane.images[pane.position][1] > 1) query.set(`${prefix}frame`, pane.stack[pane.position][1] + 1);
+      const [, frame, image, frames] = pane.stack[pane.position];
+      query.set(`${prefix}image`, image);
+      if (frames > 1) query.set(`${prefix}frame`, frame + 1);
     });
     if (level) { query.set("center", level.center); query.set("width", level.width); }
     if (field.b.value) query.set("b", field.b.value);
     if (field.overlays.value === "0") query.set("overlays", "0");
     if (field.linked?.value === "0") query.set("linked", "0");
+    if (hidden.size) query.set("hide", [...hidden].join());
+    if (opacity !== 50) query.set("opacity", opacity);
     history.replaceState(null, "", `?${query}`);
   }
 
