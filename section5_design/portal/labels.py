@@ -44,6 +44,8 @@ EVENTS: dict[str, Promise] = {
     "lost": gettext_lazy("Attempt lost"),
     "quarantined": gettext_lazy("Quarantined"),
     "exported": gettext_lazy("Downloaded"),
+    "retrieved": gettext_lazy("Retrieved by a program"),
+    "sent": gettext_lazy("Sent to a destination"),
     "queried": gettext_lazy("Searched"),
     "erased": gettext_lazy("Erased"),
     "login": gettext_lazy("Logged in"),
