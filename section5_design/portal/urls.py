@@ -36,6 +36,7 @@ urlpatterns = [
     path("images/<int:instance_id>/", study.show_image, name="image"),
     path("images/<int:instance_id>/attributes/", study.show_attributes, name="attributes"),
     path("images/<int:instance_id>/picture.png", viewer.picture, name="picture"),
+    path("images/<int:instance_id>/spacing", viewer.show_spacing, name="spacing"),
     path("images/<int:instance_id>/segments.png", segments.show_segments, name="segments"),
     re_path(INSTANCE_RESULT, downloads.download_instance, name="download-instance"),
     path("runs/<int:run_id>/files/<int:index>", downloads.download_run, name="download-run"),

@@ -7,11 +7,12 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest
 from django.db.models import Count, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
 from PIL import Image
 
@@ -28,6 +29,18 @@ from portal.studies import parse_number
 
 THUMBNAIL = 256  # pixels of the longer side
 PRESETS = {"CT": [("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 480, 2500), ("Brain", 40, 80)]}
+
+KEYS = (  # of the help
+    (("↑", "↓", "←", "→"), gettext_lazy("previous and next image; the mouse wheel does the same")),
+    (("Page ↑", "Page ↓", "Home", "End"), gettext_lazy("ten images, the first, the last")),
+    ((gettext_lazy("Space"),), gettext_lazy("play and pause")),
+    (("W", "P", "Z", "M"), gettext_lazy("the left mouse button changes the window, pans, zooms, measures")),
+    (("+", "−"), gettext_lazy("zoom; so do Ctrl and the wheel, and dragging with the right button")),
+    ((gettext_lazy("Shift + drag"),), gettext_lazy("pan; so does the middle button")),
+    (("F", "I", "R"), gettext_lazy("fit, invert, reset window, view and measurements")),
+    (("S",), gettext_lazy("hide and show all segments")),
+    ((gettext_lazy("Delete"),), gettext_lazy("remove the last measurement")),
+)
 
 
 @dataclass
@@ -86,6 +99,7 @@ def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
         "presets": [] if not panes[0].scale["grey"] else build_presets(request, series),
         "overlays": request.GET.get("overlays") != "0",
         "linked": request.GET.get("linked") != "0",
+        "keys": KEYS,
         "segmented": list_segmentations(request.user).filter(series__study=series.study).exists(),
     }
     if panes[0].stack:
@@ -174,6 +188,16 @@ def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
     except rendering.RenderingError as error:
         raise Http404(str(error)) from None
     return HttpResponse(content, content_type="image/png")
+
+
+@require_GET
+@login_required
+def show_spacing(request: HttpRequest, instance_id: int) -> JsonResponse:
+    """Return the distances between the rows and between the columns of a frame, counted from 0, in mm."""
+    image = get_instance(request, instance_id)
+    with open_object(object_key(image.sha256)) as file:
+        spacing, detector = rendering.find_spacing(file, parse_number(request, "frame") or 0)
+    return JsonResponse({"spacing": spacing, "detector": detector})
 
 
 @require_GET

@@ -473,13 +473,75 @@ def test_dragging_and_presets_change_the_window_in_the_address(ana: Visit, serie
         ana.page.get_by_role("link", name="Lung").click()
     assert answer.value.status == 200
     ana.page.wait_for_url("**center=-600&width=1500*")
-    box = ana.page.locator("canvas").bounding_box()
-    assert box
-    ana.page.mouse.move(box["x"] + 200, box["y"] + 200)
-    ana.page.mouse.down()
-    ana.page.mouse.move(box["x"] + 300, box["y"] + 200)
-    ana.page.mouse.up()
+    drag(ana.page, (0, 0), (100, 0))
     ana.page.wait_for_url(re.compile(r"center=-600&width=(?!1500)[0-9.]+"))
+
+
+def test_a_length_is_measured_in_millimetres_and_is_in_the_address(ana: Visit, series: tuple[int, list[int]]) -> None:
+    ana.page.goto(f"/series/{series[0]}/?image=2&line=2_1_10_20_40_60&line=3_1_0_0_9_9")
+    length = ana.page.locator(".lines text")
+    expect(length).to_have_text("33.1 mm")  # of 50 pixels of 0.661468 mm
+    ana.page.keyboard.press("m")
+    drag(ana.page, (0, 0), (40, 30))
+    expect(length).to_have_count(2)
+    ana.page.wait_for_url(re.compile("line=2_1_10_20_40_60&line=3_1_0_0_9_9&line=2_1_"))
+    ana.page.keyboard.press("Delete")
+    expect(length).to_have_count(1)
+    ana.page.keyboard.press("r")
+    ana.page.wait_for_url("**/?image=2")
+    expect(length).to_have_count(0)
+
+
+def test_a_length_without_pixel_spacing_is_in_pixels(system: System, ana: Visit) -> None:
+    (id_,) = send(system, instance(SeriesInstanceUID="1.2.79", PixelSpacing=None)[1])
+    ((number,),) = system.query("SELECT series_id FROM archive_instance WHERE id = %s", id_)
+    ana.page.goto(f"/series/{number}/?line=1_1_10_20_40_60")
+    expect(ana.page.locator(".lines text")).to_have_text("50 px (no pixel spacing)")
+
+
+def test_zoom_pan_and_inversion_survive_a_reload(ana: Visit, series: tuple[int, list[int]]) -> None:
+    ana.page.goto(f"/series/{series[0]}/?image=2")
+    shown(ana.page, 2)
+    before = corner(ana.page)
+    for key in "++pi":
+        ana.page.keyboard.press(key)
+    drag(ana.page, (0, 0), (50, 0))
+    ana.page.wait_for_url(re.compile(r"zoom=1.56&x=0.\d+.*invert=1"))
+    ana.page.reload()
+    shown(ana.page, 2)
+    expect(ana.page.get_by_role("button", name="Invert")).to_have_attribute("aria-pressed", "true")
+    assert [value + after for value, after in zip(before, corner(ana.page), strict=True)] == pytest.approx(
+        [255] * 3, abs=2
+    )
+    ana.page.keyboard.press("f")
+    ana.page.wait_for_url("**/?image=2&invert=1")
+
+
+def test_the_keys_are_listed(ana: Visit, series: tuple[int, list[int]]) -> None:
+    ana.page.goto(f"/series/{series[0]}/")
+    shown(ana.page, 7)
+    ana.page.keyboard.press("?")
+    expect(ana.page.get_by_role("dialog").get_by_role("row").filter(has_text="zoom;")).to_be_visible()
+    ana.page.keyboard.press("Escape")
+    expect(ana.page.get_by_role("dialog")).to_be_hidden()
+
+
+def drag(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
+    """Drag the mouse over the image; the places are offsets from its centre in pixels of the screen."""
+    box = page.locator(".frame").bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x + start[0], y + start[1])
+    page.mouse.down()
+    page.mouse.move(x + end[0], y + end[1])
+    page.mouse.up()
+
+
+def corner(page: Page) -> list[int]:
+    """Return red, green and blue in the corner of the image."""
+    script = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data.slice(0, 3)]"
+    colour: list[int] = page.locator("canvas").evaluate(script)
+    return colour
 
 
 def test_cine_plays_every_frame(ana: Visit, series: tuple[int, list[int]]) -> None:
