@@ -1,6 +1,5 @@
 """The viewer of a series, alone or beside another; frames and thumbnails."""
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
-from PIL import Image
 
 from accounts.access import visible_instances
 from accounts.audit_events import about_instance, about_study, record_access_once
@@ -26,9 +24,18 @@ from archive.object_store import object_key, open_object
 from portal.segments import list_segmentations
 from portal.selectors import Place, build_stack, get_instance, get_series, get_study, images_of
 from portal.studies import parse_number
+from query.errors import NotAcceptableError
+from query.rendered import COMPLETE, DEFAULT_QUALITY, JPEG, Style, draw_thumbnail
 
-THUMBNAIL = 256  # pixels of the longer side
-PRESETS = {"CT": [("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 480, 2500), ("Brain", 40, 80)]}
+THUMBNAIL = Style(JPEG, window=None, size=(256, 256), region=COMPLETE, quality=DEFAULT_QUALITY)
+PRESETS = {
+    "CT": [
+        (gettext_lazy("Soft tissue"), 40, 400),
+        (gettext_lazy("Lung"), -600, 1500),
+        (gettext_lazy("Bone"), 480, 2500),
+        (gettext_lazy("Brain"), 40, 80),
+    ]
+}
 
 KEYS = (  # of the help
     (("↑", "↓", "←", "→"), gettext_lazy("previous and next image; the mouse wheel does the same")),
@@ -133,12 +140,12 @@ def find_scale(instance_id: int) -> dict[str, Any]:
 
 def build_presets(request: HttpRequest, series: Series) -> list[dict[str, Any]]:
     """Build the presets of a modality, each with its address."""
-    presets = [
+    presets: list[dict[str, Any]] = [
         {"name": _("Default window"), "center": "", "width": "", "address": address_of(request, center="", width="")}
     ]
     for name, center, width in PRESETS.get(series.modality, []):
         address = address_of(request, center=center, width=width)
-        presets.append({"name": _(name), "center": center, "width": width, "address": address})
+        presets.append({"name": name, "center": center, "width": width, "address": address})
     return presets
 
 
@@ -221,15 +228,13 @@ def study_thumbnail(request: HttpRequest, study_id: int) -> HttpResponse:
 
 
 def render_thumbnail(images: QuerySet[Instance]) -> HttpResponse:
-    """Answer the preview of the middle image, reduced."""
+    """Answer the thumbnail of the middle image, as WADO-RS renders it."""
     ready = images.filter(rows__isnull=False, job__state=AnalysisJob.State.DONE)
-    middle = ready[max(0, ready.count() // 2) :].values_list("pk", flat=True).first()
-    preview = Result.objects.filter(instance=middle).values_list("preview", flat=True).first()
-    if not preview:
-        raise Http404("no preview")
-    with open_object(preview) as file:
-        reduced = Image.open(io.BytesIO(file.read()))
-    reduced.thumbnail((THUMBNAIL, THUMBNAIL))
-    target = io.BytesIO()
-    reduced.save(target, "PNG", compress_level=1)
-    return HttpResponse(target.getvalue(), content_type="image/png")
+    middle = ready[max(0, ready.count() // 2) :].first()
+    if middle is None:
+        raise Http404("no pixels")
+    try:
+        content = b"".join(draw_thumbnail(middle, (middle.number_of_frames or 1) // 2, THUMBNAIL))
+    except NotAcceptableError as error:
+        raise Http404(str(error)) from None
+    return HttpResponse(content, content_type=THUMBNAIL.media_type)

@@ -10,6 +10,8 @@ from PIL import Image, ImageOps
 
 from accounts.audit_events import about_study, record_access_once
 from accounts.readers import Reader
+from analysis.default import PREVIEW
+from analysis.models import Result
 from analysis.rendering import RenderingError, render_image
 from analysis.windowing import Window
 from archive.models import Instance
@@ -26,6 +28,7 @@ PARAMETERS = {"accept", "window", "viewport", "quality"}
 FUNCTIONS = ("linear", "linear-exact", "sigmoid")
 MAX_SIDE = 8192  # pixels of a viewport
 DEFAULT_QUALITY, THUMBNAIL_SIDE = 90, 128
+COMPLETE = (0.0, 0.0, None, None)  # the region of a complete image
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,25 @@ def thumbnail(request: HttpRequest, reader: Reader, numbers: str = "", **path: s
     if number >= count:
         raise NotFoundError("there is no such frame")
     record_access_once(request, "viewed", subject=about_study(found[0].series.study), actor=reader.name)
-    return respond(str(request.method), [Part(style.media_type, partial(draw, one, number, style))], multipart=False)
+    part = Part(style.media_type, partial(draw_thumbnail, one, number, style))
+    return respond(str(request.method), [part], multipart=False)
+
+
+def draw_thumbnail(one: Instance, number: int, style: Style) -> Iterator[bytes]:
+    """Render a frame as a thumbnail; scale the preview of the analysis if it shows the same.
+
+    Raises:
+        NotAcceptableError: it cannot be decoded, or is too large.
+
+    """
+    preview = ""
+    if style.window is None and style.region == COMPLETE and number == (one.number_of_frames or 1) // 2:
+        preview = Result.objects.filter(instance=one).values_list("preview", flat=True).first() or ""
+    if not preview or max(style.size or (PREVIEW + 1,)) > PREVIEW:
+        yield from draw(one, number, style)
+        return
+    with open_object(preview) as file:
+        yield encode(fit(Image.open(io.BytesIO(file.read())), style), style)
 
 
 def draw(one: Instance, number: int, style: Style) -> Iterator[bytes]:
@@ -102,12 +123,17 @@ def draw(one: Instance, number: int, style: Style) -> Iterator[bytes]:
             picture = fit(render_image(file, number, style.window), style)
     except RenderingError as error:
         raise NotAcceptableError(f"the image {error}") from None
+    yield encode(picture, style)
+
+
+def encode(picture: Image.Image, style: Style) -> bytes:
+    """Encode a picture as JPEG or PNG."""
     target = io.BytesIO()
     if style.media_type == JPEG:
         picture.save(target, "JPEG", quality=style.quality)
     else:
         picture.save(target, "PNG", compress_level=1)
-    yield target.getvalue()
+    return target.getvalue()
 
 
 def fit(picture: Image.Image, style: Style) -> Image.Image:
@@ -169,7 +195,7 @@ def parse_window(text: str) -> Window | None:
 def parse_viewport(text: str) -> tuple[tuple[int, int] | None, tuple[float, float, float | None, float | None]]:
     """Parse `width,height[,x,y[,width,height]]` (PS3.18, 8.3.5.1.3)."""
     if not text:
-        return None, (0.0, 0.0, None, None)
+        return None, COMPLETE
     values = parse_numbers("viewport", text, 6)
     padded = values + [None] * (6 - len(values))
     width, height, left, top, part_width, part_height = padded
