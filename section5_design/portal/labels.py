@@ -35,6 +35,12 @@ QUEUES: dict[str, Promise] = {
     "large": gettext_lazy("Large jobs"),
     "gpu": gettext_lazy("GPU jobs"),
 }
+JOBS: dict[str, Promise] = {
+    "analysis": gettext_lazy("Analysis of an image"),
+    "target": gettext_lazy("Analysis of a series or study"),
+    "results": gettext_lazy("Results to DICOM"),
+    "delivery": gettext_lazy("Delivery to a destination"),
+}
 EVENTS: dict[str, Promise] = {
     "received": gettext_lazy("Received"),
     "committed": gettext_lazy("Storage committed"),

@@ -58,6 +58,9 @@ def test_selected_studies_are_sent_to_a_destination_once(system: System, operato
     events = system.query("SELECT actor, detail FROM audit_event WHERE kind = 'sent' AND study_uid = '1.2.91'")
     assert events == [("user:olga", "to bulk")] * 2
     assert operator.post("/studies/actions", send | {"destination": "0"}).status_code == 404
+    assert "Delivery to a destination" in operator.get("/operations/").text  # waiting, in the queue
+    system.query("UPDATE delivery_delivery SET delivered_at = now() WHERE destination_id = %s", destination)
+    assert "Deliveries per minute, at most 2" in operator.get("/operations/").text
 
 
 def test_an_incomplete_destination_is_refused_beside_its_field(operator: Person) -> None:

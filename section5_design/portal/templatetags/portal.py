@@ -81,7 +81,7 @@ def figure(value: object) -> str:
 
 @register.filter
 def label(name: str, of: str) -> str:
-    """Return the label of a name: of a state, event, delivery, file, worker, queue, role or figure."""
+    """Return the label of a name: of a state, event, delivery, file, worker, queue, job, role or figure."""
     tables = {
         "state": labels.STATES,
         "event": labels.EVENTS,
@@ -89,6 +89,7 @@ def label(name: str, of: str) -> str:
         "file": labels.FILE_STATES,
         "worker": labels.WORKER_STATES,
         "queue": labels.QUEUES,
+        "job": labels.JOBS,
         "role": labels.ROLES,
         "figure": labels.FIGURES,
     }
