@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -21,7 +21,7 @@ from analysis.models import AnalysisJob, Result
 from analysis.windowing import Window
 from archive.models import Instance, Series
 from archive.object_store import object_key, open_object
-from portal.segments import list_segmentations
+from portal.segments import SEGMENTATION, list_segmentations
 from portal.selectors import Place, build_stack, get_instance, get_series, get_study, images_of
 from portal.studies import parse_number
 from query.errors import NotAcceptableError
@@ -218,10 +218,12 @@ def series_thumbnail(request: HttpRequest, series_id: int) -> HttpResponse:
 @require_GET
 @login_required
 def study_thumbnail(request: HttpRequest, study_id: int) -> HttpResponse:
-    """Answer a small picture of a study: the middle image of its largest series."""
+    """Answer a small picture of a study: the middle image of its largest series, of images before segmentations."""
     study = get_study(request, study_id)
     visible = visible_instances(request.user, per_row=True).filter(series__study=study, rows__isnull=False)
-    largest = visible.order_by().values_list("series").annotate(count=Count("pk")).order_by("-count", "series").first()
+    made = Q(sop_class_uid=SEGMENTATION)
+    counted = visible.order_by().values_list("series").annotate(count=Count("pk"), images=Count("pk", filter=~made))
+    largest = counted.order_by("-images", "-count", "series").first()
     if largest is None:
         raise Http404("no pixels")
     return render_thumbnail(images_of(request.user, [Series(pk=largest[0])]))

@@ -830,7 +830,17 @@ def test_the_login_page_names_the_product_in_both_languages(system: System) -> N
     assert "Entrar en el portal de imágenes" in person.get("/login/").text
 
 
-SAME_IN_SPANISH = {"CPU", "Series", "no", "Auditor", "Roles", "TLS (C-STORE)", "URL (STOW-RS, webhook)"}
+SAME_IN_SPANISH = {
+    "{0}, {1}",
+    "UID",
+    "CPU",
+    "Series",
+    "no",
+    "Auditor",
+    "Roles",
+    "TLS (C-STORE)",
+    "URL (STOW-RS, webhook)",
+}
 TEXTS = (
     r"""{% translate (["'])(?P<text>.*?)\1 %}""",
     r"""{% blocktranslate(?! count).*?%}(?P<text>.*?){% endblocktranslate %}""",

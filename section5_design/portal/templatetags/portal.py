@@ -9,7 +9,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from portal import labels
+from portal import details, labels
 
 register = template.Library()
 
@@ -100,6 +100,12 @@ def label(name: str, of: str) -> str:
 def reason(text: str) -> str:
     """Translate the reason of a refusal or failure."""
     return labels.translate_reason(text)
+
+
+@register.filter
+def detail(text: str, kind: str) -> str:
+    """Describe the detail of an audit event in plain words."""
+    return details.describe_detail(kind, text)
 
 
 @register.filter
