@@ -108,3 +108,30 @@ def find_scale(file: BinaryIO, minimum: object, maximum: object) -> tuple[Window
     low, high = sorted((float(values.min()), float(values.max())))
     grey = str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME")
     return find_window(header) or window_over(low, high), low, high, grey
+
+
+def find_spacing(file: BinaryIO, frame: int) -> tuple[list[float] | None, bool]:
+    """Return the distances between the rows and between the columns of a frame, in mm, and whether at the detector.
+
+    Pixel Spacing is in the patient; Imager Pixel Spacing, of projections, at the detector (PS3.3, 10.7.1.3).
+
+    Args:
+        file: the instance.
+        frame: the frame, from 0.
+
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+        groups = list(header.get("SharedFunctionalGroupsSequence") or [])
+        groups += list(header.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
+        measures = [item for group in groups for item in group.get("PixelMeasuresSequence") or []]
+        for place in (header, *measures):
+            for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+                try:
+                    row, column = (float(value) for value in place.get(keyword) or ())
+                except (TypeError, ValueError):
+                    continue
+                if 0 < row < np.inf and 0 < column < np.inf:
+                    return [row, column], keyword == "ImagerPixelSpacing"
+    return None, False

@@ -26,6 +26,7 @@ KINDS: dict[str, tuple[tuple[str, str], str, tuple[str, str] | None, str]] = {
     "quarantined": (ACCESSED, "R", None, "8"),
     "retrieved": (TRANSFERRED, "R", None, "0"),
     "exported": (EXPORTED, "R", None, "0"),
+    "sent": (EXPORTED, "R", None, "0"),
     "queried": (QUERY, "E", None, "0"),
     "erased": (DELETED, "D", None, "0"),
     "login": (AUTHENTICATION, "E", ("110122", "Login"), "0"),

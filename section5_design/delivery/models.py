@@ -79,7 +79,7 @@ class Delivery(models.Model):
     destination = models.ForeignKey(Destination, models.CASCADE, related_name="deliveries")
     instance = models.ForeignKey(Instance, models.CASCADE, related_name="deliveries")
     created_at = models.DateTimeField(db_default=Now())
-    delivered_at = models.DateTimeField(null=True)  # the last time
+    delivered_at = models.DateTimeField(null=True, db_index=True)  # the last time
 
     class Meta:
         """One delivery."""

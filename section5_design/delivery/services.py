@@ -15,7 +15,16 @@ from delivery.routing import KIND, delete_deliveries, deliver, select_instances
 from jobs.models import Job
 from jobs.queue import NewJob, requeue, schedule
 
-__all__ = ["deliver", "list_deliveries", "preview_rule", "resend", "save_destination", "save_rule", "send_stored"]
+__all__ = [
+    "deliver",
+    "list_deliveries",
+    "preview_rule",
+    "resend",
+    "save_destination",
+    "save_rule",
+    "send_stored",
+    "send_studies",
+]
 
 EXAMPLES = 20
 
@@ -91,6 +100,14 @@ def send_stored(rule: Rule, actor: str) -> int:
         count = deliver(select_instances(rule), rule.destination)
         record_event("destination", actor, f"{count} stored instances by rule {rule.pk}: {rule}")
     return count
+
+
+def send_studies(instances: QuerySet[Instance], destination: Destination, actor: str, address: str = "") -> int:
+    """Send the instances of studies to a destination, unless they were sent before; return how many are new."""
+    with transaction.atomic():
+        for uid in instances.order_by().values_list("series__study__uid", flat=True).distinct():
+            record_event("sent", actor, f"to {destination.name}", subject=Subject(study_uid=uid), address=address)
+        return deliver(instances, destination)
 
 
 def resend(delivery: Delivery, actor: str) -> None:

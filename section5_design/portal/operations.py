@@ -23,10 +23,11 @@ from portal.decorators import requires
 from portal.plots import bars, table
 
 QUEUES = """
-    SELECT queue, count(*) FILTER (WHERE state = 'queued') AS waiting,
+    SELECT queue, kind, count(*) FILTER (WHERE state = 'queued') AS waiting,
+        count(*) FILTER (WHERE state = 'queued' AND attempts > 0) AS retried,
         count(*) FILTER (WHERE state = 'running') AS running,
         greatest(0, extract(epoch FROM now() - min(next_run_at) FILTER (WHERE state = 'queued'))) AS oldest
-    FROM jobs_job WHERE state IN ('queued', 'running') GROUP BY queue ORDER BY queue
+    FROM jobs_job WHERE state IN ('queued', 'running') GROUP BY queue, kind ORDER BY queue, kind
 """
 MINUTES = 60
 RECENT_MINUTES = 10  # how long a stopped worker is still shown
@@ -39,6 +40,13 @@ THROUGHPUT = """
     LEFT JOIN archive_instance AS instance ON instance.id = result.instance_id
     GROUP BY minute ORDER BY minute
 """
+DELIVERIES = """
+    SELECT to_char(minute AT TIME ZONE 'UTC', 'HH24:MI UTC') AS name, count(delivered_at) AS done
+    FROM generate_series(date_trunc('minute', now()) - make_interval(mins => %(minutes)s - 1),
+        date_trunc('minute', now()), interval '1 minute') AS minute
+    LEFT JOIN delivery_delivery ON delivered_at >= minute AND delivered_at < minute + interval '1 minute'
+    GROUP BY minute ORDER BY minute
+"""
 LATENCY = """
     SELECT count(*) AS count, percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds) AS median,
         percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds) AS slow
@@ -47,8 +55,8 @@ LATENCY = """
         WHERE result.at > now() - make_interval(mins => %(minutes)s)) AS waits
 """
 FAILURES = """
-    SELECT reason, count(*) AS count, max(id) AS last FROM jobs_job WHERE state = 'quarantined'
-    GROUP BY reason ORDER BY count(*) DESC LIMIT 100
+    SELECT kind, reason, count(*) AS count FROM jobs_job WHERE state = 'quarantined'
+    GROUP BY kind, reason ORDER BY count(*) DESC LIMIT 100
 """
 
 
@@ -59,6 +67,8 @@ def show_operations(request: HttpRequest) -> HttpResponse:
     minutes = ask(THROUGHPUT, {"minutes": MINUTES})
     names, done, waited = ([row[key] for row in minutes] for key in ("name", "done", "waited"))
     waited = [float(seconds) for seconds in waited]
+    deliveries = ask(DELIVERIES, {"minutes": MINUTES})
+    delivered = [row["done"] for row in deliveries]
     recently = Q(state="gone", heartbeat_at__gt=Now() - timedelta(minutes=RECENT_MINUTES))
     context = {
         "workers": Worker.objects.filter(~Q(state="gone") | recently).order_by("started_at", "name"),
@@ -71,6 +81,10 @@ def show_operations(request: HttpRequest) -> HttpResponse:
         "waiting": bars(waited, _("Mean seconds from receipt to result, by minute")),
         "most_waited": max(waited),
         "waiting_table": table(names, waited, (_("Minute"), _("Seconds"))),
+        "delivered": sum(delivered),
+        "deliveries": bars(delivered, _("Deliveries per minute in the last hour")),
+        "most_delivered": max(delivered),
+        "deliveries_table": table(names, delivered, (_("Minute"), _("Deliveries"))),
         "now": timezone.now(),
     }
     return render(request, "portal/operations.html", context)
@@ -79,12 +93,13 @@ def show_operations(request: HttpRequest) -> HttpResponse:
 @require_POST
 @requires(OPERATE)
 def requeue_jobs(request: HttpRequest) -> HttpResponse:
-    """Requeue one job, or all that were quarantined for a reason."""
+    """Requeue one job, or all of a kind that were quarantined for a reason."""
     jobs = Job.objects.filter(state=Job.State.QUARANTINED)
     job = request.POST.get("job", "")
-    selected = jobs.filter(pk=int(job)) if job.isdecimal() else jobs.filter(reason=request.POST.get("reason"))
+    alike = jobs.filter(kind=request.POST.get("kind", ""), reason=request.POST.get("reason", "").replace("\0", ""))
+    selected = jobs.filter(pk=int(job)) if job.isdecimal() and len(job) < 19 else alike
     done = sum(requeue(pk, actor_of(request)) for pk in list(selected.values_list("pk", flat=True)))
-    messages.success(request, ngettext("%d image requeued.", "%d images requeued.", done) % done)
+    messages.success(request, ngettext("%d job requeued.", "%d jobs requeued.", done) % done)
     return back(request)
 
 

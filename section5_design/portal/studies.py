@@ -24,6 +24,8 @@ from accounts.services import share_study
 from analysis.models import AnalysisJob
 from analysis.services import list_analyses, run_again
 from archive.models import Instance, Series, Study
+from delivery.models import Destination
+from delivery.services import send_studies
 from portal.downloads import send_zip
 from portal.models import StudyLabel
 from portal.services import add_label
@@ -105,6 +107,7 @@ def show_studies(request: HttpRequest) -> HttpResponse:
         "first": f"?{address.urlencode()}" if request.GET.get("after") else "",
         "teams": Group.objects.exclude(name__in=ROLES).order_by("name") if request.user.has_perm(OPERATE) else [],
         "analyses": list_analyses() if request.user.has_perm(OPERATE) else [],
+        "destinations": list_destinations(request.user),
         "label_names": label_names,
         "states": AnalysisJob.State.values,
         "more_filters": any(wanted[name] for name in ("accession", "description", "sender")),
@@ -213,6 +216,11 @@ def list_labels(user: Any) -> list[str]:
     return list(found.order_by("text").values_list("text", flat=True).distinct()[:50])
 
 
+def list_destinations(user: Any) -> list[Destination]:
+    """Return the active destinations, for those who may send."""
+    return list(Destination.objects.filter(enabled=True).order_by("name")) if user.has_perm(OPERATE) else []
+
+
 def parse_number(request: HttpRequest, name: str) -> int | None:
     """Parse an optional non-negative integer of the address."""
     text = request.GET.get(name, "")
@@ -224,7 +232,7 @@ def parse_number(request: HttpRequest, name: str) -> int | None:
 @require_POST
 @login_required
 def act_on_studies(request: HttpRequest) -> HttpResponseBase:
-    """Download, label or share the selected studies, or run an analysis on them."""
+    """Download, label, share or send the selected studies, or run an analysis on them."""
     ids = [int(text) for text in request.POST.getlist("study")[:MAX_SELECTED] if text.isdecimal() and len(text) < 19]
     studies = list(visible_studies(request.user).filter(pk__in=ids).order_by("pk"))
     action, back = request.POST.get("action"), request.POST.get("back", "")
@@ -238,6 +246,8 @@ def act_on_studies(request: HttpRequest) -> HttpResponseBase:
         share_studies(request, studies)
     elif action == "run":
         run_analysis(request, studies)
+    elif action == "send":
+        send_to_destination(request, studies)
     safe = url_has_allowed_host_and_scheme(back, {request.get_host()})
     return redirect(back if safe else "studies")
 
@@ -264,6 +274,23 @@ def share_studies(request: HttpRequest, studies: list[Study]) -> None:
         share_study(study, group, actor_of(request), client_address(request))
     done = ngettext("%(count)d study shared with %(team)s.", "%(count)d studies shared with %(team)s.", len(studies))
     messages.success(request, done % {"count": len(studies), "team": group.name})
+
+
+def send_to_destination(request: HttpRequest, studies: list[Study]) -> None:
+    """Send all images of studies to a destination."""
+    if not request.user.has_perm(OPERATE):
+        raise PermissionDenied("operators")
+    number = request.POST.get("destination", "")
+    active = Destination.objects.filter(enabled=True)
+    destination = get_object_or_404(active, pk=int(number) if number.isdecimal() and len(number) < 19 else 0)
+    images = Instance.objects.filter(series__study__in=studies)
+    count = send_studies(images, destination, actor_of(request), client_address(request))
+    if count:
+        done = ngettext("%(count)d image queued for %(name)s.", "%(count)d images queued for %(name)s.", count)
+        messages.success(request, done % {"count": count, "name": destination.name})
+    else:
+        text = _("Every image of these studies is sent to %(name)s or queued already. See Operations, Delivery.")
+        messages.info(request, text % {"name": destination.name})
 
 
 def run_analysis(request: HttpRequest, studies: list[Study]) -> None:

@@ -1,19 +1,18 @@
 """The viewer of a series, alone or beside another; frames and thumbnails."""
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest
-from django.db.models import Count, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.db.models import Count, Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET
-from PIL import Image
 
 from accounts.access import visible_instances
 from accounts.audit_events import about_instance, about_study, record_access_once
@@ -22,11 +21,33 @@ from analysis.models import AnalysisJob, Result
 from analysis.windowing import Window
 from archive.models import Instance, Series
 from archive.object_store import object_key, open_object
-from portal.selectors import get_instance, get_series, get_study, images_of
+from portal.segments import SEGMENTATION, list_segmentations
+from portal.selectors import Place, build_stack, get_instance, get_series, get_study, images_of
 from portal.studies import parse_number
+from query.errors import NotAcceptableError
+from query.rendered import COMPLETE, DEFAULT_QUALITY, JPEG, Style, draw_thumbnail
 
-THUMBNAIL = 256  # pixels of the longer side
-PRESETS = {"CT": [("Soft tissue", 40, 400), ("Lung", -600, 1500), ("Bone", 480, 2500), ("Brain", 40, 80)]}
+THUMBNAIL = Style(JPEG, window=None, size=(256, 256), region=COMPLETE, quality=DEFAULT_QUALITY)
+PRESETS = {
+    "CT": [
+        (gettext_lazy("Soft tissue"), 40, 400),
+        (gettext_lazy("Lung"), -600, 1500),
+        (gettext_lazy("Bone"), 480, 2500),
+        (gettext_lazy("Brain"), 40, 80),
+    ]
+}
+
+KEYS = (  # of the help
+    (("↑", "↓", "←", "→"), gettext_lazy("previous and next image; the mouse wheel does the same")),
+    (("Page ↑", "Page ↓", "Home", "End"), gettext_lazy("ten images, the first, the last")),
+    ((gettext_lazy("Space"),), gettext_lazy("play and pause")),
+    (("W", "P", "Z", "M"), gettext_lazy("the left mouse button changes the window, pans, zooms, measures")),
+    (("+", "−"), gettext_lazy("zoom; so do Ctrl and the wheel, and dragging with the right button")),
+    ((gettext_lazy("Shift + drag"),), gettext_lazy("pan; so does the middle button")),
+    (("F", "I", "R"), gettext_lazy("fit, invert, reset window, view and measurements")),
+    (("S",), gettext_lazy("hide and show all segments")),
+    ((gettext_lazy("Delete"),), gettext_lazy("remove the last measurement")),
+)
 
 
 @dataclass
@@ -34,32 +55,32 @@ class Pane:
     """A series in the viewer, at one of its frames."""
 
     series: Series
-    stack: list[tuple[int, int]]  # of each position: the image's ID and the frame, from 0
-    images: list[tuple[int, int]]  # of each position: the number of the image in the series, and its frames
+    stack: list[Place]
     position: int
     scale: dict[str, Any]
 
     @property
     def picture(self) -> str:
         """Return the address of the current frame."""
-        image, frame = self.stack[self.position]
-        return reverse("picture", args=[image]) + f"?frame={frame}"
+        place = self.stack[self.position]
+        return reverse("picture", args=[place.pk]) + f"?frame={place.frame}"
 
     @property
     def place(self) -> dict[str, int]:
         """Return where the current frame is, counted from 1."""
-        image, frames = self.images[self.position]
+        place = self.stack[self.position]
         return {
-            "image": image,
-            "images": self.images[-1][0],
-            "frame": self.stack[self.position][1] + 1,
-            "frames": frames,
+            "image": place.image,
+            "images": self.stack[-1].image,
+            "frame": place.frame + 1,
+            "frames": place.frames,
         }
 
     @property
     def document(self) -> dict[str, Any]:
-        """Return what the script needs."""
-        return {"stack": self.stack, "images": self.images, "position": self.position, **self.scale}
+        """Return what the script needs: of each position, the image's ID, the frame, the image's number and frames."""
+        stack = [(place.pk, place.frame, place.image, place.frames) for place in self.stack]
+        return {"stack": stack, "position": self.position, **self.scale}
 
 
 @require_GET
@@ -70,7 +91,7 @@ def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
     record_access_once(request, "viewed", subject=about_study(series.study))
     panes = [build_pane(request, series, "")]
     if other := parse_number(request, "b"):
-        panes.append(build_pane(request, get_series(request, other), "b_"))
+        panes.append(build_pane(request, get_series(request, other), "b_", panes[0]))
     others = Series.objects.filter(study=series.study).order_by("series_number", "pk")
     seen = visible_instances(request.user, per_row=True).filter(series__in=others, rows__isnull=False)
     window = parse_window(request)
@@ -85,27 +106,27 @@ def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
         "presets": [] if not panes[0].scale["grey"] else build_presets(request, series),
         "overlays": request.GET.get("overlays") != "0",
         "linked": request.GET.get("linked") != "0",
+        "keys": KEYS,
+        "segmented": list_segmentations(request.user).filter(series__study=series.study).exists(),
     }
     if panes[0].stack:
         context |= panes[0].place | build_links(request, panes[0])
     return render(request, "portal/viewer.html", context)
 
 
-def build_pane(request: HttpRequest, series: Series, prefix: str) -> Pane:
-    """Build a pane: the frames of all processed images, and the position in the address."""
-    ready = images_of(request.user, series).filter(rows__isnull=False, job__state=AnalysisJob.State.DONE)
-    stack: list[tuple[int, int]] = []
-    images: list[tuple[int, int]] = []
-    image, frame = parse_number(request, f"{prefix}image") or 1, parse_number(request, f"{prefix}frame") or 1
-    position = 0
-    for number, (pk, frames) in enumerate(ready.values_list("pk", "number_of_frames"), 1):
-        count = max(1, frames or 1)
-        if number <= image:
-            position = len(stack) + (min(frame, count) - 1 if number == image else 0)
-        stack += [(pk, index) for index in range(count)]
-        images += [(number, count)] * count
-    scale = find_scale(stack[position][0]) if stack else {"grey": False}
-    return Pane(series, stack, images, position, scale)
+def build_pane(request: HttpRequest, series: Series, prefix: str, beside: Pane | None = None) -> Pane:
+    """Build a pane at the position in the address, by default where the pane beside it is, or in the middle."""
+    stack = build_stack(request.user, series)
+    image, frame = parse_number(request, f"{prefix}image"), parse_number(request, f"{prefix}frame") or 1
+    start, of = (beside.position, len(beside.stack)) if beside and beside.stack else (1, 2)
+    position = start * len(stack) // of
+    if image is not None:
+        here = [position for position, place in enumerate(stack) if place.image <= max(1, image)]
+        position = here[-1] if here else 0
+        if here and stack[position].image == image:
+            position += min(frame, stack[position].frames) - stack[position].frames
+    scale = find_scale(stack[position].pk) if stack else {"grey": False}
+    return Pane(series, stack, position, scale)
 
 
 def find_scale(instance_id: int) -> dict[str, Any]:
@@ -119,12 +140,12 @@ def find_scale(instance_id: int) -> dict[str, Any]:
 
 def build_presets(request: HttpRequest, series: Series) -> list[dict[str, Any]]:
     """Build the presets of a modality, each with its address."""
-    presets = [
+    presets: list[dict[str, Any]] = [
         {"name": _("Default window"), "center": "", "width": "", "address": address_of(request, center="", width="")}
     ]
     for name, center, width in PRESETS.get(series.modality, []):
         address = address_of(request, center=center, width=width)
-        presets.append({"name": _(name), "center": center, "width": width, "address": address})
+        presets.append({"name": name, "center": center, "width": width, "address": address})
     return presets
 
 
@@ -133,7 +154,8 @@ def build_links(request: HttpRequest, pane: Pane) -> dict[str, str]:
     links = {}
     for name, position in (("previous", pane.position - 1), ("next", pane.position + 1)):
         if 0 <= position < len(pane.stack):
-            links[name] = address_of(request, image=pane.images[position][0], frame=pane.stack[position][1] + 1)
+            place = pane.stack[position]
+            links[name] = address_of(request, image=place.image, frame=place.frame + 1)
     return links
 
 
@@ -177,6 +199,16 @@ def picture(request: HttpRequest, instance_id: int) -> HttpResponse:
 
 @require_GET
 @login_required
+def show_spacing(request: HttpRequest, instance_id: int) -> JsonResponse:
+    """Return the distances between the rows and between the columns of a frame, counted from 0, in mm."""
+    image = get_instance(request, instance_id)
+    with open_object(object_key(image.sha256)) as file:
+        spacing, detector = rendering.find_spacing(file, parse_number(request, "frame") or 0)
+    return JsonResponse({"spacing": spacing, "detector": detector})
+
+
+@require_GET
+@login_required
 def series_thumbnail(request: HttpRequest, series_id: int) -> HttpResponse:
     """Answer a small picture of a series: its middle image."""
     series = get_series(request, series_id)
@@ -186,25 +218,25 @@ def series_thumbnail(request: HttpRequest, series_id: int) -> HttpResponse:
 @require_GET
 @login_required
 def study_thumbnail(request: HttpRequest, study_id: int) -> HttpResponse:
-    """Answer a small picture of a study: the middle image of its largest series."""
+    """Answer a small picture of a study: the middle image of its largest series, of images before segmentations."""
     study = get_study(request, study_id)
     visible = visible_instances(request.user, per_row=True).filter(series__study=study, rows__isnull=False)
-    largest = visible.order_by().values_list("series").annotate(count=Count("pk")).order_by("-count", "series").first()
+    made = Q(sop_class_uid=SEGMENTATION)
+    counted = visible.order_by().values_list("series").annotate(count=Count("pk"), images=Count("pk", filter=~made))
+    largest = counted.order_by("-images", "-count", "series").first()
     if largest is None:
         raise Http404("no pixels")
     return render_thumbnail(images_of(request.user, [Series(pk=largest[0])]))
 
 
 def render_thumbnail(images: QuerySet[Instance]) -> HttpResponse:
-    """Answer the preview of the middle image, reduced."""
+    """Answer the thumbnail of the middle image, as WADO-RS renders it."""
     ready = images.filter(rows__isnull=False, job__state=AnalysisJob.State.DONE)
-    middle = ready[max(0, ready.count() // 2) :].values_list("pk", flat=True).first()
-    preview = Result.objects.filter(instance=middle).values_list("preview", flat=True).first()
-    if not preview:
-        raise Http404("no preview")
-    with open_object(preview) as file:
-        reduced = Image.open(io.BytesIO(file.read()))
-    reduced.thumbnail((THUMBNAIL, THUMBNAIL))
-    target = io.BytesIO()
-    reduced.save(target, "PNG", compress_level=1)
-    return HttpResponse(target.getvalue(), content_type="image/png")
+    middle = ready[max(0, ready.count() // 2) :].first()
+    if middle is None:
+        raise Http404("no pixels")
+    try:
+        content = b"".join(draw_thumbnail(middle, (middle.number_of_frames or 1) // 2, THUMBNAIL))
+    except NotAcceptableError as error:
+        raise Http404(str(error)) from None
+    return HttpResponse(content, content_type=THUMBNAIL.media_type)

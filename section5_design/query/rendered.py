@@ -12,6 +12,8 @@ from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps
 
 from accounts.audit_events import about_study, record_access_once
 from accounts.readers import Reader
+from analysis.default import PREVIEW
+from analysis.models import Result
 from analysis.rendering import RenderingError, render_image
 from analysis.windowing import Window
 from archive.models import Instance
@@ -28,6 +30,7 @@ PARAMETERS = {"accept", "annotation", "iccprofile", "quality", "viewport", "wind
 FUNCTIONS = ("linear", "linear-exact", "sigmoid")
 MAX_SIDE = 8192  # pixels of a viewport
 DEFAULT_QUALITY, THUMBNAIL_SIDE = 90, 128
+COMPLETE = (0.0, 0.0, None, None)  # the region of a complete image
 
 
 @dataclass(frozen=True)
@@ -93,8 +96,8 @@ def thumbnail(request: HttpRequest, reader: Reader, numbers: str = "", **path: s
     if number >= count:
         raise NotFoundError("there is no such frame")
     record_access_once(request, "viewed", subject=about_study(found[0].series.study), actor=reader.name)
-    parts = [Part(style.media_type, partial(draw, one, number, style))]
-    return warn(respond(str(request.method), parts, multipart=False), request)
+    part = Part(style.media_type, partial(draw_thumbnail, one, number, style))
+    return warn(respond(str(request.method), [part], multipart=False), request)
 
 
 def warn(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
@@ -104,6 +107,24 @@ def warn(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
         names = ", ".join(re.sub(r"[^\w.-]", "?", name, flags=re.ASCII)[:16] for name in unknown[:8])
         response.headers["Warning"] = f'299 section5 "The following annotation values are not supported: {names}"'
     return response
+
+
+def draw_thumbnail(one: Instance, number: int, style: Style) -> Iterator[bytes]:
+    """Render a frame as a thumbnail; scale the preview of the analysis if it shows the same.
+
+    Raises:
+        NotAcceptableError: it cannot be decoded, or is too large.
+
+    """
+    preview = ""
+    is_plain = style.window is None and style.region == COMPLETE and not style.annotations
+    if is_plain and number == (one.number_of_frames or 1) // 2:
+        preview = Result.objects.filter(instance=one).values_list("preview", flat=True).first() or ""
+    if not preview or max(style.size or (PREVIEW + 1,)) > PREVIEW:
+        yield from draw(one, number, style)
+        return
+    with open_object(preview) as file:
+        yield encode(fit(Image.open(io.BytesIO(file.read())), style), style)
 
 
 def draw(one: Instance, number: int, style: Style) -> Iterator[bytes]:
@@ -121,6 +142,11 @@ def draw(one: Instance, number: int, style: Style) -> Iterator[bytes]:
     lines = [line for name in ANNOTATIONS if name in style.annotations for line in ANNOTATIONS[name](one, number)]
     if lines:
         annotate(picture, lines)
+    yield encode(picture, style)
+
+
+def encode(picture: Image.Image, style: Style) -> bytes:
+    """Encode a picture as JPEG or PNG."""
     options: dict[str, Any] = {"quality": style.quality} if style.media_type == JPEG else {}
     options |= {"compress_level": 1} if style.media_type == PNG else {}
     if style.icc_profile:
@@ -128,7 +154,7 @@ def draw(one: Instance, number: int, style: Style) -> Iterator[bytes]:
         options["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     target = io.BytesIO()
     picture.save(target, style.media_type.removeprefix("image/"), **options)
-    yield target.getvalue()
+    return target.getvalue()
 
 
 def patient_lines(one: Instance, number: int) -> list[str]:  # noqa: ARG001
@@ -236,7 +262,7 @@ def parse_window(text: str) -> Window | None:
 def parse_viewport(text: str) -> tuple[tuple[int, int] | None, tuple[float, float, float | None, float | None]]:
     """Parse `width,height[,x,y[,width,height]]` (PS3.18, 8.3.5.1.3)."""
     if not text:
-        return None, (0.0, 0.0, None, None)
+        return None, COMPLETE
     values = parse_numbers("viewport", text, 6)
     padded = values + [None] * (6 - len(values))
     width, height, left, top, part_width, part_height = padded

@@ -41,6 +41,9 @@ GETS = {
     "image": SEES,
     "attributes": SEES,
     "picture": SEES,
+    "legend": SEES,
+    "segments": SEES,
+    "spacing": SEES,
     "download-instance": SEES,
     "upload": SEES,
     "operations": OPERATES,
@@ -100,13 +103,16 @@ class Place:
             "study": f"{study}/",
             "share": f"{study}/share",
             "change-labels": f"{study}/labels",
-            "study-thumbnail": f"{study}/thumbnail.png",
+            "study-thumbnail": f"{study}/thumbnail.jpg",
             "download-study": f"{study}/results.csv",
             "series": f"{series}/",
-            "series-thumbnail": f"{series}/thumbnail.png",
+            "series-thumbnail": f"{series}/thumbnail.jpg",
             "image": f"{image}/",
             "attributes": f"{image}/attributes/",
             "picture": f"{image}/picture.png",
+            "legend": f"{series}/segments",
+            "segments": f"{image}/segments.png",
+            "spacing": f"{image}/spacing",
             "download-instance": f"{image}/result.dcm",
             "upload": f"/uploads/{self.upload}/",
             "drain": "/operations/drain",
@@ -196,7 +202,7 @@ def test_network_images_are_hidden_until_an_operator_shares_them(place: Place) -
     ((study,),) = place.system.query("SELECT id FROM archive_study WHERE uid = '1.2.3.4'")
     colleague, operator = place.people[1], place.people[4]
     assert colleague.get(f"/studies/{study}/").status_code == 404
-    ward = re.search(r'<option value="(\d+)">ward', operator.get(f"/studies/{study}/").text)
+    ward = re.search(r'value="(\d+)">ward', operator.get(f"/studies/{study}/").text)
     assert ward
     operator.post(f"/studies/{study}/share", {"group": ward[1]}, page=f"/studies/{study}/")
     assert colleague.get(f"/studies/{study}/").status_code == 200
@@ -237,7 +243,10 @@ def test_operator_actions_are_recorded_with_their_user(place: Place, tmp_path: P
     system.post(content)
     system.wait_for(uid, "quarantined")
     reason = system.state_of(uid)[1]
-    assert operator.post("/operations/requeue", {"reason": reason}, page="/operations/").status_code == 302
+    assert (
+        operator.post("/operations/requeue", {"kind": "analysis", "reason": reason}, page="/operations/").status_code
+        == 302
+    )
     until(lambda: system.query("SELECT count(*) FROM audit_event WHERE kind = 'requeued'") == [(1,)])
     system.wait_for(uid, "quarantined")
     system.kill("worker")

@@ -43,6 +43,26 @@ def test_an_operator_sends_stored_images_to_a_new_destination(system: System, op
     assert system.query("SELECT count(*) FROM delivery_delivery") == [(0,)]
 
 
+def test_selected_studies_are_sent_to_a_destination_once(system: System, operator: Person) -> None:
+    for number in (1, 2):
+        system.post(instance(StudyInstanceUID="1.2.91", InstanceNumber=number)[1])
+    hook = {"form": "destination", "name": "bulk", "kind": "webhook", "url": "http://127.0.0.1:9/"}
+    operator.post("/deliveries/", hook, page="/deliveries/")
+    ((destination,),) = system.query("SELECT id FROM delivery_destination WHERE name = 'bulk'")
+    ((study,),) = system.query("SELECT id FROM archive_study WHERE uid = '1.2.91'")
+    send = {"action": "send", "study": str(study), "destination": str(destination)}
+    operator.post("/studies/actions", send)
+    assert "2 images queued for bulk." in operator.get("/").text
+    operator.post("/studies/actions", send)
+    assert "is sent to bulk or queued already" in operator.get("/").text
+    events = system.query("SELECT actor, detail FROM audit_event WHERE kind = 'sent' AND study_uid = '1.2.91'")
+    assert events == [("user:olga", "to bulk")] * 2
+    assert operator.post("/studies/actions", send | {"destination": "0"}).status_code == 404
+    assert "Delivery to a destination" in operator.get("/operations/").text  # waiting, in the queue
+    system.query("UPDATE delivery_delivery SET delivered_at = now() WHERE destination_id = %s", destination)
+    assert "Deliveries per minute, at most 2" in operator.get("/operations/").text
+
+
 def test_an_incomplete_destination_is_refused_beside_its_field(operator: Person) -> None:
     page = operator.post("/deliveries/", {"form": "destination", "name": "PACS", "kind": "dicom"}, page="/deliveries/")
     assert "C-STORE needs an AE title, a host and a port" in page.text

@@ -8,13 +8,17 @@ import shutil
 import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import pydicom
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from analysis.dicom_results import Findings, build_results
 from people import PASSWORD, Person, make_people
 from system import SECTION, System, database, instance, needs, until
 
@@ -448,9 +452,9 @@ def shown(page: Page, position: int, pane: int = 0) -> None:
 
 def test_wheel_and_keys_scroll_and_the_address_keeps_the_image(ana: Visit, series: tuple[int, list[int]]) -> None:
     ana.page.goto(f"/series/{series[0]}/")
-    shown(ana.page, 1)
+    shown(ana.page, 7)  # the middle
     ana.page.keyboard.press("ArrowDown")
-    shown(ana.page, 2)
+    shown(ana.page, 8)
     ana.page.keyboard.press("End")
     shown(ana.page, 12)
     ana.page.locator("canvas").hover()
@@ -464,18 +468,80 @@ def test_wheel_and_keys_scroll_and_the_address_keeps_the_image(ana: Visit, serie
 
 def test_dragging_and_presets_change_the_window_in_the_address(ana: Visit, series: tuple[int, list[int]]) -> None:
     ana.page.goto(f"/series/{series[0]}/")
-    shown(ana.page, 1)
+    shown(ana.page, 7)
     with ana.page.expect_response(re.compile("picture.png.*center=-600&width=1500")) as answer:
         ana.page.get_by_role("link", name="Lung").click()
     assert answer.value.status == 200
     ana.page.wait_for_url("**center=-600&width=1500*")
-    box = ana.page.locator("canvas").bounding_box()
-    assert box
-    ana.page.mouse.move(box["x"] + 200, box["y"] + 200)
-    ana.page.mouse.down()
-    ana.page.mouse.move(box["x"] + 300, box["y"] + 200)
-    ana.page.mouse.up()
+    drag(ana.page, (0, 0), (100, 0))
     ana.page.wait_for_url(re.compile(r"center=-600&width=(?!1500)[0-9.]+"))
+
+
+def test_a_length_is_measured_in_millimetres_and_is_in_the_address(ana: Visit, series: tuple[int, list[int]]) -> None:
+    ana.page.goto(f"/series/{series[0]}/?image=2&line=2_1_10_20_40_60&line=3_1_0_0_9_9")
+    length = ana.page.locator(".lines text")
+    expect(length).to_have_text("33.1 mm")  # of 50 pixels of 0.661468 mm
+    ana.page.keyboard.press("m")
+    drag(ana.page, (0, 0), (40, 30))
+    expect(length).to_have_count(2)
+    ana.page.wait_for_url(re.compile("line=2_1_10_20_40_60&line=3_1_0_0_9_9&line=2_1_"))
+    ana.page.keyboard.press("Delete")
+    expect(length).to_have_count(1)
+    ana.page.keyboard.press("r")
+    ana.page.wait_for_url("**/?image=2")
+    expect(length).to_have_count(0)
+
+
+def test_a_length_without_pixel_spacing_is_in_pixels(system: System, ana: Visit) -> None:
+    (id_,) = send(system, instance(SeriesInstanceUID="1.2.79", PixelSpacing=None)[1])
+    ((number,),) = system.query("SELECT series_id FROM archive_instance WHERE id = %s", id_)
+    ana.page.goto(f"/series/{number}/?line=1_1_10_20_40_60")
+    expect(ana.page.locator(".lines text")).to_have_text("50 px (no pixel spacing)")
+
+
+def test_zoom_pan_and_inversion_survive_a_reload(ana: Visit, series: tuple[int, list[int]]) -> None:
+    ana.page.goto(f"/series/{series[0]}/?image=2")
+    shown(ana.page, 2)
+    before = corner(ana.page)
+    for key in "++pi":
+        ana.page.keyboard.press(key)
+    drag(ana.page, (0, 0), (50, 0))
+    ana.page.wait_for_url(re.compile(r"zoom=1.56&x=0.\d+.*invert=1"))
+    ana.page.reload()
+    shown(ana.page, 2)
+    expect(ana.page.get_by_role("button", name="Invert")).to_have_attribute("aria-pressed", "true")
+    assert [value + after for value, after in zip(before, corner(ana.page), strict=True)] == pytest.approx(
+        [255] * 3, abs=2
+    )
+    ana.page.keyboard.press("f")
+    ana.page.wait_for_url("**/?image=2&invert=1")
+
+
+def test_the_keys_are_listed(ana: Visit, series: tuple[int, list[int]]) -> None:
+    ana.page.goto(f"/series/{series[0]}/")
+    shown(ana.page, 7)
+    ana.page.keyboard.press("?")
+    expect(ana.page.get_by_role("dialog").get_by_role("row").filter(has_text="zoom;")).to_be_visible()
+    ana.page.keyboard.press("Escape")
+    expect(ana.page.get_by_role("dialog")).to_be_hidden()
+
+
+def drag(page: Page, start: tuple[int, int], end: tuple[int, int]) -> None:
+    """Drag the mouse over the image; the places are offsets from its centre in pixels of the screen."""
+    box = page.locator(".frame").bounding_box()
+    assert box
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x + start[0], y + start[1])
+    page.mouse.down()
+    page.mouse.move(x + end[0], y + end[1])
+    page.mouse.up()
+
+
+def corner(page: Page) -> list[int]:
+    """Return red, green and blue in the corner of the image."""
+    script = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 1, 1).data.slice(0, 3)]"
+    colour: list[int] = page.locator("canvas").evaluate(script)
+    return colour
 
 
 def test_cine_plays_every_frame(ana: Visit, series: tuple[int, list[int]]) -> None:
@@ -500,7 +566,8 @@ def test_frames_are_counted_from_one(system: System, ana: Visit) -> None:
 def test_two_series_scroll_together(
     ana: Visit, series: tuple[int, list[int]], other_series: tuple[int, list[int]]
 ) -> None:
-    ana.page.goto(f"/series/{series[0]}/")
+    ana.page.goto(f"/series/{series[0]}/?image=1")
+    shown(ana.page, 1)
     ana.page.get_by_label("Compare with").select_option(str(other_series[0]))
     shown(ana.page, 1, pane=1)
     ana.page.keyboard.press("PageDown")
@@ -541,6 +608,64 @@ def test_overlays_and_palettes_are_drawn(system: System) -> None:
     assert colour.shape == (350, 800, 3)
     assert colour.max() == 255
     assert (colour.max(2) != colour.min(2)).any()
+
+
+@pytest.fixture(scope="module")
+def segmented(system: System) -> tuple[int, list[int]]:
+    """A CT series of three images, and a segmentation whose one segment covers a square of the first two."""
+    import numpy as np
+
+    names = {"StudyInstanceUID": "1.2.78", "SeriesInstanceUID": "1.2.78.1", "FrameOfReferenceUID": "1.2.78.9"}
+    images = [
+        instance(**names, InstanceNumber=number, ImagePositionPatient=[0, 0, 5 * number])[1] for number in (1, 2, 3)
+    ]
+    sources = [pydicom.dcmread(io.BytesIO(content)) for content in images]
+    mask = np.zeros((3, 128, 128), np.uint8)
+    mask[:2, 20:40, 30:60] = 1
+    found = Findings("lungs", "1", uuid4(), datetime.now(UTC), masks={"nodule": mask})
+    (segmentation,) = build_results(found, sources)
+    target = io.BytesIO()
+    segmentation.save_as(target)
+    ids = send(system, *images, target.getvalue())
+    ((series,),) = system.query("SELECT series_id FROM archive_instance WHERE id = %s", ids[0])
+    return series, ids
+
+
+def test_segments_are_drawn_in_their_colour_where_they_are(system: System, segmented: tuple[int, list[int]]) -> None:
+    import numpy as np
+    from PIL import Image
+
+    person, (series, ids) = Person(system, "ana"), segmented
+    assert "nodule" in person.get(f"/series/{series}/segments").text
+    answers = [person.get(f"/images/{id_}/segments.png?segments={ids[3]}.1.ff8000") for id_ in ids[:3]]
+    layers = [np.asarray(Image.open(io.BytesIO(answer.content))) for answer in answers]
+    assert [int((layer[..., 3] == 255).sum()) for layer in layers] == [600, 600, 0]
+    assert (layers[0][20:40, 30:60] == [255, 128, 0, 255]).all()
+    assert person.get(f"/images/{ids[0]}/segments.png?segments=1.2").status_code == 400
+    assert Person(system, "nobody").get(f"/images/{ids[0]}/segments.png").status_code == 404
+
+
+def test_segments_of_another_plane_are_not_drawn(system: System, segmented: tuple[int, list[int]]) -> None:
+    ((uid,),) = system.query("SELECT sop_instance_uid FROM archive_instance WHERE id = %s", segmented[1][0])
+    names = {"StudyInstanceUID": "1.2.78", "SeriesInstanceUID": "1.2.78.3", "SOPInstanceUID": uid}
+    (moved,) = send(system, instance(**names, ImagePositionPatient=[0, 0, 6])[1])
+    answer = Person(system, "ana").get(f"/images/{moved}/segments.png?segments={segmented[1][3]}.1.ff8000")
+    assert answer.status_code == 404
+
+
+def test_segments_are_hidden_and_faded_and_the_address_says_so(ana: Visit, segmented: tuple[int, list[int]]) -> None:
+    red = "canvas => canvas.getContext('2d').getImageData(35, 25, 1, 1).data.slice(0, 3).join()"
+    ana.page.goto(f"/series/{segmented[0]}/")
+    box, canvas = ana.page.get_by_role("checkbox", name="nodule"), ana.page.locator("canvas")
+    expect(box).to_be_checked()
+    ana.page.get_by_label("Opacity").fill("100")
+    ana.page.wait_for_url("**opacity=100*")
+    assert canvas.evaluate(red) == "230,159,0"
+    box.uncheck()
+    ana.page.wait_for_url(re.compile(rf"hide={segmented[1][3]}\.1"))
+    ana.page.reload()
+    expect(box).not_to_be_checked()
+    assert len(set(canvas.evaluate(red).split(","))) == 1
 
 
 # Every page
@@ -705,7 +830,17 @@ def test_the_login_page_names_the_product_in_both_languages(system: System) -> N
     assert "Entrar en el portal de imágenes" in person.get("/login/").text
 
 
-SAME_IN_SPANISH = {"CPU", "Series", "no", "Auditor", "Roles", "TLS (C-STORE)", "URL (STOW-RS, webhook)"}
+SAME_IN_SPANISH = {
+    "{0}, {1}",
+    "UID",
+    "CPU",
+    "Series",
+    "no",
+    "Auditor",
+    "Roles",
+    "TLS (C-STORE)",
+    "URL (STOW-RS, webhook)",
+}
 TEXTS = (
     r"""{% translate (["'])(?P<text>.*?)\1 %}""",
     r"""{% blocktranslate(?! count).*?%}(?P<text>.*?){% endblocktranslate %}""",

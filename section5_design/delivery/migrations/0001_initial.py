@@ -97,7 +97,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ("delivered_at", models.DateTimeField(null=True)),
+                ("delivered_at", models.DateTimeField(db_index=True, null=True)),
                 (
                     "instance",
                     models.ForeignKey(

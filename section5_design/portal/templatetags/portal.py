@@ -9,7 +9,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 
-from portal import labels
+from portal import details, labels
 
 register = template.Library()
 
@@ -81,7 +81,7 @@ def figure(value: object) -> str:
 
 @register.filter
 def label(name: str, of: str) -> str:
-    """Return the label of a name: of a state, event, delivery, file, worker, queue, role or figure."""
+    """Return the label of a name: of a state, event, delivery, file, worker, queue, job, role or figure."""
     tables = {
         "state": labels.STATES,
         "event": labels.EVENTS,
@@ -89,6 +89,7 @@ def label(name: str, of: str) -> str:
         "file": labels.FILE_STATES,
         "worker": labels.WORKER_STATES,
         "queue": labels.QUEUES,
+        "job": labels.JOBS,
         "role": labels.ROLES,
         "figure": labels.FIGURES,
     }
@@ -99,6 +100,12 @@ def label(name: str, of: str) -> str:
 def reason(text: str) -> str:
     """Translate the reason of a refusal or failure."""
     return labels.translate_reason(text)
+
+
+@register.filter
+def detail(text: str, kind: str) -> str:
+    """Describe the detail of an audit event in plain words."""
+    return details.describe_detail(kind, text)
 
 
 @register.filter

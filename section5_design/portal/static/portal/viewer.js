@@ -1,16 +1,30 @@
 "use strict";
-// The viewer: the server renders frames; this scrolls through them, fetches ahead, and keeps the state in the address.
+// The viewer: the server renders frames; this scrolls through them, fetches ahead, zooms, measures,
+// and keeps the state in the address.
 (() => {
   const form = document.getElementById("viewer");
   if (!form) return;
   const AHEAD = 10, KEPT = 120; // frames fetched ahead; frames kept, in memory only: responses are no-store
-  const [imageText, frameText, of, windowText, play, pause, broken] = form.dataset.words.split("|");
+  const [imageText, frameText, of, windowText, play, pause, broken, noLayer, detector, noSpacing] = form.dataset.words.split("|");
   const field = form.elements, cine = document.getElementById("cine");
   const number = (input) => (input?.value ? Number(input.value) : null);
+  const address = new URLSearchParams(location.search);
+  const hidden = new Set(address.get("hide")?.split(",")); // segments
+  let opacity = Number(address.get("opacity")) || 50; // of segments, in percent
+  const language = document.documentElement.lang, help = document.getElementById("keys");
+  const spacings = new Map(); // of pixels in mm, by address
+  let tool = "window", inverted = address.get("invert") === "1", active; // the pane that keys act on
   let level = number(field.center) === null ? null : { center: number(field.center), width: number(field.width) };
 
+  const make = (name, attributes, ...children) => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  };
+
   class Pane {
-    constructor(section) {
+    constructor(section, index) {
       Object.assign(this, JSON.parse(section.querySelector("script").textContent));
       const image = section.querySelector("img");
       this.section = section;
@@ -18,14 +32,27 @@
       this.canvas = document.createElement("canvas");
       this.canvas.setAttribute("role", "img");
       this.canvas.setAttribute("aria-label", image.alt);
-      image.replaceWith(this.canvas);
+      this.prefix = index ? "b_" : "";
+      this.lines = address.getAll(`${this.prefix}line`).map((text) => text.split("_").map(Number)).filter((line) => line.length === 6);
+      this.drawing = make("svg", { class: "lines" });
+      this.stage = document.createElement("div"); // zoomed and moved inside of its frame
+      this.stage.append(this.canvas, this.drawing);
+      this.frame = document.createElement("div");
+      this.frame.className = "frame";
+      this.frame.append(this.stage);
+      image.replaceWith(this.frame);
+      this.look({ zoom: Number(address.get(`${this.prefix}zoom`)) || 1, x: Number(address.get(`${this.prefix}x`)) || 0, y: Number(address.get(`${this.prefix}y`)) || 0 });
       this.slider = section.querySelector("input[type=range]");
       this.frames = new Map();
+      this.segments = [];
+      this.legend = section.querySelector(".legend");
+      this.legend?.addEventListener("htmx:afterSettle", () => this.readLegend());
       this.direction = 1;
       this.slider.addEventListener("input", () => move(this, this.slider.value - 1));
-      section.addEventListener("wheel", (event) => { event.preventDefault(); move(this, this.position + Math.sign(event.deltaY)); }, { passive: false });
-      section.addEventListener("keydown", (event) => this.press(event));
-      this.canvas.addEventListener("pointerdown", (event) => this.drag(event));
+      this.frame.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+      this.frame.addEventListener("pointerdown", (event) => this.drag(event));
+      this.frame.addEventListener("contextmenu", (event) => event.preventDefault()); // the right button zooms
+      for (const kind of ["focusin", "pointerdown"]) section.addEventListener(kind, () => { active = this; });
     }
 
     url(position) {
@@ -34,8 +61,37 @@
       return `${this.address.replace("/0/", `/${image}/`)}?frame=${frame}${chosen}${field.overlays.value === "0" ? "&overlays=0" : ""}`;
     }
 
-    fetch(position) {
-      const url = this.url(position);
+    layerUrl(position) { // of the chosen segments; undefined where there is none
+      const here = this.segments.filter(({ box, ranges }) => box.checked && ranges.some(([first, last]) => first <= position && position <= last));
+      const [image, frame] = this.stack[position];
+      const names = here.map(({ box }) => `${box.dataset.segment}.${box.dataset.colour}`);
+      return names.length ? `${this.legend.dataset.picture.replace("/0/", `/${image}/`)}?frame=${frame}&segments=${names}` : undefined;
+    }
+
+    urls(position) {
+      return [this.url(position), this.layerUrl(position)].filter(Boolean);
+    }
+
+    readLegend() {
+      this.segments = [...this.legend.querySelectorAll("[data-segment]")].map((box) => ({ box, ranges: JSON.parse(box.dataset.ranges) }));
+      for (const { box } of this.segments) {
+        box.checked = !hidden.has(box.dataset.segment);
+        box.addEventListener("change", () => { hidden[box.checked ? "delete" : "add"](box.dataset.segment); update(); });
+      }
+      for (const button of this.legend.querySelectorAll("[data-go]"))
+        button.addEventListener("click", () => move(this, button.dataset.go));
+      const slider = this.legend.querySelector("[data-opacity]");
+      if (!slider) return;
+      slider.value = opacity;
+      slider.addEventListener("input", () => {
+        opacity = Number(slider.value);
+        for (const other of document.querySelectorAll("[data-opacity]")) other.value = opacity;
+        update();
+      });
+      update();
+    }
+
+    fetch(url) {
       let frame = this.frames.get(url);
       if (!frame) {
         frame = fetch(url).then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status))).then(createImageBitmap);
@@ -53,22 +109,35 @@
     }
 
     async draw() {
-      const url = this.url(this.position), place = this.section.querySelector("[data-place]");
+      const [url, layerUrl] = this.urls(this.position), place = this.section.querySelector("[data-place]");
+      const changed = () => this.urls(this.position).join() !== [url, layerUrl].filter(Boolean).join();
+      const layer = layerUrl && this.fetch(layerUrl).catch(() => { this.frames.delete(layerUrl); });
       try {
-        const bitmap = await this.fetch(this.position);
-        if (url !== this.url(this.position)) return; // overtaken
+        const bitmap = await this.fetch(url), segments = await layer;
+        if (changed()) return; // overtaken
         if (this.canvas.width !== bitmap.width || this.canvas.height !== bitmap.height)
           Object.assign(this.canvas, { width: bitmap.width, height: bitmap.height });
-        this.canvas.getContext("2d").drawImage(bitmap, 0, 0);
-        const [image, frames] = this.images[this.position], last = this.images.at(-1)[0];
-        place.textContent = `${imageText} ${image} ${of} ${last}` + (frames > 1 ? `, ${frameText.toLowerCase()} ${this.stack[this.position][1] + 1} ${of} ${frames}` : "");
+        const canvas = this.canvas.getContext("2d");
+        canvas.globalAlpha = 1;
+        canvas.drawImage(bitmap, 0, 0);
+        if (inverted) {
+          canvas.globalCompositeOperation = "difference";
+          canvas.fillStyle = "white";
+          canvas.fillRect(0, 0, bitmap.width, bitmap.height);
+          canvas.globalCompositeOperation = "source-over";
+        }
+        canvas.globalAlpha = opacity / 100;
+        if (segments) canvas.drawImage(segments, 0, 0);
+        const [, frame, image, frames] = this.stack[this.position], last = this.stack.at(-1)[2];
+        place.textContent = `${imageText} ${image} ${of} ${last}` + (frames > 1 ? `, ${frameText.toLowerCase()} ${frame + 1} ${of} ${frames}` : "") + (layer && !segments ? `. ${noLayer}` : "");
         const shown = level || this;
         this.section.querySelector("[data-window]").textContent = this.grey ? `${windowText} ${Math.round(shown.center)} / ${Math.round(shown.width)}` : "";
+        this.drawLines();
         this.section.dataset.shown = this.position + 1;
         this.ahead();
       } catch {
         this.frames.delete(url); // tried again when it is needed again
-        if (url === this.url(this.position)) place.textContent = broken;
+        if (!changed()) place.textContent = broken;
       }
     }
 
@@ -79,47 +148,149 @@
         const missing = [];
         for (let step = 1; step <= AHEAD; step++) {
           const position = this.position + step * this.direction;
-          if (position >= 0 && position < this.stack.length && !this.frames.get(this.url(position))?.settled) missing.push(position);
+          if (position >= 0 && position < this.stack.length)
+            missing.push(...this.urls(position).filter((url) => !this.frames.get(url)?.settled));
         }
         if (!missing.length) break;
-        await Promise.race(missing.slice(0, 4).map((position) => this.fetch(position).catch(() => {})));
+        await Promise.race(missing.slice(0, 4).map((url) => this.fetch(url).catch(() => {})));
       }
       this.fetching = false;
     }
 
-    press(event) {
-      const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, PageDown: 10, PageUp: -10 }[event.key];
-      const end = { Home: 0, End: this.stack.length - 1 }[event.key];
-      if (event.key === " ") toggle();
-      else if (event.target !== this.slider && step) move(this, this.position + step);
-      else if (event.target !== this.slider && end !== undefined) move(this, end);
-      else return;
+    // Zoom, pan, measure
+
+    look(view) { // zoom; x and y: offset in parts of the frame
+      this.view = view;
+      this.stage.style.transform = `translate(${view.x * 100}%, ${view.y * 100}%) scale(${view.zoom})`;
+    }
+
+    zoom(factor) {
+      const zoom = Math.min(20, Math.max(0.25, this.view.zoom * factor)), change = zoom / this.view.zoom;
+      for (const pane of together(this)) pane.look({ zoom, x: this.view.x * change, y: this.view.y * change });
+      update();
+    }
+
+    wheel(event) {
       event.preventDefault();
+      if (event.ctrlKey) this.zoom(event.deltaY < 0 ? 1.1 : 1 / 1.1);
+      else move(this, this.position + Math.sign(event.deltaY));
     }
 
     drag(start) {
-      if (!this.grey || start.button) return;
+      const chosen = start.button === 1 || start.shiftKey ? "pan" : start.button === 2 ? "zoom" : tool;
+      const change = { window: () => this.dragWindow(start), pan: () => this.dragView(start), zoom: () => this.dragZoom(start), measure: () => this.dragLine(start) }[chosen]();
+      this.frame.setPointerCapture(start.pointerId);
+      this.frame.addEventListener("pointermove", change);
+      const end = () => {
+        this.frame.removeEventListener("pointermove", change);
+        this.lines = this.lines.filter(([, , x, y, right, bottom]) => Math.hypot(right - x, bottom - y) > 1).slice(-20);
+        update();
+      };
+      for (const kind of ["pointerup", "pointercancel"]) this.frame.addEventListener(kind, end, { once: true });
+    }
+
+    dragWindow(start) {
       const from = level || { center: this.center, width: this.width }, per = Math.max(1, this.high - this.low) / 600;
-      this.canvas.setPointerCapture(start.pointerId);
-      const change = (event) => {
+      return (event) => {
+        if (!this.grey) return;
         level = {
           center: Math.round((from.center + (event.clientY - start.clientY) * per) * 100) / 100,
           width: Math.max(1, Math.round((from.width + (event.clientX - start.clientX) * per) * 100) / 100),
         };
         update();
       };
-      this.canvas.addEventListener("pointermove", change);
-      this.canvas.addEventListener("pointerup", () => this.canvas.removeEventListener("pointermove", change), { once: true });
+    }
+
+    dragView(start) {
+      const { zoom, x, y } = this.view, { clientWidth, clientHeight } = this.frame;
+      return (event) => {
+        const view = { zoom, x: x + (event.clientX - start.clientX) / clientWidth, y: y + (event.clientY - start.clientY) / clientHeight };
+        for (const pane of together(this)) pane.look(view);
+        update();
+      };
+    }
+
+    dragZoom(start) {
+      let last = start.clientY;
+      return (event) => { this.zoom(1.01 ** (last - event.clientY)); last = event.clientY; };
+    }
+
+    dragLine(start) {
+      const [, frame, image] = this.stack[this.position], point = this.locate(start);
+      const line = [image, frame + 1, ...point, ...point];
+      this.lines.push(line);
+      return (event) => { [line[4], line[5]] = this.locate(event); this.drawLines(); };
+    }
+
+    scale() { // screen pixels of an image pixel
+      const box = this.drawing.getBoundingClientRect();
+      return Math.min(box.width / this.canvas.width, box.height / this.canvas.height);
+    }
+
+    locate({ clientX, clientY }) { // in image pixels
+      const box = this.drawing.getBoundingClientRect(), scale = this.scale(), { width, height } = this.canvas;
+      const x = (clientX - box.left - box.width / 2) / scale + width / 2, y = (clientY - box.top - box.height / 2) / scale + height / 2;
+      return [Math.min(width, Math.max(0, x)), Math.min(height, Math.max(0, y))].map((value) => Math.round(value * 10) / 10);
+    }
+
+    spacing() { // of the current frame: a promise
+      const [id, frame] = this.stack[this.position], url = `${this.section.dataset.spacing.replace("/0/", `/${id}/`)}?frame=${frame}`;
+      if (!spacings.has(url)) spacings.set(url, fetch(url).then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status))));
+      spacings.get(url).catch(() => spacings.delete(url));
+      return spacings.get(url);
+    }
+
+    async drawLines() {
+      const [, frame, image] = this.stack[this.position], scale = this.scale();
+      const lines = this.lines.filter((line) => line[0] === image && line[1] === frame + 1);
+      this.drawing.setAttribute("viewBox", `0 0 ${this.canvas.width} ${this.canvas.height}`);
+      const known = lines.length ? await this.spacing().catch(() => null) : null;
+      if (this.stack[this.position][2] !== image || this.stack[this.position][1] !== frame) return; // overtaken
+      this.drawing.replaceChildren(...lines.flatMap(([, , x1, y1, x2, y2]) => [
+        make("line", { x1, y1, x2, y2 }),
+        make("text", { x: x2, y: y2 - 6 / scale, "text-anchor": x2 > this.canvas.width / 2 ? "end" : "start", "font-size": 14 / scale, "stroke-width": 3 / scale }, lengthText(x2 - x1, y2 - y1, known)),
+      ]));
+    }
+
+    press(event) {
+      const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, PageDown: 10, PageUp: -10 }[event.key];
+      const end = { Home: 0, End: this.stack.length - 1 }[event.key];
+      const factor = { "+": 1.25, "=": 1.25, "-": 0.8 }[event.key];
+      const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+      const button = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
+      if (key === " ") toggle();
+      else if (event.target !== this.slider && step) move(this, this.position + step);
+      else if (event.target !== this.slider && end !== undefined) move(this, end);
+      else if (factor) this.zoom(factor);
+      else if (key === "Delete" || key === "Backspace") { this.lines.pop(); update(); }
+      else if (key === "s") this.toggleSegments();
+      else if (button) button.click();
+      else return;
+      event.preventDefault();
+    }
+
+    toggleSegments() {
+      const show = !this.segments.some(({ box }) => box.checked);
+      for (const { box } of this.segments) if (box.checked !== show) box.click();
     }
   }
 
-  const panes = [...document.querySelectorAll("[data-pane]")].map((section) => new Pane(section));
+  function lengthText(x, y, known) {
+    const format = (value, unit) => `${value.toLocaleString(language, { maximumFractionDigits: 1 })} ${unit}`;
+    if (!known?.spacing) return `${format(Math.hypot(x, y), "px")} (${noSpacing})`;
+    const [row, column] = known.spacing; // distances between the centres of rows and of columns
+    return format(Math.hypot(x * column, y * row), "mm") + (known.detector ? ` (${detector})` : "");
+  }
+
+  const panes = [...document.querySelectorAll("[data-pane]")].map((section, index) => new Pane(section, index));
+  const linked = () => panes.length > 1 && field.linked?.value !== "0";
+  const together = (pane) => (linked() ? panes : [pane]);
+  [active] = panes;
 
   function move(pane, position) {
     const to = Math.min(pane.stack.length - 1, Math.max(0, Number(position)));
     if (to === pane.position) return;
-    const linked = panes.length > 1 && field.linked?.value !== "0";
-    for (const one of linked ? panes : [pane]) {
+    for (const one of together(pane)) {
       const last = pane.stack.length - 1;
       const place = one === pane ? to : one.stack.length === pane.stack.length ? to : Math.round((to / Math.max(1, last)) * (one.stack.length - 1));
       one.direction = Math.sign(place - one.position) || one.direction;
@@ -141,15 +312,22 @@
 
   function remember() {
     const query = new URLSearchParams();
-    panes.forEach((pane, index) => {
-      const prefix = index ? "b_" : "";
-      query.set(`${prefix}image`, pane.images[pane.position][0]);
-      if (pane.images[pane.position][1] > 1) query.set(`${prefix}frame`, pane.stack[pane.position][1] + 1);
-    });
+    for (const pane of panes) {
+      const { prefix, view } = pane;
+      const [, frame, image, frames] = pane.stack[pane.position];
+      query.set(`${prefix}image`, image);
+      if (frames > 1) query.set(`${prefix}frame`, frame + 1);
+      if (view.zoom !== 1) query.set(`${prefix}zoom`, view.zoom.toFixed(2));
+      if (view.x || view.y) { query.set(`${prefix}x`, view.x.toFixed(3)); query.set(`${prefix}y`, view.y.toFixed(3)); }
+      for (const line of pane.lines) query.append(`${prefix}line`, line.join("_"));
+    }
+    if (inverted) query.set("invert", "1");
     if (level) { query.set("center", level.center); query.set("width", level.width); }
     if (field.b.value) query.set("b", field.b.value);
     if (field.overlays.value === "0") query.set("overlays", "0");
     if (field.linked?.value === "0") query.set("linked", "0");
+    if (hidden.size) query.set("hide", [...hidden].join());
+    if (opacity !== 50) query.set("opacity", opacity);
     history.replaceState(null, "", `?${query}`);
   }
 
@@ -165,20 +343,49 @@
     timer = setTimeout(tick, 1000 / Number(document.getElementById("speed").value));
   }
 
+  function choose(name) {
+    tool = name;
+    for (const button of form.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", String(button.dataset.tool === tool));
+    for (const pane of panes) pane.frame.dataset.tool = tool;
+  }
+
+  const actions = {
+    fit: () => { for (const pane of panes) pane.look({ zoom: 1, x: 0, y: 0 }); },
+    invert: () => { inverted = !inverted; },
+    reset: () => {
+      level = null;
+      inverted = false;
+      actions.fit();
+      for (const pane of panes) pane.lines = [];
+    },
+    help: () => help.showModal(),
+  };
+
   cine?.addEventListener("click", toggle);
   form.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-tool], [data-do]");
+    if (button?.dataset.tool) choose(button.dataset.tool);
+    else if (button) { actions[button.dataset.do](); update(); }
+    form.querySelector("[data-do=invert]").setAttribute("aria-pressed", String(inverted));
     const preset = event.target.closest("a[data-center]");
     if (!preset) return;
     event.preventDefault();
     level = preset.dataset.center ? { center: Number(preset.dataset.center), width: Number(preset.dataset.width) } : null;
     update();
   });
+  addEventListener("keydown", (event) => {
+    const own = event.target.matches("input:not([type=range]), select, textarea") || (event.key === " " && event.target.matches("button, a"));
+    if (!own && !help.open && !event.ctrlKey && !event.metaKey && !event.altKey) active.press(event);
+  });
+  addEventListener("resize", () => { for (const pane of panes) pane.drawLines(); });
   form.addEventListener("change", ({ target }) => {
     if ("local" in target.dataset) return;
     remember();
     if (target.name === "b") location.assign(location.href);
     else update();
   });
+  choose(tool);
+  form.querySelector("[data-do=invert]").setAttribute("aria-pressed", String(inverted));
   update();
   if (!document.activeElement || document.activeElement === document.body) panes[0].section.focus({ preventScroll: true });
 })();

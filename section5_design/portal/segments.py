@@ -1,0 +1,296 @@
+"""Segmentations (PS3.3, A.51) as coloured layers over the images that they were made of."""
+
+import io
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pydicom
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import BadRequest
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom.dataset import Dataset
+
+from accounts.access import visible_instances
+from accounts.audit_events import about_instance, record_access_once
+from analysis.models import AnalysisJob
+from archive.models import Instance, Series
+from archive.object_store import object_key, open_object
+from portal.selectors import build_stack, get_instance, get_series
+from portal.studies import parse_number
+from query.errors import NotAcceptableError
+from query.pixels import PixelReader
+
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"  # the SOP class
+MAX_SEGMENTATIONS = 20  # of a study
+MAX_FRAMES = 20_000  # of a segmentation; of a larger one, reading the header takes too long
+MAX_CHOSEN = 200  # segments in a layer
+COLOURS = ("e69f00", "56b4e9", "1fbf8f", "f0e442", "cc79a7", "e8663c", "8f9bff", "9acd32")  # on black and on grey
+TOLERANCE = 0.01  # mm between the positions of an image and of its segments
+
+
+@dataclass
+class Segment:
+    """A segment of a segmentation, and the positions in a series that it covers.
+
+    Attributes:
+        key: the segmentation's ID and the segment's number.
+        label: its name.
+        colour: red, green and blue in hexadecimal.
+        source: the description of the segmentation's series.
+        ranges: first and last position, from 0, of each run of images with it.
+
+    """
+
+    key: str
+    label: str
+    colour: str
+    source: str
+    ranges: list[list[int]]
+
+    @property
+    def first(self) -> int:
+        """Return the first position, from 1."""
+        return self.ranges[0][0] + 1
+
+    @property
+    def last(self) -> int:
+        """Return the last position, from 1."""
+        return self.ranges[-1][1] + 1
+
+    @property
+    def middle(self) -> int:
+        """Return a position, from 0, in the middle of the longest run."""
+        first, last = max(self.ranges, key=lambda run: run[1] - run[0])
+        return (first + last) // 2
+
+
+@dataclass
+class Contents:
+    """The contents of a segmentation, without pixels.
+
+    Attributes:
+        size: rows and columns.
+        maximum: the value of full coverage; 0 for a binary segmentation.
+        segments: the label and the recommended colour, or "", of each segment number.
+        frames: segment numbers with their frames, from 0, of each image UID and frame of the image, from 0.
+        planes: position and orientation of each frame, in mm; empty where it states none.
+
+    """
+
+    size: tuple[int, int]
+    maximum: int
+    segments: dict[int, tuple[str, str]]
+    frames: dict[tuple[str, int], list[tuple[int, int]]] = field(default_factory=dict)
+    planes: list[list[float]] = field(default_factory=list)
+
+
+@require_GET
+@login_required
+def show_legend(request: HttpRequest, series_id: int) -> HttpResponse:
+    """Show the segments that refer to the images of a series; the viewer loads it after the first image."""
+    series = get_series(request, series_id)
+    return render(request, "portal/legend.html", {"segments": find_segments(request.user, series)})
+
+
+def find_segments(user: Any, series: Series) -> list[Segment]:
+    """Return the segments of the study's segmentations that refer to images of a series, the latest first.
+
+    Segmentations on another grid than the images are left out.
+    """
+    stack = build_stack(user, series)
+    places = {(place.uid, place.frame): position for position, place in enumerate(stack)}
+    found: list[Segment] = []
+    for one in list_segmentations(user).filter(series__study=series.study).order_by("-pk")[:MAX_SEGMENTATIONS]:
+        contents = read_contents(one.sha256)
+        if contents is None:
+            continue
+        covered: dict[int, list[int]] = {}
+        for place, parts in contents.frames.items():
+            position = places.get(place)
+            if position is not None and stack[position].size == contents.size:
+                for number, _ in parts:
+                    covered.setdefault(number, []).append(position)
+        for number in sorted(covered):
+            label, colour = contents.segments.get(number, (str(number), ""))
+            colour = colour or COLOURS[len(found) % len(COLOURS)]
+            source = one.series.series_description
+            found.append(Segment(f"{one.pk}.{number}", label, colour, source, join_ranges(covered[number])))
+    return found
+
+
+def list_segmentations(user: Any) -> QuerySet[Instance]:
+    """Return the visible segmentations that are processed."""
+    visible = visible_instances(user, per_row=True).select_related("series__study")
+    done = visible.filter(sop_class_uid=SEGMENTATION, job__state=AnalysisJob.State.DONE)
+    return done.exclude(number_of_frames__gt=MAX_FRAMES)
+
+
+def join_ranges(positions: Iterable[int]) -> list[list[int]]:
+    """Join positions to runs, each with its first and last position."""
+    runs: list[list[int]] = []
+    for position in sorted(set(positions)):
+        if runs and runs[-1][1] == position - 1:
+            runs[-1][1] = position
+        else:
+            runs.append([position, position])
+    return runs
+
+
+@lru_cache(maxsize=32)
+def read_contents(sha256: str) -> Contents | None:
+    """Read the contents of a segmentation; None if it is malformed. A content never changes, so it is cached."""
+    with warnings.catch_warnings(), open_object(object_key(sha256)) as file:
+        warnings.simplefilter("ignore")
+        try:
+            return parse_contents(pydicom.dcmread(file, force=True, stop_before_pixels=True))
+        except (AttributeError, IndexError, TypeError, ValueError):
+            return None
+
+
+def parse_contents(header: Dataset) -> Contents:
+    """Parse the functional groups of a segmentation (PS3.3, C.8.20.2)."""
+    fractional = header.SegmentationType == "FRACTIONAL"
+    segments = {
+        int(item.SegmentNumber): (str(item.get("SegmentLabel") or item.SegmentNumber), parse_colour(item))
+        for item in header.SegmentSequence
+    }
+    maximum = int(header.get("MaximumFractionalValue") or 255) if fractional else 0
+    contents = Contents((int(header.Rows), int(header.Columns)), maximum, segments)
+    shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    for index, group in enumerate(header.PerFrameFunctionalGroupsSequence):
+        (named,) = group.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence
+        contents.planes.append(read_plane(group, shared))
+        for source in iter_sources(group, shared):
+            frames = source.get("ReferencedFrameNumber") or 1
+            for frame in [frames] if isinstance(frames, int) else frames:
+                place = (str(source.ReferencedSOPInstanceUID), int(frame) - 1)
+                contents.frames.setdefault(place, []).append((int(named.ReferencedSegmentNumber), index))
+    return contents
+
+
+def iter_sources(group: Dataset, shared: Dataset) -> Iterator[Dataset]:
+    """Iterate over the images that a frame was made of, pixel by pixel."""
+    for derivation in group.get("DerivationImageSequence") or shared.get("DerivationImageSequence") or []:
+        for source in derivation.get("SourceImageSequence") or []:
+            if source.get("SpatialLocationsPreserved", "YES") == "YES":
+                yield source
+
+
+def read_plane(group: Dataset, shared: Dataset) -> list[float]:
+    """Return position and orientation of a frame, in mm; nothing if it states none."""
+    values: list[float] = []
+    for name, keyword in (
+        ("PlanePositionSequence", "ImagePositionPatient"),
+        ("PlaneOrientationSequence", "ImageOrientationPatient"),
+    ):
+        items = group.get(name) or shared.get(name)
+        values += [float(value) for value in (items[0].get(keyword) or [] if items else [])]
+    return values if len(values) == 9 else []
+
+
+def parse_colour(segment: Dataset) -> str:
+    """Return the recommended colour of a segment in hexadecimal (PS3.3, C.10.7.1.1), or an empty string."""
+    if not segment.get("RecommendedDisplayCIELabValue"):
+        return ""
+    from highdicom.color import CIELabColor  # takes a second to import
+
+    red, green, blue = CIELabColor.from_dicom_value(segment.RecommendedDisplayCIELabValue).to_rgb()
+    return f"{red:02x}{green:02x}{blue:02x}"
+
+
+@require_GET
+@login_required
+def show_segments(request: HttpRequest, instance_id: int) -> HttpResponse:
+    """Draw segments of a frame, counted from 0, as PNG, transparent where there is none.
+
+    The address names each segment by its segmentation, its number and a colour: `segments=12.1.e69f00,12.2.56b4e9`.
+    """
+    image = get_instance(request, instance_id)
+    chosen = parse_segments(request.GET.get("segments", ""))
+    found = list_segmentations(request.user).filter(series__study=image.series.study, pk__in=chosen)
+    layer = np.zeros((image.rows or 0, image.columns or 0, 4), np.uint8)
+    for one in found.order_by("-pk"):
+        record_access_once(request, "viewed", subject=about_instance(one))
+        try:
+            draw_segments(layer, one, chosen[one.pk], image, parse_number(request, "frame") or 0)
+        except NotAcceptableError as error:
+            raise Http404(str(error)) from None
+    target = io.BytesIO()
+    Image.fromarray(layer).save(target, "PNG", compress_level=1)
+    return HttpResponse(target.getvalue(), content_type="image/png")
+
+
+def parse_segments(text: str) -> dict[int, dict[int, bytes]]:
+    """Parse the segments of an address: the colour of each segment number of each segmentation's ID."""
+    chosen: dict[int, dict[int, bytes]] = {}
+    try:
+        for part in text.split(",")[:MAX_CHOSEN] if text else []:
+            instance, number, colour = part.split(".")
+            if not (len(instance) < 19 and len(colour) == 6):
+                raise ValueError
+            chosen.setdefault(int(instance), {})[int(number)] = bytes.fromhex(colour)
+    except ValueError:
+        raise BadRequest("segments must be ID.NUMBER.COLOUR, separated by commas") from None
+    return chosen
+
+
+def draw_segments(
+    layer: NDArray[np.uint8], one: Instance, colours: dict[int, bytes], image: Instance, frame: int
+) -> None:
+    """Draw the chosen segments of a segmentation on a layer.
+
+    Raises:
+        NotAcceptableError: it cannot be decoded, or is not on the grid of the image.
+
+    """
+    contents = read_contents(one.sha256)
+    parts = contents.frames.get((image.sop_instance_uid, frame), []) if contents else []
+    parts = [(number, index) for number, index in parts if number in colours]
+    if contents is None or not parts:
+        return
+    if contents.size != layer.shape[:2] or not all(fits(contents.planes[index], image, frame) for _, index in parts):
+        raise NotAcceptableError("the segmentation is not on the grid of the image")
+    with open_object(object_key(one.sha256)) as file:
+        reader = PixelReader(file, one)
+        for number, index in parts:
+            values = np.frombuffer(reader.decoded(index), np.uint8)
+            alpha = values if contents.maximum else np.unpackbits(values, bitorder="little")
+            if len(alpha) < layer[..., 3].size:
+                raise NotAcceptableError("the segmentation is truncated")
+            covered = alpha[: layer[..., 3].size].reshape(layer.shape[:2])
+            layer[covered > 0, :3] = np.frombuffer(colours[number], np.uint8)
+            strength = covered / contents.maximum if contents.maximum else covered
+            layer[..., 3] = np.maximum(layer[..., 3], np.clip(strength, 0, 1) * 255)
+
+
+def fits(plane: list[float], image: Instance, frame: int) -> bool:
+    """Return whether a plane is that of an image's frame; a plane that one of them does not state fits."""
+    found = read_image_planes(image.sha256)
+    own = found[frame] if frame < len(found) else []
+    return not (plane and own) or bool(np.allclose(plane, own, atol=TOLERANCE))
+
+
+@lru_cache(maxsize=1024)
+def read_image_planes(sha256: str) -> list[list[float]]:
+    """Return position and orientation of each frame of an image."""
+    with warnings.catch_warnings(), open_object(object_key(sha256)) as file:
+        warnings.simplefilter("ignore")
+        header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+        try:
+            if groups := header.get("PerFrameFunctionalGroupsSequence"):
+                shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+                return [read_plane(group, shared) for group in groups]
+            position, orientation = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
+            plane = [float(value) for value in [*(position or []), *(orientation or [])]]
+        except (AttributeError, IndexError, TypeError, ValueError):
+            return []
+    return [plane if len(plane) == 9 else []]
