@@ -30,7 +30,7 @@ if not os.environ.get("DATABASE_URL"):
             _connection.cursor().execute(_statement)
     os.environ["DATABASE_URL"] = _server.url
 
-for _name in ("STORAGE_URL", "BROKER_URL", "ALLOWED_HOSTS", "LEASE_SECONDS", "TASK_SECONDS"):
+for _name in ("STORAGE_URL", "BROKER_URL", "ALLOWED_HOSTS", "STANDBY_URL", "LEASE_SECONDS", "TASK_SECONDS"):
     os.environ.pop(_name, None)
 if "PYTEST_XDIST_WORKER" not in os.environ:  # several processes share the folder of the first
     os.environ["DATA_FOLDER"] = str(Path(_folder.name) / "system")

@@ -1,4 +1,4 @@
-"""Limit request bodies by who sends them, before anything parses them."""
+"""Limit request bodies by who sends them, before anything parses them; record when people write."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,8 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts.access import SUBMIT
+from accounts.audit_events import actor_of
+from core.standby import record_write
 
 MAX_FORM_BYTES = 64 << 10  # of a form without files
 STREAMED = "application/offset+octet-stream"  # tus: the view reads the body itself, after it authenticated the request
@@ -48,3 +50,17 @@ class BodySizeLimit:
             text = f"The form accepts {settings.MAX_FORM_MB} MB; use the script of the page or a tus client.\n"
             return HttpResponse(text, "text/plain", status=413)
         return None
+
+
+class RecordWrites:
+    """Record, before a response, that a person wrote: the next list that they read has it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Pass the request on."""
+        response = self._get_response(request)
+        if request.method not in ("GET", "HEAD", "OPTIONS") and request.user.is_authenticated:
+            record_write(actor_of(request))
+        return response

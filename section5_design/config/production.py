@@ -34,7 +34,9 @@ def find_faults(environment: Mapping[str, str]) -> Iterator[str]:
     for name in FILES:
         if name in given:
             yield from check_file(name, given[name])
-    yield from check_database(environment.get("DATABASE_URL", ""))
+    yield from check_database("DATABASE_URL", environment.get("DATABASE_URL", ""))
+    if environment.get("STANDBY_URL"):
+        yield from check_database("STANDBY_URL", environment["STANDBY_URL"])
     yield from check_broker(environment.get("BROKER_URL", ""))
     for name in ("STORAGE_URL", "AWS_ENDPOINT_URL"):
         if environment.get(name, "").startswith("http:"):
@@ -49,18 +51,18 @@ def check_file(name: str, path: str) -> Iterator[str]:
         yield f"{name}: {path} is readable by others (chmod 640)"
 
 
-def check_database(url: str) -> Iterator[str]:
+def check_database(name: str, url: str) -> Iterator[str]:
     """Check that PostgreSQL's certificate is verified and its password is not a default."""
     parts = urlsplit(url)
     if not parts.hostname or parts.hostname.startswith(("/", "%2f", "%2F")):
         if not url:
-            yield "DATABASE_URL must name a PostgreSQL server"
+            yield f"{name} must name a PostgreSQL server"
         return  # a Unix socket crosses no network
     options = parse_qs(parts.query)
     if options.get("sslmode") != ["verify-full"] or not options.get("sslrootcert"):
-        yield "DATABASE_URL must end with ?sslmode=verify-full&sslrootcert=FILE"
+        yield f"{name} must end with ?sslmode=verify-full&sslrootcert=FILE"
     if parts.password in (None, "", "postgres", parts.username):
-        yield "DATABASE_URL must contain a password that is not a default"
+        yield f"{name} must contain a password that is not a default"
 
 
 def check_broker(url: str) -> Iterator[str]:

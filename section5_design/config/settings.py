@@ -1,6 +1,7 @@
 """Settings, from the environment.
 
 DATABASE_URL    a PostgreSQL; by default `main.py` starts one of its own
+STANDBY_URL     a standby of that PostgreSQL, from which lists are read; default: none
 BROKER_URL      a RabbitMQ, amqp://user:password@host//; by default Celery's filesystem transport, for one machine
 STORAGE_URL     where objects are stored: file:///folder or s3://bucket/prefix; by default a folder in DATA_FOLDER
 DATA_FOLDER     spool, objects and broker of one machine; default: `section5_design/data`
@@ -125,6 +126,14 @@ DATABASES["default"]["ENGINE"] = "core.postgresql"
 TCP_OPTIONS = {"connect_timeout": 3, "keepalives_idle": 4, "keepalives_interval": 2, "keepalives_count": 3}
 TCP_OPTIONS["tcp_user_timeout"] = 10_000  # milliseconds; also of a connection attempt
 DATABASES["default"]["OPTIONS"] = {**TCP_OPTIONS, **DATABASES["default"].get("OPTIONS", {})}
+STANDBY_URL = os.environ.get("STANDBY_URL", "")
+DATABASE_ROUTERS = ["core.standby.Router"] if STANDBY_URL else []
+if STANDBY_URL:
+    DATABASES["standby"] = dj_database_url.parse(STANDBY_URL, conn_max_age=None, conn_health_checks=True)
+    if not DATABASES["standby"]["ENGINE"].endswith(".postgresql"):
+        raise ImproperlyConfigured("STANDBY_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
+    QUICK = {**TCP_OPTIONS, "connect_timeout": 2, "tcp_user_timeout": 3_000}  # the primary can answer instead
+    DATABASES["standby"]["OPTIONS"] = {**QUICK, **DATABASES["standby"].get("OPTIONS", {})}
 
 INSTALLED_APPS = [
     # before Django's own, so that the portal's translations take precedence
@@ -145,6 +154,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.RecordWrites",
     "accounts.middleware.BodySizeLimit",  # before the CSRF check, which parses the body
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",

@@ -1,4 +1,4 @@
-"""Leases: which process runs a background loop."""
+"""Leases (which process runs a background loop), and when each source last wrote."""
 
 from django.db import models
 
@@ -14,3 +14,15 @@ class LoopLease(models.Model):
         """Named as what it is."""
 
         db_table = "core_loop_lease"
+
+
+class LastWrite(models.Model):
+    """When a person or a program last wrote: until the standby has that, they read from the primary."""
+
+    source = models.CharField(primary_key=True, max_length=100)  # as in the audit log: user:NAME, http:TOKEN, dicom:AE
+    at = models.DateTimeField()
+
+    class Meta:
+        """Named as what it is."""
+
+        db_table = "core_last_write"

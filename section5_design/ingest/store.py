@@ -20,6 +20,7 @@ from archive.object_store import object_key, store
 from archive.overlap import overlap
 from core import metrics
 from core.correlation import correlation_id
+from core.standby import record_write
 from ingest.header import INSTANCE_NUMBERS, Header, RefusedError
 from ingest.incoming import IncomingFile
 from jobs.dispatcher import wake
@@ -68,6 +69,7 @@ def store_instance(file: IncomingFile, sender: Sender, study_uid: str | None = N
     started, outcome = time.perf_counter(), "failed"
     try:
         stored = _store(file, sender, study_uid)
+        record_write(sender.source)
         outcome = stored.outcome
     except RefusedError:
         outcome = "refused"

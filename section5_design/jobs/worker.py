@@ -1,6 +1,5 @@
-"""A worker: Celery's pool of processes, restarted if it is stuck or ends, and a row with its heartbeat."""
+"""A worker: Celery's pool of processes, restarted if it is stuck or ends, a fallback, and a row with its heartbeat."""
 
-import contextlib
 import json
 import logging
 import os
@@ -21,11 +20,14 @@ from config.celery import broker_queue
 from core.health import beat
 from core.processes import child_setup
 from jobs.admission import memory_percent, overloaded
+from jobs.fallback import Fallback
 
 log = logging.getLogger("section5.worker")
 
 HEARTBEAT = 2.0  # seconds
-STALLED = 15.0  # seconds that jobs may be due while this worker receives no message
+STALLED = 4.0  # seconds that jobs may be due while this worker receives no message; then it works without
+POOL_START = 6.0  # seconds that a pool needs to start
+RESTART_POOL = 15.0  # seconds without a message until the pool is restarted, which declares its queues again
 
 REGISTER = """
     INSERT INTO jobs_worker (name, queues, cpu_percent, memory_percent, current_jobs, state, drain)
@@ -53,6 +55,7 @@ class Worker:
         settings.DATA_FOLDER.mkdir(parents=True, exist_ok=True)
         self._heartbeat = settings.DATA_FOLDER / f"heartbeat-{uuid.uuid4().hex}"  # touched with every message
         self._idle_since = time.time()
+        self._fallback: Fallback | None = None
 
     def run(self) -> int:
         """Work until SIGTERM or SIGINT, which drains the worker: its current jobs are finished first."""
@@ -64,9 +67,7 @@ class Worker:
             while celery.poll() is None and not self._draining.is_set():
                 self._draining.wait(HEARTBEAT)
                 self._report("full" if overloaded() else "working")
-                if self._is_stalled():
-                    log.error("jobs are due and no message arrives here: restarting the pool")
-                    os.killpg(celery.pid, signal.SIGKILL)
+                self._watch_messages(celery)
             if self._draining.is_set():
                 self._drain(celery)
             else:
@@ -78,8 +79,8 @@ class Worker:
 
     def _start(self) -> "subprocess.Popen[bytes]":
         folder = Path(__file__).parent.parent
-        path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
-        self._idle_since = time.time()
+        self._idle_since = self._pool_started = time.time()
+        self._idle_since += POOL_START
         return subprocess.Popen(  # noqa: S603
             [
                 *(
@@ -97,16 +98,44 @@ class Worker:
                 *("--without-gossip", "--without-mingle", "--without-heartbeat", "--optimization", "fair"),
             ],
             cwd=folder,
-            env=os.environ
-            | {
-                "WORKER_NAME": self.name,
-                "WORKER_HEARTBEAT": str(self._heartbeat),
-                "PYTHONPATH": path,
-                "PYTHONWARNINGS": "ignore",
-            },
+            env=self._environment(),
             start_new_session=True,
             preexec_fn=child_setup(),
         )
+
+    def _environment(self) -> dict[str, str]:
+        """Return the environment of the processes that run jobs."""
+        path = os.pathsep.join(filter(None, (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH"))))
+        return os.environ | {
+            "WORKER_NAME": self.name,
+            "WORKER_HEARTBEAT": str(self._heartbeat),
+            "PYTHONPATH": path,
+            "PYTHONWARNINGS": "ignore",
+        }
+
+    def _watch_messages(self, celery: "subprocess.Popen[bytes]") -> None:
+        """Work without messages while none arrives, and restart a pool to which none arrives for long."""
+        if self._fallback is None:
+            if self._is_stalled():
+                log.warning("jobs are due and no message arrives here: working without the broker")
+                beside = self._heartbeat.with_name(f"{self._heartbeat.name}-fallback")
+                self._fallback = Fallback(self._queues, self._environment(), beside)
+        elif self._last_message() > self._fallback.started_at:
+            log.warning("messages arrive again")
+            self._fallback.stop()
+            self._fallback = None
+        elif self._fallback.is_over():
+            self._fallback = None
+        elif time.time() - max(self._pool_started, self._fallback.started_at) > RESTART_POOL and not overloaded():
+            log.error("no message arrives here: restarting the pool")
+            os.killpg(celery.pid, signal.SIGKILL)
+
+    def _last_message(self) -> float:
+        """Return when a message arrived, or 0."""
+        try:
+            return self._heartbeat.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def _drain(self, celery: "subprocess.Popen[bytes]") -> None:
         celery.terminate()  # Celery's warm shutdown: no new jobs, and the current ones are finished
@@ -120,11 +149,12 @@ class Worker:
         if celery.poll() is None:
             os.killpg(celery.pid, signal.SIGKILL)
             celery.wait()
+        if self._fallback:
+            self._fallback.stop()
 
     def _is_stalled(self) -> bool:
         """Return whether jobs are due and this idle worker received no message: its broker or its pool is stuck."""
-        with contextlib.suppress(FileNotFoundError):
-            self._idle_since = max(self._idle_since, self._heartbeat.stat().st_mtime)
+        self._idle_since = max(self._idle_since, self._last_message())
         if time.time() - self._idle_since < STALLED or overloaded():
             return False
         try:

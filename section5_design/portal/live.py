@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import psycopg2
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db import connection, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -126,9 +127,11 @@ def stream() -> Iterator[bytes]:
     """Generate the events of an open page."""
     connections.close_all()  # an open page needs no connection
     changes = listener(os.getpid())
-    seen = changes.wait(-1, 0)
+    seen, again = changes.wait(-1, 0), False
     yield b"retry: 2000\n\n: open\n\n"
     for _ in range(int(MAX_STREAM_SECONDS / KEEPALIVE)):
         count = changes.wait(seen, KEEPALIVE)
-        yield b"event: changed\ndata: \n\n" if count > seen else b": quiet\n\n"
+        changed = count > seen
+        yield b"event: changed\ndata: \n\n" if changed or again else b": quiet\n\n"
+        again = changed and bool(settings.STANDBY_URL)  # the standby may not have had the change yet
         seen = count

@@ -24,6 +24,7 @@ from accounts.services import share_study
 from analysis.models import AnalysisJob
 from analysis.services import list_analyses, run_again
 from archive.models import Instance, Series, Study
+from core.standby import read_from_standby
 from delivery.models import Destination
 from delivery.services import send_studies
 from portal.downloads import send_zip
@@ -90,20 +91,18 @@ class Row:
 def show_studies(request: HttpRequest) -> HttpResponse:
     """List the visible studies, the newest first; filters and sorting are in the address."""
     wanted = {name: request.GET.get(name, "").replace("\0", "").strip()[:100] for name in FILTERS}
-    found = filter_studies(request.user, wanted)
     if used := [name for name, text in wanted.items() if text]:
         record_access_once(request, "queried", "by " + ", ".join(used))  # not the texts: they may name patients
-    sort = request.GET.get("sort", "")
-    studies, more = page_of(found, sort, parse_number(request, "after"))
+    sort, after = request.GET.get("sort", ""), parse_number(request, "after")
+    rows, more, label_names = read_from_standby(actor_of(request), lambda: read_list(request.user, wanted, sort, after))
     address = request.GET.copy()
     address.pop("after", None)
-    label_names = list_labels(request.user)
     context = {
-        "rows": build_rows(request.user, studies),
+        "rows": rows,
         "wanted": wanted,
         "quick": build_quick_filters(label_names, wanted),
         "columns": build_columns(sort, address),
-        "next": f"{address.urlencode()}&after={studies[-1].pk}".lstrip("&") if more else "",
+        "next": f"{address.urlencode()}&after={rows[-1].study.pk}".lstrip("&") if more else "",
         "first": f"?{address.urlencode()}" if request.GET.get("after") else "",
         "teams": Group.objects.exclude(name__in=ROLES).order_by("name") if request.user.has_perm(OPERATE) else [],
         "analyses": list_analyses() if request.user.has_perm(OPERATE) else [],
@@ -115,6 +114,12 @@ def show_studies(request: HttpRequest) -> HttpResponse:
         **build_first_run(request),
     }
     return render(request, "portal/studies.html", context)
+
+
+def read_list(user: Any, wanted: dict[str, str], sort: str, after: int | None) -> tuple[list[Row], bool, list[str]]:
+    """Return a page of the list, whether more follow, and the labels of all visible studies."""
+    studies, more = page_of(filter_studies(user, wanted), sort, after)
+    return build_rows(user, studies), more, list_labels(user)
 
 
 def build_first_run(request: HttpRequest) -> dict[str, Any]:

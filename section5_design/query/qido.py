@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts.audit_events import record_access
 from accounts.readers import Reader
+from core.standby import read_from_standby
 from ingest.addresses import study_url
 from query.attributes import COLUMNS, COUNTED, UNIQUE_KEYS, find_keyword, levels_to
 from query.dicom_json import JSON, to_json
@@ -31,7 +32,8 @@ def search(request: HttpRequest, reader: Reader, level: str, **path: str) -> Htt
     limit = min(parse_number(request, "limit", MAX_RESULTS, MAX_OFFSET), MAX_RESULTS)
     offset = parse_number(request, "offset", 0, MAX_OFFSET)
     wanted = choose_fields(request, level, path)
-    rows = find_rows(reader, level, keys, {*wanted, *uids_to(level)}, slice(offset, offset + limit + 1))
+    window = slice(offset, offset + limit + 1)
+    rows = read_from_standby(reader.name, lambda: find_rows(reader, level, keys, {*wanted, *uids_to(level)}, window))
     record_access(request, "queried", f"{request.resolver_match.route}: {len(rows[:limit])} rows", actor=reader.name)
     warnings = [FUZZY] if request.GET.get("fuzzymatching", "").lower() == "true" else []
     if len(rows) > limit > 0:

@@ -64,6 +64,7 @@ def test_a_complete_production_configuration_starts(good: dict[str, str]) -> Non
         *(("DATABASE_URL", ""), ("DATABASE_URL", "postgresql://app:long@db/name")),
         ("DATABASE_URL", "postgresql://app:long@db/name?sslmode=require&sslrootcert=x"),
         ("DATABASE_URL", "postgresql://postgres:postgres@db/name?sslmode=verify-full&sslrootcert=x"),
+        ("STANDBY_URL", "postgresql://app:long@db/name"),
         *(("BROKER_URL", ""), ("BROKER_URL", "amqp://app:long@mq//"), ("BROKER_URL", "amqps://guest:guest@mq//")),
         ("STORAGE_URL", "http://store/bucket"),
     ],
