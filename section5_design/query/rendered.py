@@ -53,8 +53,8 @@ class Style:
     size: tuple[int, int] | None
     region: tuple[float, float, float | None, float | None]
     quality: int
-    annotations: frozenset[str]
-    icc_profile: bool
+    annotations: frozenset[str] = frozenset()
+    icc_profile: bool = False
 
 
 @dicomweb
