@@ -1,4 +1,4 @@
-"""Parse the elements of JSON files strictly and independently."""
+"""Parsing of the elements of JSON files: strict, and each element independent of the others."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def test_elements_keep_their_order_fields_and_lines() -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", " { } ", "{\n}\n"])
-def test_an_empty_object_has_no_elements(text: str) -> None:
+def test_empty_object_has_no_elements(text: str) -> None:
     assert read(text) == []
 
 
@@ -101,7 +101,7 @@ def test_elements_equal_those_of_json_loads_for_any_chunk_size(
         ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": ' + "[" * 2000 + "]" * 2000 + "}", None, "invalid JSON"),
     ],
 )  # fmt: skip
-def test_an_invalid_element_does_not_affect_the_others(value: str, id_: str | None, reason: str) -> None:
+def test_invalid_element_does_not_affect_the_others(value: str, id_: str | None, reason: str) -> None:
     found = read(f'{{{good()},\n"bad": {value},\n{good("last")}}}')
     assert [one.id for one in found if isinstance(one, Element)] == ["good", "last"]
     (problem,) = (one for one in found if isinstance(one, ElementError))
@@ -114,12 +114,12 @@ def test_invalid_utf8_is_an_error_of_its_element() -> None:
     assert [type(one) for one in found] == [ElementError, Element]
 
 
-def test_a_repeated_key_is_an_error() -> None:
+def test_repeated_key_is_an_error() -> None:
     found = read(f'{{{good()}, "good": {{"id": "other", "data": ["1"], "deviceName": "RX"}}}}')
     assert found[1] == ElementError("other", 1, "the key 'good' is repeated")
 
 
-def test_a_byte_order_mark_is_reported_and_the_elements_are_read() -> None:
+def test_byte_order_mark_is_reported_and_the_elements_are_read() -> None:
     found = read(b"\xef\xbb\xbf{" + good().encode() + b"}")
     assert isinstance(found[0], ElementError)
     assert "byte order mark" in found[0].reason
@@ -152,14 +152,14 @@ GOOD = good()
         "/* */ {}",
     ],
 )
-def test_a_file_that_is_not_a_json_object_ends_in_an_error(text: str) -> None:
+def test_file_that_is_not_a_json_object_ends_in_an_error(text: str) -> None:
     found = read(text)
     assert isinstance(found[-1], ElementError)
     assert [one.id for one in found[:-1]] == (["good"] if good() in text else [])[: len(found) - 1]
 
 
 class Endless(io.RawIOBase):
-    """A file of many elements that is never in memory."""
+    """Generate the text of many elements while it is read, so that the file is never in memory."""
 
     def __init__(self, count: int) -> None:
         self._pieces = self._made(count)
@@ -190,24 +190,24 @@ def test_memory_holds_one_element_at_a_time() -> None:
     assert peak < 10 << 20, "16 MB of elements went through"
 
 
-def test_keyed_elements_of_the_test_are_read() -> None:
+def test_keyed_elements_are_read() -> None:
     assert [one.id for one in read(keyed(element(1), element(2)))] == ["e1", "e2"]
 
 
 @pytest.mark.parametrize("start", ["", "\n ", "\ufeff"])
-def test_a_file_of_one_element_without_a_key_is_accepted(start: str) -> None:
+def test_file_of_one_element_without_a_key_is_accepted(start: str) -> None:
     found = read(start + json.dumps(element(1, "1 2"), indent=1))
     assert found[-1] == Element("e1", "RX 1", ["1 2"], 2 if "\n" in start else 1)
 
 
-def test_an_invalid_element_without_a_key_is_one_error() -> None:
+def test_invalid_element_without_a_key_is_one_error() -> None:
     assert read('{"id": "x", "data": "1 2", "deviceName": "RX"}') == [
         ElementError("x", 1, "'data' must be a list of strings")
     ]
 
 
 @pytest.mark.parametrize("key", ["id", "data", "deviceName"])
-def test_a_key_named_like_a_field_is_still_a_key(key: str) -> None:
+def test_key_named_like_a_field_is_still_a_key(key: str) -> None:
     assert read(json.dumps({key: element(1)})) == [Element("e1", "RX 1", ["1 2 3"], 1)]
 
 
@@ -218,5 +218,5 @@ def test_invalid_json_names_the_line_and_the_character() -> None:
     assert error.reason.endswith(" (line 3, character 22 of the element)")
 
 
-def test_an_integer_of_5000_digits_in_another_field_is_accepted() -> None:
+def test_integer_of_5000_digits_in_another_field_is_accepted() -> None:
     assert isinstance(read(f'{{"1": {json.dumps(element(1))[:-1]}, "n": {"9" * 5000}}}}}')[0], Element)

@@ -11,7 +11,7 @@ from even_odd import EvenOdd
 from support import start
 
 
-def test_the_threads_print_1_to_200_in_order() -> None:
+def test_threads_print_1_to_200_in_order() -> None:
     written: list[str] = []
     EvenOdd(0.0001, write=written.append).run()
     assert [int(line.split()[1]) for line in written] == list(range(1, 201))
@@ -24,7 +24,7 @@ def test_one_thread_prints_the_odd_and_the_other_the_even_numbers() -> None:
     assert {name for number, name in threads.items() if number % 2 == 0} == {"even"}
 
 
-def test_the_order_holds_when_one_thread_is_slow() -> None:
+def test_order_holds_when_one_thread_is_slow() -> None:
     written: list[int] = []
 
     def write(line: str) -> None:
@@ -60,7 +60,7 @@ def test_delays_never_accumulate() -> None:
     assert sorted(waits.timeouts) == pytest.approx(expected)
 
 
-def test_an_output_error_ends_both_threads_and_is_raised() -> None:
+def test_output_error_ends_both_threads_and_is_raised() -> None:
     written: list[str] = []
 
     def write(line: str) -> None:
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_both_threads_at_once() -> None:
         assert process.stderr.read() == b""
 
 
-def test_a_closed_pipe_ends_both_threads_quietly() -> None:
+def test_closed_pipe_ends_both_threads_quietly() -> None:
     with start("numbers", "--interval", 0.001) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -96,7 +96,7 @@ def test_a_closed_pipe_ends_both_threads_quietly() -> None:
 
 
 @pytest.mark.parametrize("interval", ["0", "-1", "x", "nan", "1e9"])
-def test_an_invalid_interval_is_a_usage_error(interval: str) -> None:
+def test_invalid_interval_is_a_usage_error(interval: str) -> None:
     with pytest.raises(SystemExit) as left, open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123
         main.main(["numbers", "--interval", interval])
     assert left.value.code == 2

@@ -1,4 +1,4 @@
-"""One rule for numbers, whichever parser reads them, and accurate averages."""
+"""Parsing of numbers, the same by both parsers, and accuracy of the averages."""
 
 import math
 import re
@@ -106,7 +106,7 @@ def test_long_text_becomes_an_array_of_the_same_floats() -> None:
     assert values.tolist() == list(map(float, tokens))
 
 
-def test_the_example_of_the_test() -> None:
+def test_example_is_normalised() -> None:
     assert measure(["54 26 34", "75 87 75"]) == Measurements(58.5, 0.6724137931034483, 6)
 
 

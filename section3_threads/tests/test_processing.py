@@ -1,4 +1,4 @@
-"""Which threads are alive when, and that no result or log record is lost."""
+"""Number and lifetime of the threads; completeness of results and log records."""
 
 import contextlib
 import io
@@ -23,7 +23,7 @@ MAIN = str(Path(main.__file__))
 
 
 def workers() -> list[threading.Thread]:
-    """The threads that are alive beside the test's own."""
+    """Return the live threads other than the main thread."""
     return [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
 
 
@@ -49,8 +49,8 @@ def test_four_elements_are_processed_at_the_same_time() -> None:
     assert sorted(met) == [0, 1, 2, 3]
 
 
-def test_a_new_thread_starts_as_soon_as_an_old_one_ends() -> None:
-    """Four are held; one is let go; the fifth begins while the other three are still held."""
+def test_new_thread_starts_as_soon_as_an_old_one_ends() -> None:
+    """Block four elements and release one: the fifth starts while the other three are blocked."""
     let_go = [threading.Event() for _ in range(5)]
     begun = [threading.Event() for _ in range(5)]
 
@@ -71,9 +71,9 @@ def test_a_new_thread_starts_as_soon_as_an_old_one_ends() -> None:
     assert not running.is_alive()
 
 
-def test_a_thread_has_ended_before_the_next_one_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_has_ended_before_the_next_one_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     class EndsWhenJoined(threading.Thread):
-        """A thread that stays alive after its work until somebody joins it."""
+        """A thread that stays alive after its work until it is joined."""
 
         def __init__(self, **arguments: Any) -> None:
             super().__init__(**arguments)
@@ -117,7 +117,7 @@ def test_elements_are_read_only_as_threads_end() -> None:
     assert len(taken) == 50
 
 
-def test_the_example_of_the_test_is_printed(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_results_of_the_example_are_printed(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file('{"1": {"id": "aabbcc1", "data": ["54 26 34", "75 87 75"], "deviceName": "RX 1"}}')
     outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert (outcome.status, outcome.errors) == (0, [])
@@ -131,7 +131,7 @@ def test_the_example_of_the_test_is_printed(run: Run, json_file: Write, tmp_path
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 5000])
-def test_the_log_has_one_complete_line_per_element(run: Run, json_file: Write, tmp_path: Path, count: int) -> None:
+def test_log_has_one_complete_line_per_element(run: Run, json_file: Write, tmp_path: Path, count: int) -> None:
     path = json_file(keyed(*(element(number, f"{number} 1") for number in range(count))))
     run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     lines = (tmp_path / "log").read_text().splitlines()
@@ -172,7 +172,7 @@ def test_invalid_elements_are_logged_and_the_others_processed(run: Run, json_fil
     assert "'-2' is negative (row 1, position 2)" in (tmp_path / "log").read_text()
 
 
-def test_a_file_that_is_not_json_is_one_error(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_file_that_is_not_json_is_one_error(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file("# a heading")
     outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert outcome.status == 1
@@ -206,7 +206,7 @@ def test_control_characters_in_an_id_are_escaped(run: Run, json_file: Write, tmp
 @pytest.mark.parametrize(
     ("name", "message"), [("none.json", "no such file"), ("folder", "not a file"), ("a\0b", "no such file")]
 )
-def test_an_unreadable_file_is_one_error(run: Run, tmp_path: Path, name: str, message: str) -> None:
+def test_unreadable_file_is_one_error(run: Run, tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder").mkdir()
     outcome = run("process", tmp_path, name, "--log-file", tmp_path / "log")
     assert outcome.status == 1
@@ -214,7 +214,7 @@ def test_an_unreadable_file_is_one_error(run: Run, tmp_path: Path, name: str, me
     assert message in outcome.errors[0]
 
 
-def test_an_unwritable_log_is_one_error_before_processing(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_unwritable_log_is_one_error_before_processing(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1)))
     outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "none" / "log")
     assert (outcome.status, outcome.output) == (1, "")
@@ -222,7 +222,7 @@ def test_an_unwritable_log_is_one_error_before_processing(run: Run, json_file: W
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
-def test_a_full_disk_is_reported_without_a_traceback(json_file: Write) -> None:
+def test_full_disk_is_reported_without_a_traceback(json_file: Write) -> None:
     path = json_file(keyed(*(element(number) for number in range(2000))))
     command = [sys.executable, MAIN, "process", str(path.parent), path.name, "--log-file", "/dev/full"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
@@ -231,7 +231,7 @@ def test_a_full_disk_is_reported_without_a_traceback(json_file: Write) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_closed_pipe_ends_processing_quietly(json_file: Write, tmp_path: Path) -> None:
+def test_closed_pipe_ends_processing_quietly(json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(5000))))
     with start("process", path.parent, path.name, "--log-file", tmp_path / "log") as process:
         assert process.stdout is not None
@@ -259,7 +259,7 @@ def test_ctrl_c_completes_the_active_elements(json_file: Write, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "x", "1001", "２"])
-def test_an_invalid_number_of_threads_is_a_usage_error(threads: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_number_of_threads_is_a_usage_error(threads: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main.main(["process", ".", "x", "--max-threads", threads])
     assert left.value.code == 2
@@ -280,14 +280,14 @@ def test_main_works_with_a_redirected_stdout(json_file: Write, tmp_path: Path) -
     assert output.getvalue().startswith("Element e1 (RX 1)\n")
 
 
-def test_a_file_of_one_element_without_a_key_is_processed(run: Run, json_file: Write, tmp_path: Path) -> None:
+def test_file_of_one_element_without_a_key_is_processed(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(json.dumps(element(1)))
     outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert (outcome.status, outcome.errors) == (0, [])
     assert outcome.output.startswith("Element e1 (RX 1)\n")
 
 
-def test_a_killed_process_loses_no_printed_record(json_file: Write, tmp_path: Path) -> None:
+def test_killed_process_loses_no_printed_record(json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(*(element(number) for number in range(100_000))))
     with start("process", path.parent, path.name, "--json", "--log-file", tmp_path / "log") as process:
         assert process.stdout is not None
@@ -299,7 +299,7 @@ def test_a_killed_process_loses_no_printed_record(json_file: Write, tmp_path: Pa
 
 
 @pytest.mark.parametrize("size", [2, 7, 1000])
-def test_a_thread_may_process_several_elements(run: Run, json_file: Write, tmp_path: Path, size: int) -> None:
+def test_thread_processes_several_small_elements(run: Run, json_file: Write, tmp_path: Path, size: int) -> None:
     path = json_file(keyed(*(element(number) for number in range(100)), element(100, "x")))
     log = tmp_path / "log"
     outcome = run("process", path.parent, path.name, "--json", "--elements-per-thread", size, "--log-file", log)

@@ -1,4 +1,4 @@
-"""The README shows what the program does."""
+"""The README agrees with the program."""
 
 import argparse
 import re
@@ -19,7 +19,7 @@ def blocks(text: str) -> list[str]:
     return sorted(re.split(r"(?m)^(?=Element |\d+ elements)", text.strip()))
 
 
-def test_the_command_prints_what_the_readme_shows(tmp_path: Path) -> None:
+def test_command_prints_what_the_readme_shows(tmp_path: Path) -> None:
     expected = re.search(r"\$ python section3_threads/main\.py process \S+ elements\.json\n(.*?)```", README, re.DOTALL)
     assert expected is not None
     command = [sys.executable, str(SECTION / "main.py"), "process", str(SECTION / "sample"), "elements.json"]
@@ -53,7 +53,7 @@ def test_every_dependency_has_its_reason_in_the_readme() -> None:
             assert re.split(r"[>=<; ]", line)[0] in README
 
 
-def test_the_demo_shows_both_programs() -> None:
+def test_demo_shows_both_programs() -> None:
     done = subprocess.run([sys.executable, str(SECTION / "main.py")], capture_output=True, text=True, check=True)
     assert "even 200\n" in done.stdout
     assert "Element aabbcc1 (RX 1)" in done.stdout
