@@ -157,6 +157,7 @@ def test_partial_stores_what_is_good_and_tells_of_each(api: Client) -> None:
     told = answer.json()
     assert (told["created"], told["failed"]) == (1, 3)
     assert {result["key"]: result["status"] for result in told["results"]} == {"1": 201, "2": 409, "3": 422, "4": 400}
+    assert told["results"][1]["errors"][0]["code"] == "conflict"
     assert stored_ids(api) == ["new", "taken"]
 
 

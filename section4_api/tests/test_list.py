@@ -175,6 +175,12 @@ def test_a_query_that_is_not_understood_is_400(api: Client, query: str) -> None:
     assert all(error["parameter"] in query for error in document.get("errors", []))
 
 
+def test_the_filter_form_of_the_browsable_api_may_leave_fields_empty(api: Client) -> None:
+    query = "id__startswith=&device_name=RX+1&data_size__gte="
+    assert api.get(f"{ELEMENTS}?{query}", headers={"Accept": "text/html"}).status_code == 200
+    problem(api.get(f"{ELEMENTS}?{query}"), 400)
+
+
 def test_a_cursor_that_the_server_did_not_sign_is_400(api: Client, some: list[str]) -> None:
     cursor = api.get(f"{ELEMENTS}?page_size=2").json()["next"].partition("cursor=")[2]
     for forged in (f"x{cursor}", cursor[:-1], cursor[::-1]):
