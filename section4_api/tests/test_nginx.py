@@ -97,7 +97,7 @@ def test_nginx_ends_tls_and_passes_the_client_on(front: Front) -> None:
 
 
 @pytest.mark.parametrize("path", ["/live", "/ready", "/metrics"])
-def test_nginx_hides_what_only_this_machine_may_read(front: Front, path: str) -> None:
+def test_nginx_hides_health_and_metrics(front: Front, path: str) -> None:
     assert front.ask("GET", path).status == 404
     assert front.service.ask("GET", path, Host="localhost", X_Forwarded_Proto="https").status == 200
 
@@ -109,7 +109,7 @@ def test_login_attempts_of_one_address_are_limited(front: Front) -> None:
     assert front.ask("GET", "/admin/login/").status == 200
 
 
-def test_slow_clients_keep_nobody_waiting(front: Front) -> None:
+def test_slow_clients_delay_no_other_client(front: Front) -> None:
     for number in range(10):
         assert front.ask("POST", f"{ELEMENTS}?fields=id", element(f"big{number}", "1.25 " * 100_000)).status == 201
     with contextlib.ExitStack() as stack:
