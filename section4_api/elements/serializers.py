@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from django.db import models
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 
 from elements import services
 from elements.exceptions import Conflict
@@ -134,7 +135,7 @@ class KeyedMapSerializer(serializers.ListSerializer):
         partial = self.context.get("partial", False)
         self.stored = services.insert_elements(validated_data, all_or_nothing=not partial)
         self.conflicts = {
-            key: {"id": [f"{element['id']} is already stored"]}
+            key: {"id": [ErrorDetail(f"{element['id']} is already stored", Conflict.default_code)]}
             for key, element in self.elements.items()
             if element["id"] not in self.stored
         }

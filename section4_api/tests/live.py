@@ -9,13 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
 import psycopg2
+
+from embedded_postgres import EmbeddedPostgres
 
 SECTION = Path(__file__).parent.parent
 SECRETS = {"SECRET_KEY": "k" * 25 + "secret" * 5, "ALLOWED_HOSTS": "api.example,localhost", "BEHIND_PROXY": "1"}
@@ -63,6 +67,28 @@ def ask(connection: http.client.HTTPConnection, method: str, path: str, body: An
 
 
 @contextlib.contextmanager
+def public_folder() -> Iterator[Path]:
+    """A temporary folder that also `nobody` can reach, unlike pytest's."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def kill(server: EmbeddedPostgres) -> None:
+    """Kill every process of a server and wait for their ends."""
+    main = psutil.Process(pid_of(server))
+    processes = [main, *main.children()]
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a child that ended with its parent
+            process.kill()
+    psutil.wait_procs(processes, timeout=20)
+
+
+def pid_of(server: EmbeddedPostgres) -> int:
+    return int((server.folder / "postgresql" / "postmaster.pid").read_text().split()[0])
+
+
+@contextlib.contextmanager
 def database(name: str) -> Iterator[str]:
     """An empty database of this name beside that of DATABASE_URL, and its URL."""
     connection = psycopg2.connect(os.environ["DATABASE_URL"])
@@ -96,14 +122,14 @@ def service(log: Path, *options: str, section: Path = SECTION, **environment: st
 
 
 def url_of(process: "subprocess.Popen[str]") -> str:
-    """Where the service says that it is."""
+    """Return the URL that the service prints."""
     assert process.stdout
-    said = []
+    lines = []
     for line in process.stdout:
-        said.append(line)
+        lines.append(line)
         if found := re.match(r"The API +(\S+?)/api/elements/", line):
             return found[1]
-    raise AssertionError("the service did not come up:\n" + "".join(said))
+    raise AssertionError("the service did not come up:\n" + "".join(lines))
 
 
 def manage(*words: str, program: str = "manage.py", **environment: str) -> "subprocess.CompletedProcess[str]":

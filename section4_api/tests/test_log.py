@@ -27,10 +27,10 @@ def last(lines: Lines) -> dict[str, Any]:
 def test_a_request_is_one_line(api: Client, lines: Lines) -> None:
     answer = post(api, element("a"), X_Request_ID="mine-1")
     assert len(lines()) == 1
-    told = last(lines)
-    assert told.pop("milliseconds") > 0
-    assert told.pop("time").endswith("+00:00")
-    assert told == {
+    line = last(lines)
+    assert line.pop("milliseconds") > 0
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
         "level": "INFO",
         "logger": "section4.requests",
         "message": "request",
@@ -44,12 +44,12 @@ def test_a_request_is_one_line(api: Client, lines: Lines) -> None:
     }
 
 
-def test_a_request_id_is_given_back(api: Client) -> None:
+def test_a_request_id_is_returned(api: Client) -> None:
     assert api.get(ELEMENTS, headers={"X-Request-ID": "mine-1"})["X-Request-ID"] == "mine-1"
 
 
 @pytest.mark.parametrize("given", ["", "a b", "a" * 65, 'x"y', "{}", "é"])
-def test_a_request_id_that_is_none_is_replaced(api: Client, given: str) -> None:
+def test_an_invalid_request_id_is_replaced(api: Client, given: str) -> None:
     made = api.get(ELEMENTS, headers={"X-Request-ID": given})["X-Request-ID"]
     assert len(made) == 32
     assert made != api.get(ELEMENTS)["X-Request-ID"]
@@ -60,8 +60,8 @@ def test_an_error_is_a_line_with_the_id_that_the_client_sees(
     api: Client, lines: Lines, where: str, status: int
 ) -> None:
     document = problem(api.get(where), status)
-    told = last(lines)
-    assert (told["request_id"], told["status"]) == (document["request_id"], status)
+    line = last(lines)
+    assert (line["request_id"], line["status"]) == (document["request_id"], status)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_the_line_of_a_400_has_the_reason_and_no_value(api: Client, lines: Lines
     assert last(lines)["reason"] == "#/id invalid"
 
 
-def test_a_fault_of_ours_is_500_and_a_line_with_its_traceback(
+def test_a_bug_is_500_and_its_traceback_is_logged(
     api: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     post(api, element("a"))
@@ -85,9 +85,9 @@ def test_a_fault_of_ours_is_500_and_a_line_with_its_traceback(
     api.raise_request_exception = False
     document = problem(api.get(path("a")), 500)
     (record,) = [record for record in caplog.records if record.name == "django.request"]
-    told = json.loads(FORMATTER.format(record))
-    assert told["request_id"] == document["request_id"]
-    assert "ZeroDivisionError" in told["exc_info"]
+    line = json.loads(FORMATTER.format(record))
+    assert line["request_id"] == document["request_id"]
+    assert "ZeroDivisionError" in line["exc_info"]
     assert "ZeroDivisionError" not in json.dumps(document)
 
 

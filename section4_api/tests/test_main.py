@@ -18,7 +18,7 @@ def run(*words: str, program: str = "main.py", **environment: str) -> subprocess
     return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
 
 
-def test_a_round_is_shown_and_leaves_the_sample(tmp_path: Path) -> None:
+def test_the_demonstration_leaves_only_the_sample(tmp_path: Path) -> None:
     with database(f"main_{os.getpid()}") as url:
         environment = {"DATABASE_URL": url, "LOG_FILE": str(tmp_path / "api.log")}
         for _ in range(2):
@@ -40,14 +40,14 @@ def test_a_round_is_shown_and_leaves_the_sample(tmp_path: Path) -> None:
 
 
 def test_a_port_that_is_in_use_is_one_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as occupied:
+        port = occupied.getsockname()[1]
         done = run("--port", str(port))
     assert done.returncode == 1
     assert done.stderr == f"ERROR: 127.0.0.1:{port}: cannot listen (Address already in use); choose another --port\n"
 
 
-def test_the_open_profile_serves_this_machine_only() -> None:
+def test_the_development_profile_listens_on_loopback_only() -> None:
     done = run("--host", "0.0.0.0", "--port", "0")
     assert done.returncode == 1
     assert "the development profile has no tokens and serves loopback only" in done.stderr

@@ -70,7 +70,7 @@ def test_a_call_without_a_token_is_401(production: tuple[Service, dict[str, str]
 
 
 @pytest.mark.parametrize("header", ["Bearer x", "Bearer", "Bearer a b", "Basic eDp5", "Bearer \u00e9", "x" * 5000])
-def test_a_token_that_is_none_is_401(production: tuple[Service, dict[str, str]], header: str) -> None:
+def test_an_invalid_token_is_401(production: tuple[Service, dict[str, str]], header: str) -> None:
     assert call(production[0], None, "GET", ELEMENTS, Authorization=header).status == 401
 
 
@@ -98,7 +98,7 @@ def test_a_revoked_token_ends_at_once(production: tuple[Service, dict[str, str]]
     assert call(service, token, "GET", ELEMENTS).status == 401
 
 
-def test_only_a_hash_of_a_token_is_stored_and_none_is_logged(production: tuple[Service, dict[str, str]]) -> None:
+def test_tokens_are_stored_as_hashes_and_never_logged(production: tuple[Service, dict[str, str]]) -> None:
     import psycopg2
 
     service, tokens = production
@@ -113,25 +113,25 @@ def test_only_a_hash_of_a_token_is_stored_and_none_is_logged(production: tuple[S
     assert '"user":"the writeer"' in log
 
 
-def test_a_token_s_name_is_taken_once(production: tuple[Service, dict[str, str]]) -> None:
+def test_a_token_name_is_unique(production: tuple[Service, dict[str, str]]) -> None:
     again = manage("token", "create", "the reader", DATABASE_URL=production[1]["url"])
     assert again.returncode == 1
     assert "CommandError: there is already a user 'the reader'" in again.stderr
     assert manage("token", "revoke", "nobody", DATABASE_URL=production[1]["url"]).returncode == 1
 
 
-def test_a_call_without_tls_is_led_to_tls(production: tuple[Service, dict[str, str]]) -> None:
+def test_a_call_without_tls_is_redirected(production: tuple[Service, dict[str, str]]) -> None:
     with contextlib.closing(production[0].connect()) as connection:
         answer = ask(connection, "GET", ELEMENTS, Host="api.example")
     assert (answer.status, answer.headers["Location"]) == (301, "https://api.example/api/elements/")
 
 
-def test_machines_ask_for_health_without_token_and_tls(production: tuple[Service, dict[str, str]]) -> None:
+def test_health_checks_need_no_token_and_no_tls(production: tuple[Service, dict[str, str]]) -> None:
     for where in ("/live", "/ready"):
         assert production[0].ask("GET", where, Host="localhost").status == 200
 
 
-def test_who_asks_too_often_is_429_with_when_to_come_again(production: tuple[Service, dict[str, str]]) -> None:
+def test_too_many_requests_are_429_with_retry_after(production: tuple[Service, dict[str, str]]) -> None:
     service, tokens = production
     token = manage("token", "create", "hasty", DATABASE_URL=tokens["url"]).stdout.strip()
     headers = TLS | {"Authorization": f"Bearer {token}"}

@@ -70,7 +70,7 @@ def test_of_racing_renames_to_one_id_one_wins(client: Client, attempt: int) -> N
 
 
 @pytest.mark.parametrize("attempt", range(10))
-def test_two_that_swap_ids_are_both_refused(client: Client, attempt: int) -> None:
+def test_racing_swaps_of_two_ids_are_refused(client: Client, attempt: int) -> None:
     store(client, "a", "b")
     swap = [lambda api: send(api, "PUT", path("a"), {"id": "b"}), lambda api: send(api, "PUT", path("b"), {"id": "a"})]
     assert statuses(at_once(*swap * 3)) == {409: 6}
@@ -91,7 +91,7 @@ def test_of_racing_patches_with_one_tag_one_wins(client: Client, attempt: int) -
 
 
 @pytest.mark.parametrize("attempt", range(10))
-def test_a_removal_against_a_rename_leaves_what_the_answers_say(client: Client, attempt: int) -> None:
+def test_a_delete_racing_a_rename_ends_as_reported(client: Client, attempt: int) -> None:
     store(client, "a")
     deleted, renamed = at_once(lambda api: api.delete(path("a")), lambda api: send(api, "PUT", path("a"), {"id": "b"}))
     outcome = (deleted.status_code, renamed.status_code, tuple(stored_ids(client)))
@@ -110,7 +110,7 @@ def test_a_rename_against_a_creation_of_the_same_id(client: Client, attempt: int
     assert outcome in {(200, 409, ("b",)), (409, 201, ("a", "a0", "b", "z"))}
 
 
-def test_a_deadlock_that_postgresql_breaks_is_tried_again(client: Client) -> None:
+def test_a_deadlock_is_retried(client: Client) -> None:
     """A rename holds the row a and waits for the new id b of a map, which goes on to a and waits for the rename."""
     store(client, "a", "m")
     inserted_b, go_on = threading.Event(), threading.Event()

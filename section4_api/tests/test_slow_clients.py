@@ -52,14 +52,14 @@ def slowest(running: Service) -> float:
 @pytest.mark.parametrize(
     ("head", "trickle"), [(HEAD, b""), (HEAD, b'"'), (FORM, b"")], ids=["idle", "trickling", "login form"]
 )
-def test_200_incomplete_bodies_keep_nobody_waiting(slow: tuple[Service, str], head: bytes, trickle: bytes) -> None:
+def test_200_incomplete_bodies_delay_no_other_client(slow: tuple[Service, str], head: bytes, trickle: bytes) -> None:
     with sending(slow[0], 200, head + b"Content-Length: 500\r\n\r\n{") as clients:
         for client in clients:
             client.sendall(trickle)
         assert slowest(slow[0]) < 1
 
 
-def test_50_unread_exports_keep_nobody_waiting(slow: tuple[Service, str]) -> None:
+def test_50_unread_exports_delay_no_other_client(slow: tuple[Service, str]) -> None:
     for number in range(20):
         assert slow[0].ask("POST", ELEMENTS, element(f"big{number}", "1.25 " * 100_000)).status == 201
     export = b"GET /api/elements/?format=ndjson&fields=id,raw_data HTTP/1.1\r\nHost: localhost\r\n\r\n"
