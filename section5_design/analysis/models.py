@@ -74,6 +74,7 @@ class Target(models.Model):
     scope = models.CharField(max_length=8)
     scope_id = models.BigIntegerField()  # of the instance, series or study
     study = models.ForeignKey(Study, models.CASCADE)
+    waiting_since = models.DateTimeField(null=True)  # the first image that no run covers; null: none
 
     class Meta:
         """One target for each analysis."""

@@ -2,7 +2,8 @@
 
 A target (an instance, series or study) has one job. Each image that is added moves the job to the end of a quiet
 period, or queues it again if it is running or done; the run lists the images that it covers. So an image that comes
-late makes a new run, which supersedes the earlier one.
+late makes a new run, which supersedes the earlier one. Images that keep coming delay a run by at most ten quiet
+periods.
 """
 
 import io
@@ -17,7 +18,8 @@ import numpy as np
 import orjson
 import pydicom
 from django.conf import settings
-from django.db.models import Count, QuerySet
+from django.db.models import Count, DurationField, ExpressionWrapper, F, QuerySet
+from django.db.models.functions import Now
 from django.dispatch import receiver
 from pydicom.multival import MultiValue
 
@@ -43,6 +45,7 @@ KIND = "target"
 PUBLISH = "results"  # the kind of the jobs that store a run's results as DICOM instances; its subject is the run
 RESULT_SOURCE = "analysis:"  # start of the source of instances that an analysis made
 SCOPE_FIELDS = {"instance": "pk", "series": "series_id", "study": "series__study_id"}
+MAX_QUIET_PERIODS = 10  # that steady arrivals delay a run
 CHUNK = 1 << 20
 
 
@@ -91,15 +94,24 @@ def schedule_targets(analysis: Analysis, instances: Iterable[Instance], quiet: f
     targets = Target.objects.filter(analysis=analysis.name, scope=analysis.scope, scope_id__in=found)
     complete = find_complete(analysis, found)
     jobs = []
-    for pk, key in targets.values_list("pk", "scope_id"):
+    for pk, key, waited in measure_waits(targets):
         one = found[key]
-        delay = 0 if analysis.scope == "instance" or key in complete else quiet
+        delay = max(0.0, min(quiet, MAX_QUIET_PERIODS * quiet - waited))
+        delay = 0 if analysis.scope == "instance" or key in complete else delay
         subject = Subject(study_uid=one.series.study.uid)
         if analysis.scope == "instance":
             subject = Subject(one.pk, one.series.study.uid, one.sop_class_uid, one.sop_instance_uid)
         jobs.append(NewJob(pk, choose_target_queue(analysis, one), priority, delay, subject))
     schedule(KIND, jobs)
     return len(jobs)
+
+
+def measure_waits(targets: QuerySet[Target]) -> list[tuple[int, int, float]]:
+    """Return targets with their scope IDs and the seconds since the first image that no run covers; that starts now."""
+    targets.filter(waiting_since=None).update(waiting_since=Now())
+    waited = ExpressionWrapper(Now() - F("waiting_since"), DurationField())
+    rows = targets.annotate(waited=waited).values_list("pk", "scope_id", "waited")
+    return [(pk, key, waited.total_seconds()) for pk, key, waited in rows]
 
 
 def scope_id(analysis: Analysis, instance: Instance) -> int:
@@ -151,6 +163,7 @@ class TargetHandler:
             raise JobError(f"the analysis {target.analysis} is not registered; see ANALYSES") from None
         try:
             with gpu_slots(analysis.gpu_slots) as gpus, work_folder() as work:
+                Target.objects.filter(pk=target.pk).update(waiting_since=None)
                 inputs = export_inputs(analysis, target, work / "inputs")
                 if not inputs:
                     return None

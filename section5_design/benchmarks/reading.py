@@ -39,7 +39,7 @@ PLUGIN = "/usr/share/orthanc/plugins"
 QUERIES = {
     "one patient": "PatientID=P4711",
     "a name with a wildcard": "PatientName=Doe4711*",
-    "a name with a wildcard at its start": "PatientName=*4711",
+    "a name with a wildcard at its start": "PatientName=*4711*",
     "a day": "StudyDate=20200115&limit=100",
     "the first 100": "limit=100",
 }
@@ -69,9 +69,11 @@ def orthanc(folder: Path, destination: int, *, sync: bool = True) -> Iterator[tu
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     command = ["Orthanc", str(folder / "orthanc.json")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        until(lambda: listens(web) and listens(dicom))
-        yield web, dicom
-        process.terminate()
+        try:
+            until(lambda: listens(web) and listens(dicom))
+            yield web, dicom
+        finally:
+            process.terminate()
 
 
 def prepare(folder: Path) -> None:

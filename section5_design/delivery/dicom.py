@@ -12,12 +12,12 @@ from pynetdicom import _config as pynetdicom_config
 
 from archive.models import Instance
 from delivery.errors import RefusedError, UnavailableError
-from delivery.models import Destination
 from ingest.dimse.tls import client_context
 
 AE_TITLE = "SECTION5"
 CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
 SUCCESS, WARNINGS = 0x0000, (0xB000, 0xB006, 0xB007)  # PS3.4, table B.2-1
+NOT_ACCEPTED = "does not accept the SOP class in the stored transfer syntax"
 OUT_OF_RESOURCES = range(0xA700, 0xA800)
 
 pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True
@@ -36,19 +36,21 @@ class Peer(Protocol):
 Contexts = Sequence[tuple[str, Sequence[str]]]  # SOP classes with the transfer syntaxes of one presentation context
 
 
-def send(destination: Destination, instance: Instance, path: Path) -> None:
-    """Send a file.
+def send(association: Any, instance: Instance, path: Path) -> None:
+    """Send a file over an association.
 
     Raises:
-        RefusedError: it accepts neither the SOP class nor the transfer syntax, or not this instance.
-        UnavailableError: it cannot be reached, did not answer, or has no space.
+        RefusedError: the peer accepts neither the SOP class nor the transfer syntax, or not this instance.
+        UnavailableError: it did not answer, or has no space.
 
     """
-    with associate(destination, [(instance.sop_class_uid, [instance.transfer_syntax_uid])]) as association:
-        try:
-            status = association.send_c_store(path).get("Status")
-        except (RuntimeError, ValueError):
-            raise UnavailableError("ended the association") from None
+    pair = (instance.sop_class_uid, [instance.transfer_syntax_uid])
+    if pair not in [(one.abstract_syntax, one.transfer_syntax) for one in association.accepted_contexts]:
+        raise RefusedError(NOT_ACCEPTED)
+    try:
+        status = association.send_c_store(path).get("Status")
+    except (RuntimeError, ValueError):
+        raise UnavailableError("ended the association") from None
     check_status(status)
 
 
@@ -77,13 +79,16 @@ def associate(peer: Peer, contexts: Contexts) -> Iterator[Any]:
         raise UnavailableError("rejected the association: it may not know SECTION5, or be busy")
     if not association.is_established:
         if association.is_aborted and association.acceptor.primitive is not None:
-            raise RefusedError("does not accept the SOP class in the stored transfer syntax")
+            raise RefusedError(NOT_ACCEPTED)
         raise UnavailableError("cannot be reached, or does not answer")
     try:
         yield association
-    finally:
+    except BaseException:
         if association.is_established:
-            association.release()
+            association.abort()
+        raise
+    if association.is_established:
+        association.release()
 
 
 def disable_nagle(event: evt.Event) -> None:

@@ -5,11 +5,9 @@ attempt. A few connections to a destination are open at a time, so that one that
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 
-from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -20,7 +18,9 @@ from archive.encryption import ObjectIntegrityError
 from archive.object_store import object_key, open_object
 from audit.events import record_event
 from core.deadline import DeadlineError, deadline
-from delivery import dicom, http
+from delivery import http
+from delivery.associations import Associations
+from delivery.connections import hold_connection
 from delivery.errors import RefusedError, UnavailableError
 from delivery.models import Delivery, Destination
 from jobs.handlers import JobError, PostponeError, RetryableError
@@ -28,13 +28,15 @@ from jobs.queue import Lease, parse_subject
 
 MAX_ATTEMPTS = 300  # of one delivery, with pauses of up to five minutes: more than a day
 MAX_PAUSE = 300
-BUSY_SECONDS = 0.5
 MAX_SECONDS = 90  # for one instance; less than TASK_SECONDS
 CHUNK = 1 << 20
 
 
 class DeliveryHandler:
     """The handler of delivery jobs; a job's subject is a delivery's ID."""
+
+    def __init__(self) -> None:
+        self._associations = Associations()
 
     def run(self, lease: Lease) -> str:
         """Send an instance and return the destination's name."""
@@ -47,11 +49,12 @@ class DeliveryHandler:
             raise JobError(f"{destination.name} is disabled")
         check_pause(destination)
         try:
-            with hold_connection(destination), deadline(MAX_SECONDS):
-                send(delivery)
+            with deadline(MAX_SECONDS):
+                self.send(delivery)
         except RefusedError as error:
             raise JobError(f"{destination.name} {error}") from None
         except (UnavailableError, DeadlineError) as error:
+            self._associations.close(destination.pk, abort=True)
             pause(destination)
             reason = str(error) or f"did not answer within {MAX_SECONDS} seconds"
             raise RetryableError(f"{destination.name} {reason}") from None
@@ -60,6 +63,30 @@ class DeliveryHandler:
         if destination.failures:
             Destination.objects.filter(pk=destination.pk).update(failures=0, paused_until=None)
         return destination.name
+
+    def send(self, delivery: Delivery) -> None:
+        """Send an instance.
+
+        Raises:
+            PostponeError: all connections to the destination are in use.
+            RefusedError: the destination refused it.
+            UnavailableError: the destination cannot be reached, or did not answer completely.
+
+        """
+        destination, instance = delivery.destination, delivery.instance
+        if destination.kind == Destination.Kind.WEBHOOK:
+            with hold_connection(destination):
+                http.send_webhook(delivery, build_event(delivery))
+            return
+        with work_folder() as work:
+            path = work / "inputs" / "instance.dcm"
+            with open_object(object_key(instance.sha256)) as stored, path.open("wb") as file:
+                shutil.copyfileobj(stored, file, CHUNK)
+            if destination.kind == Destination.Kind.DICOM:
+                self._associations.send(delivery, path)
+                return
+            with hold_connection(destination):
+                http.send_stow(destination, path)
 
     def save(self, results: Sequence[tuple[Lease, str]]) -> None:
         """Record deliveries."""
@@ -88,50 +115,6 @@ def pause(destination: Destination) -> None:
     Destination.objects.filter(pk=destination.pk).update(
         failures=F("failures") + 1, paused_until=Now() + timedelta(seconds=seconds)
     )
-
-
-@contextmanager
-def hold_connection(destination: Destination) -> Iterator[None]:
-    """Hold one of the connections that may be open to a destination at a time, over all workers.
-
-    Raises:
-        PostponeError: all are in use.
-
-    """
-    with connection.cursor() as cursor:
-        for number in range(destination.connections):
-            key = f"delivery {destination.pk} {number}"
-            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 9))", (key,))
-            if cursor.fetchone()[0]:
-                break
-        else:
-            raise PostponeError(BUSY_SECONDS)
-        try:
-            yield
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 9))", (key,))
-
-
-def send(delivery: Delivery) -> None:
-    """Send an instance.
-
-    Raises:
-        RefusedError: the destination refused it.
-        UnavailableError: the destination cannot be reached, or did not answer completely.
-
-    """
-    destination, instance = delivery.destination, delivery.instance
-    if destination.kind == Destination.Kind.WEBHOOK:
-        http.send_webhook(delivery, build_event(delivery))
-        return
-    with work_folder() as work:
-        path = work / "inputs" / "instance.dcm"
-        with open_object(object_key(instance.sha256)) as stored, path.open("wb") as file:
-            shutil.copyfileobj(stored, file, CHUNK)
-        if destination.kind == Destination.Kind.STOW:
-            http.send_stow(destination, path)
-        else:
-            dicom.send(destination, instance, path)
 
 
 def build_event(delivery: Delivery) -> dict[str, object]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ingest.header_scanner import HeaderScanner, ScanError
 
+TRAILING_DELIMITERS = re.compile(r"\^+(?==|$)")
 UID_RULE = re.compile(r"[0-9]+(\.[0-9]+)*\Z")  # PS3.5, 9.1; leading zeros occur in real archives and are harmless
 MAX_UID_LENGTH = 64
 # The archive's columns of a study, a series and an instance: keyword, and the length of its VR (PS3.5, 6.2).
@@ -115,7 +116,17 @@ def build_texts(attributes: dict[str, Any], columns: dict[str, tuple[str, int]])
         if value is not None and keyword.endswith(("Date", "Time")):
             value = str(value).replace("." if keyword.endswith("Date") else ":", "")
         texts[name] = clean_text(value, size)
+        if keyword.endswith("Name"):
+            texts[name] = strip_delimiters(texts[name])
     return texts
+
+
+def strip_delimiters(name: str) -> str:
+    """Return a person's name without the delimiters at the end of its component groups, which mean nothing.
+
+    See PS3.5, 6.2.1.1.
+    """
+    return TRAILING_DELIMITERS.sub("", name).rstrip("=")
 
 
 def require_uid(attributes: dict[str, Any], keyword: str) -> str:

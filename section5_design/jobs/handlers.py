@@ -1,6 +1,7 @@
 """Handlers: how an app above this one runs the jobs of a kind."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 from jobs.queue import Lease, attempts_by_kind
@@ -46,6 +47,17 @@ class Handler(Protocol):
 
 
 _handlers: dict[str, Handler] = {}
+_batch = ExitStack()  # of this process, which runs one batch at a time
+
+
+def close_after_batch(close: Callable[[], object]) -> None:
+    """Call a function when the jobs that were claimed together have run: a handler keeps something open until then."""
+    _batch.callback(close)
+
+
+def end_batch() -> None:
+    """Close what handlers opened for a batch."""
+    _batch.close()
 
 
 def register(kind: str, handler: Handler, max_attempts: int | None = None) -> None:

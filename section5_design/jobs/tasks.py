@@ -17,7 +17,7 @@ from core import metrics
 from core.correlation import correlation_id
 from jobs.admission import overloaded
 from jobs.dispatcher import send_wake_up
-from jobs.handlers import JobError, PostponeError, get_handler
+from jobs.handlers import JobError, PostponeError, end_batch, get_handler
 from jobs.queue import Lease, claim, fail, finish, postpone, release
 
 log = logging.getLogger("section5.jobs")
@@ -72,16 +72,19 @@ def run_batch(queue: str, until: float) -> int:
     started = time.monotonic()
     leases = claim(queue, min(_claim_size, MAX_JOBS[queue]), os.environ.get("WORKER_NAME", "worker"))
     saved, results = started, []
-    for number, lease in enumerate(leases):
-        if number and time.monotonic() >= until:
-            release(leases[number:])
-            break
-        if (result := run_job(lease)) is not None:
-            results.append((lease, result[0]))
-        if time.monotonic() - saved >= SAVE_SECONDS:
-            save_results(results)
-            saved, results = time.monotonic(), []
-    save_results(results)
+    try:
+        for number, lease in enumerate(leases):
+            if number and time.monotonic() >= until:
+                release(leases[number:])
+                break
+            if (result := run_job(lease)) is not None:
+                results.append((lease, result[0]))
+            if time.monotonic() - saved >= SAVE_SECONDS:
+                save_results(results)
+                saved, results = time.monotonic(), []
+        save_results(results)
+    finally:
+        end_batch()
     quick = time.monotonic() - started < BATCH_SECONDS / 4
     _claim_size = min(_claim_size * 2, max(MAX_JOBS.values())) if quick else 1
     return len(leases)

@@ -67,6 +67,15 @@ def find_keyword(name: str) -> str:
         return ""
 
 
+def find_path(name: str) -> str:
+    """Return the keywords of an attribute in sequences, such as RequestAttributesSequence.ScheduledProcedureStepID.
+
+    It is empty if one of them is unknown.
+    """
+    keywords = [find_keyword(step) for step in name.split(".")]
+    return ".".join(keywords) if all(keywords) else ""
+
+
 def vr_of(keyword: str) -> str:
     """Return the VR of an attribute."""
     return dictionary_VR(keyword)

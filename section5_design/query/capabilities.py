@@ -18,6 +18,7 @@ DESCRIPTIONS = {
     "limit": "how many results",
     "offset": "how many results to leave out",
     "fuzzymatching": "not supported: answered with a warning",
+    "charset": "of the response: utf-8",
     "accept": "instead of the Accept header",
     "annotation": f"written into the picture: {', '.join(ANNOTATIONS)}",
     "iccprofile": "colour profile: no, yes, srgb",

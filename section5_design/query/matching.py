@@ -7,7 +7,7 @@ from django.db.models import CharField, F, Lookup, Q
 from django.db.models.functions import Collate
 from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
-from ingest.header import MAX_UID_LENGTH, UID_RULE
+from ingest.header import MAX_UID_LENGTH, UID_RULE, strip_delimiters
 from query.attributes import vr_of
 from query.errors import InvalidRequestError
 
@@ -66,7 +66,7 @@ def match(keyword: str, path: str, text: str) -> Q:
     if vr == "CS":
         return match_any(path, re.split(r"[,\\]", text), "like")
     if vr == "PN":
-        return match_any(path, component_groups(text), "ilike")
+        return match_any(path, component_groups(strip_delimiters(text)), "ilike")
     return match_any(path, [text], "like")
 
 

@@ -10,16 +10,16 @@ from accounts.audit_events import record_access
 from accounts.readers import Reader
 from core.standby import read_from_standby
 from ingest.addresses import study_url
-from query.attributes import COLUMNS, COUNTED, UNIQUE_KEYS, find_keyword, levels_to
+from query.attributes import COLUMNS, COUNTED, UNIQUE_KEYS, find_path, levels_to
 from query.dicom_json import JSON, to_json
 from query.documents import choose_document_type, respond_documents
-from query.errors import InvalidRequestError
+from query.errors import InvalidRequestError, NotAcceptableError
 from query.selectors import Row, count_rows, find_rows
 from query.service import dicomweb
 
 MAX_RESULTS = 5000  # in a response; a client pages through more of them
 MAX_OFFSET = 2**62
-OPTIONS = ("includefield", "limit", "offset", "fuzzymatching", "accept")
+OPTIONS = ("includefield", "limit", "offset", "fuzzymatching", "accept", "charset")
 FUZZY = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
 MORE = "There are {}additional results that can be requested."
 
@@ -28,6 +28,7 @@ MORE = "There are {}additional results that can be requested."
 def search(request: HttpRequest, reader: Reader, level: str, **path: str) -> HttpResponseBase:
     """Search at a level, among the studies or series that the path names."""
     media = choose_document_type(request)
+    require_utf_8(request)
     keys = parse_keys(request) | {UNIQUE_KEYS[name.upper()]: uid for name, uid in path.items()}
     limit = min(parse_number(request, "limit", MAX_RESULTS, MAX_OFFSET), MAX_RESULTS)
     offset = parse_number(request, "offset", 0, MAX_OFFSET)
@@ -51,6 +52,17 @@ def search(request: HttpRequest, reader: Reader, level: str, **path: str) -> Htt
     return response
 
 
+def require_utf_8(request: HttpRequest) -> None:
+    """Require that a character set which the request names (PS3.18, 8.3.3.2) is that of every response.
+
+    Raises:
+        NotAcceptableError: it is another one.
+
+    """
+    if request.GET.get("charset", "utf-8").lower() not in ("utf-8", "utf8", "iso_ir 192"):
+        raise NotAcceptableError("charset: responses are in utf-8")
+
+
 def parse_keys(request: HttpRequest) -> dict[str, str]:
     """Return the keys to match, by keyword.
 
@@ -62,7 +74,7 @@ def parse_keys(request: HttpRequest) -> dict[str, str]:
     for name, texts in request.GET.lists():
         if name in OPTIONS:
             continue
-        keyword = find_keyword(name)
+        keyword = find_path(name)
         if not keyword:
             raise InvalidRequestError("the query has a parameter that is neither an attribute nor an option")
         if len(texts) > 1 or keyword in keys:
@@ -92,10 +104,10 @@ def choose_fields(request: HttpRequest, level: str, path: Mapping[str, str]) -> 
     everything = "all" in names
     keywords = set()
     for name in names:
-        steps = [find_keyword(step) for step in name.split(".")]
-        if name != "all" and not all(steps):
+        path_of_keywords = find_path(name)
+        if name != "all" and not path_of_keywords:
             raise InvalidRequestError("includefield: not an attribute")
-        keywords.add(steps[0])
+        keywords.add(path_of_keywords.partition(".")[0])
     for upper in levels_to(level):
         if everything or upper.lower() not in path:
             keywords |= set(COLUMNS[upper]) | (set(COUNTED[upper]) if upper == level else set())

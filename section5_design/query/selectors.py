@@ -78,7 +78,7 @@ def select(visible: QuerySet[Instance], level: str, keys: Mapping[str, str]) -> 
             modalities = text.strip()
         elif keyword in columns:
             condition &= match(keyword, columns[keyword].path, text)
-        else:
+        elif text.strip() not in ("", "*"):  # an empty key matches everything (PS3.4, C.2.2.2.3)
             raise InvalidRequestError(f"{keyword}: cannot be matched at the level {level}")
     if level == IMAGE:
         return first_of_each(visible).filter(condition)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
@@ -121,6 +122,16 @@ def respond_frames(request: HttpRequest, one: Instance, wanted: list[int]) -> Ht
     return respond(str(request.method), parts, multipart=not single)
 
 
+def respond_pixels(request: HttpRequest, one: Instance) -> HttpResponseBase:
+    """Respond with all frames; decoded ones also as one value."""
+    types, frames_of_image = accepted(request), list_frames(one)
+    parts, name = build_frame_parts(request, one, frames_of_image, types)
+    if name != OCTETS or not is_single(types, name, 1) or not choose_frame_type(one, types)[2]:
+        return respond_frames(request, one, frames_of_image)
+    value = Part(parts[0].media_type, lambda: chain.from_iterable(part.open() for part in parts))
+    return respond(str(request.method), [value], multipart=False)
+
+
 def require_multipart(types: list[MediaType], name: str) -> None:
     """Require that parts of a media type are accepted.
 
@@ -185,7 +196,7 @@ def bulk_data(request: HttpRequest, reader: Reader, tags: str, **path: str) -> H
     (one, *_) = find_instances(reader, path)
     record_access_once(request, "viewed", subject=about([one]), actor=reader.name)
     if tags.upper() == PIXEL_DATA and one.decoded_size:
-        return respond_frames(request, one, list_frames(one))
+        return respond_pixels(request, one)
     types = accepted(request)
     if not any(media.covers(OCTETS) for media in types):
         raise NotAcceptableError(f"offered: {OCTETS}")

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -24,9 +25,11 @@ from accounts.services import create_token
 from archive.erasure import erase_study
 from archive.models import Instance, Study
 from delivery import dicom, handler, http
+from delivery.connections import hold_connection
 from delivery.models import Delivery, Destination, Rule
 from delivery.routing import KIND
 from delivery.services import list_deliveries, preview_rule, resend, save_destination, save_rule, send_stored
+from jobs import tasks
 from jobs.models import Job
 from orthanc import Orthanc
 from pipeline import announce, make_due, query, run_due, run_jobs, send, send_series
@@ -282,6 +285,21 @@ def test_paused_destination_costs_its_deliveries_no_attempt(monkeypatch: pytest.
     assert Destination.objects.get().failures == 1
 
 
+def test_deliveries_of_a_batch_share_an_association(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_claim_size", 16)
+    with receiver(0) as port:
+        associate = Mock(wraps=dicom.associate)
+        monkeypatch.setattr(dicom, "associate", associate)
+        to_dicom(port)
+        send_series(4)
+        send(instance("JPEG2000.dcm")[1])  # refused, and the others go on
+        send_series(2)
+        attempt()
+    assert associate.call_count == 1
+    assert [state for state, _ in states()] == ["done"] * 4 + ["quarantined"] + ["done"] * 2
+    assert query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == [(0,)]
+
+
 def test_connections_to_a_destination_are_limited(storescp: tuple[Port, Path]) -> None:
     destination = to_dicom(storescp[0])
     Destination.objects.update(connections=1)
@@ -292,7 +310,7 @@ def test_connections_to_a_destination_are_limited(storescp: tuple[Port, Path]) -
     def occupy() -> None:
         from django.db import connections
 
-        with handler.hold_connection(destination):
+        with hold_connection(destination):
             held.set()
             done.wait(60)
         connections.close_all()

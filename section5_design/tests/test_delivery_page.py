@@ -87,7 +87,7 @@ def test_an_operator_sets_an_archive_and_a_rule_for_priors(system: System, opera
     until(lambda: system.query("SELECT count(*) FROM priors_search") == [(1,)])
     page = operator.get("/priors/", headers={"Accept-Language": "es"}).text
     assert "PACS@127.0.0.1:9" in page
-    assert "Estudios previos" in page
+    assert "Últimas búsquedas" in page
     assert "Latest searches" not in page
     operator.post(f"/priors/archives/{number}", {"action": "pause"}, page="/priors/")
     assert system.query("SELECT enabled FROM priors_archive") == [(False,)]

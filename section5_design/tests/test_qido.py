@@ -72,7 +72,15 @@ def studies(system: System, query: str) -> list[str]:
         ("PatientName=Roe*_*", "3"),
         ("PatientName=Doe_Jane", ""),
         ("PatientName=*oe*", "123"),
+        ("PatientName=Doe^Jane^^", "1"),
+        ("PatientName=Roe_R^^*", ""),
         ("PatientName=Yamada^Tarou", "4"),
+        ("PatientName=Yamada^Tarou^=", "4"),
+        ("InstitutionName=", "1234"),
+        ("InstitutionName=*&PatientID=A1", "1"),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=", "1234"),
+        ("00400275.00400009=&PatientID=A1", "1"),
+        ("charset=utf-8&PatientID=A1", "1"),
         (f"PatientName={quote('山田')}*", "4"),
         ("PatientName=", "1234"),
         ("PatientName=*", "1234"),
@@ -108,6 +116,8 @@ def test_studies_match(archive: System, query: str, expected: str) -> None:
             "Unknown=1",
             "SOPInstanceUID=1.2",
             "InstitutionName=x",
+            "RequestAttributesSequence.ScheduledProcedureStepID=x",
+            "RequestAttributesSequence.Nothing=",
             "00000000=1",
             "includefield=Nothing",
         ),
@@ -184,6 +194,7 @@ def test_fuzzy_matching_is_declined_as_the_standard_says(archive: System) -> Non
 def test_other_representations_are_406(archive: System) -> None:
     for accept, status in (("application/json", 200), ("application/*", 200), ("text/html", 406), ("nothing", 400)):
         assert archive.ask("GET", "/dicom-web/studies", Accept=accept).status == status
+    assert archive.ask("GET", "/dicom-web/studies?charset=latin-1").status == 406
     assert archive.ask("DELETE", "/dicom-web/studies").status == 405
 
 

@@ -87,6 +87,21 @@ def test_series_with_the_stated_number_of_images_does_not_wait(register: Registe
     assert current().figures == {"images": 3}
 
 
+def test_steady_arrivals_delay_a_series_only_for_ten_quiet_periods(register: Register) -> None:
+    register(quiet_seconds=60)
+    send_series(2)
+    announce()
+    for waited, runs in ((9, 0), (10, 1), (9, 1)):  # in minutes
+        query("UPDATE analysis_target SET waiting_since = now() - make_interval(mins => %s) RETURNING id", waited)
+        send(instance(InstanceNumber=waited)[1])
+        announce()
+        run_due()
+        assert Run.objects.count() == runs
+    assert current().figures == {"images": 4}
+    run_jobs()
+    assert current().figures == {"images": 5}
+
+
 def test_late_image_makes_a_new_run_and_the_earlier_one_stays_readable(register: Register) -> None:
     register()
     first = [one.instance_id for one in send_series(2)]

@@ -296,6 +296,9 @@ def test_bulk_data_is_found_where_the_metadata_says(archive: System) -> None:
 def test_bulk_data_of_pixels_is_their_frames(archive: System) -> None:
     parts = parts_of(get(archive, path_of("1.3.3") + "/bulkdata/7FE00010"))
     assert b"".join(content for _, content in parts) == read(original("1.3.3")).PixelData
+    single = get(archive, path_of("1.3.3") + "/bulkdata/7FE00010", "application/octet-stream")
+    assert (single.status, single.body) == (200, read(original("1.3.3")).PixelData)
+    assert get(archive, path_of("1.3.4") + "/bulkdata/7FE00010", "image/jls").status == 406
 
 
 @pytest.mark.parametrize("uid", [uid for uid in NAMES if uid != "1.3.7"])

@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
                 ("scope", models.CharField(max_length=8)),
                 ("scope_id", models.BigIntegerField()),
                 ("study", models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, to="archive.study")),
+                ("waiting_since", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
