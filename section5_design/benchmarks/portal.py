@@ -34,7 +34,10 @@ SCROLL = """async (count) => {
     }
     return (count * 1000) / (performance.now() - started);
 }"""
-ADDRESSES = ("/", "/?sort=patient", "/?sort=-date", "/?modality=MR", "/?patient=Name77&from=2020-01-01")
+ADDRESSES = (
+    *("/", "/?sort=patient", "/?sort=-date", "/?modality=MR", "/?patient=Name77&from=2020-01-01"),
+    *("/?patient=nobody", "/?state=quarantined", "/?sender=nobody"),  # nothing matches: every study is examined
+)
 FILL = """
     INSERT INTO archive_study (uid, patient_id, patient_name, study_date, accession_number, study_description)
     SELECT '1.2.9.' || n, 'P' || n %% 40000, 'Name' || n %% 9973 || '^Given', to_char(date '2015-01-01' + n %% 4000,
