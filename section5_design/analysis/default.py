@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import iter_pixels
 
 from analysis.contract import Context, UnprocessableError
-from analysis.windowing import decode_frame, render_values
+from analysis.windowing import decode_frame, render_values, splits_bytes, unpack_frame
 from archive.encryption import ObjectIntegrityError
 
 VERSION = "2"
@@ -134,11 +134,12 @@ def _analyse(file: BinaryIO) -> tuple[dict[str, Any], bytes]:
     if not any(keyword in header for keyword in PIXELS):
         return {"pixel_data": False}, b""
     check_claims(header)
+    is_loaded = is_small and not splits_bytes(header)
     limits = value_limits(header)
     frames: list[dict[str, float | int]] = []
     total = Moments()
     preview_index, preview_frame = int(header.get("NumberOfFrames") or 1) // 2, None
-    for number, frame in enumerate(iter_pixels(header, raw=True) if is_small else iter_frames(file)):
+    for number, frame in enumerate(iter_pixels(header, raw=True) if is_loaded else iter_frames(file, header)):
         if number == 0 and (frame.dtype.kind == "f" or int(header.get("NumberOfFrames") or 1) == 1):
             limits = find_limits(frame)  # for several frames the header's limits are used
         seen = Moments()
@@ -160,8 +161,12 @@ def find_limits(frame: NDArray[Any]) -> tuple[float, float]:
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
 
 
-def iter_frames(file: BinaryIO) -> Iterator[NDArray[Any]]:
+def iter_frames(file: BinaryIO, header: Dataset) -> Iterator[NDArray[Any]]:
     """Decode the stored frames one at a time: rows, columns and, for colour, samples."""
+    if splits_bytes(header):
+        dataset = pydicom.dcmread(file, force=True)
+        yield from (unpack_frame(dataset, index) for index in range(int(header.get("NumberOfFrames") or 1)))
+        return
     frames = iter_pixels(file, raw=True)
     try:
         first = next(frames)

@@ -32,7 +32,32 @@ def decode_frame(file: BinaryIO, index: int) -> NDArray[Any]:
         raise
     except Exception:  # noqa: BLE001  # its decoders raise all kinds of errors
         file.seek(0)
-        return pixel_array(pydicom.dcmread(file, force=True), index=index)
+        dataset = pydicom.dcmread(file, force=True)
+        return unpack_frame(dataset, index) if splits_bytes(dataset) else pixel_array(dataset, index=index)
+
+
+def splits_bytes(header: Dataset) -> bool:
+    """Return whether frames of single bits begin and end inside of bytes, as those of segmentations may.
+
+    pydicom 3.0.2 decodes such frames all at once only, not one by one.
+    """
+    pixels = int(header.get("Rows") or 0) * int(header.get("Columns") or 0)
+    syntax = header.file_meta.get("TransferSyntaxUID") if hasattr(header, "file_meta") else None
+    return header.get("BitsAllocated") == 1 and pixels % 8 != 0 and not (syntax and syntax.is_encapsulated)
+
+
+def unpack_frame(dataset: Dataset, index: int) -> NDArray[np.uint8]:
+    """Unpack a frame of single bits (PS3.5, 8.1.1).
+
+    Raises:
+        ValueError: it is truncated.
+
+    """
+    size = dataset.Rows * dataset.Columns
+    first, shift = divmod(index * size, 8)
+    packed = np.frombuffer(dataset.PixelData, np.uint8)[first : (index * size + size + 7) // 8]
+    bits: NDArray[np.uint8] = np.unpackbits(packed, bitorder="little")[shift : shift + size]
+    return bits.reshape(dataset.Rows, dataset.Columns)
 
 
 def render_values(values: NDArray[Any], header: Dataset, window: Window | None = None) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max, Min, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.formats import number_format
@@ -34,6 +34,7 @@ from portal.studies import parse_number
 from query.viewer import viewer_url
 
 PAGE = 100
+FEW = 20  # images that are listed at once; longer lists open by a click
 EVENTS = 50
 PROCESSING_KINDS = ("received", "done", "retry", "lost", "quarantined", "requeued")
 STRUCTURED_REPORTS = "1.2.840.10008.5.1.4.1.1.88."  # the SOP classes begin with it
@@ -46,6 +47,12 @@ class SeriesCard:
     series: Series
     counts: dict[str, int]  # images by state
     frames: int  # images that can be viewed
+    first: int  # ID of an image
+
+    @property
+    def ready(self) -> int:
+        """Return the number of processed images."""
+        return self.counts.get(AnalysisJob.State.DONE, 0)
 
 
 @require_GET
@@ -76,6 +83,7 @@ def show_study(request: HttpRequest, study_id: int) -> HttpResponse:
         "total": add_counts(card.counts for card in cards),
         "rows": [{"image": row, "label": label_for(row.job)} for row in rows[:PAGE]],
         "chosen": next((card.series for card in cards if card.series.pk == series), None),
+        "open_images": series or state or start or len(rows) <= FEW,
         "more": address.urlencode() if len(rows) > PAGE else "",
         "results": list_results(request.user, study),
         "runs": list_runs(request.user, study),
@@ -93,9 +101,11 @@ def build_cards(user: Any, study: Study) -> list[SeriesCard]:
     """Build the cards of the series, in the order of SeriesNumber."""
     cards: dict[int, SeriesCard] = {}
     visible = visible_instances(user, per_row=True).filter(series__study=study).order_by()
-    counted = visible.values_list("series", "job__state").annotate(count=Count("pk"), frames=Count("rows"))
-    for series_id, state, count, frames in counted:
-        card = cards.setdefault(series_id, SeriesCard(Series(pk=series_id), {}, 0))
+    counted = visible.values_list("series", "job__state").annotate(
+        count=Count("pk"), frames=Count("rows"), first=Min("pk")
+    )
+    for series_id, state, count, frames, first in counted:
+        card = cards.setdefault(series_id, SeriesCard(Series(pk=series_id), {}, 0, first))
         card.counts[state] = count
         card.frames += frames if state == AnalysisJob.State.DONE else 0
     for series in Series.objects.filter(pk__in=cards).select_related("study"):

@@ -16,7 +16,7 @@ from pydicom.data import get_testdata_file
 from analysis.contract import Context, UnprocessableError
 from analysis.default import analyse
 from analysis.rendering import render
-from analysis.windowing import render_values
+from analysis.windowing import decode_frame, render_values
 from system import instance
 
 NAMES = [
@@ -52,6 +52,20 @@ def test_an_instance_without_pixels_has_a_result_that_says_so() -> None:
     path = Path(str(get_testdata_file("reportsi.dcm", download=False)))
     with path.open("rb") as file:
         assert analyse(file, Context()) == ({"pixel_data": False}, b"")
+
+
+def test_frames_of_single_bits_may_end_inside_a_byte() -> None:
+    bits = np.random.default_rng(1).integers(0, 2, (3, 5, 7), np.uint8)
+    packed = np.packbits(bits.ravel(), bitorder="little").tobytes() + b"\0"
+    shape: dict[str, Any] = {"Rows": 5, "Columns": 7, "NumberOfFrames": 3, "PixelRepresentation": 0}
+    single: dict[str, Any] = {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0, "WindowCenter": 0.5, "WindowWidth": 1}
+    file = io.BytesIO(instance(PixelData=packed, **shape, **single)[1])
+    figures, picture = analyse(file, Context())
+    assert [one["average_before_normalization"] for one in figures["frames"]] == pytest.approx(bits.mean((1, 2)))
+    assert picture
+    for index in range(3):
+        file.seek(0)
+        assert (decode_frame(file, index) == bits[index]).all()
 
 
 def frames(count: int, **changes: Any) -> io.BytesIO:

@@ -1,6 +1,7 @@
 """The portal in a real browser, on the real system."""
 
 import gettext
+import html
 import io
 import os
 import re
@@ -9,6 +10,7 @@ import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -46,19 +48,27 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
+expect.set_options(timeout=20_000)  # other tests run on the same machine
+SESSIONS: dict[str, Any] = {}  # cookies by person: a login takes a second, for its password is hashed slowly
+
+
 class Visit:
     """A browser window in which somebody is logged in; it collects the errors of its pages."""
 
     def __init__(self, system: System, browser: Browser, name: str, **options: Any) -> None:
         self.base = f"http://127.0.0.1:{system.http}"
-        self.context: BrowserContext = browser.new_context(base_url=self.base, **options)
+        self.context: BrowserContext = browser.new_context(
+            base_url=self.base, storage_state=SESSIONS.get(name), **options
+        )
         self.page: Page = self.context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda entry: self.errors.extend([entry.text] if entry.type == "error" else []))
-        self.page.goto("/login/")
-        log_in(self.page, name)
-        expect(self.page.locator("main h1")).to_be_visible()
+        if name not in SESSIONS:
+            self.page.goto("/login/")
+            log_in(self.page, name)
+            expect(self.page.locator("main h1")).to_be_visible()
+            SESSIONS[name] = self.context.storage_state()
 
     def close(self) -> None:
         self.context.close()
@@ -69,6 +79,12 @@ def log_in(page: Page, name: str) -> None:
     page.locator("#id_username").fill(name)
     page.locator("#id_password").fill(PASSWORD)
     page.locator("main form button").click()
+
+
+@cache
+def known(system: System, name: str) -> Person:
+    """Return a person who is logged in; the same one for all tests, so do not change its session."""
+    return Person(system, name)
 
 
 @pytest.fixture
@@ -94,7 +110,7 @@ def image(system: System) -> int:
 
 def send(system: System, *contents: bytes) -> list[int]:
     """Send images as ana, wait for their results, and return their IDs."""
-    answer = Person(system, "ana").send(*contents)
+    answer = known(system, "ana").send(*contents)
     rows = system.query(
         "SELECT instance_id, sop_instance_uid FROM uploads_uploadfile AS file JOIN archive_instance AS i"
         " ON i.id = instance_id WHERE upload_id = %s ORDER BY file.created_at",
@@ -231,7 +247,9 @@ def test_an_expired_session_asks_for_a_login_and_continues(system: System, ana: 
     ana.page.goto("/uploads/")
     ana.page.get_by_label("Files").first.set_input_files(path)
     expect(ana.page.locator(".found")).to_contain_text("1 DICOM")
-    system.query("DELETE FROM django_session")
+    keys = [cookie["value"] for cookie in ana.context.cookies() if cookie["name"] == "sessionid"]
+    system.query("DELETE FROM django_session WHERE session_key = ANY(%s)", keys)
+    SESSIONS.clear()
     ana.page.get_by_role("button", name="Send").click()
     expect(ana.page.get_by_role("dialog", name="Your session has expired")).to_be_visible()
     with ana.context.expect_page() as tab:
@@ -326,7 +344,7 @@ def test_typing_and_selections_survive_a_live_update(system: System, olga: Visit
     ],
 )
 def test_studies_are_found_by_the_address(system: System, image: int, query: str, found: int) -> None:
-    page = Person(system, "ana").get(f"/?{query}").text
+    page = known(system, "ana").get(f"/?{query}").text
     assert bool(found) == ("Old, Date" in page)
 
 
@@ -342,7 +360,7 @@ def test_a_search_updates_the_list_and_the_address(ana: Visit, image: int) -> No
 def test_sorting_pages_through_every_study_once(system: System) -> None:
     for number in range(3):
         system.post(instance(PatientName=f"Same^Name{number % 2}", StudyInstanceUID=f"1.2.55.{number}")[1])
-    operator = Person(system, "olga")
+    operator = known(system, "olga")
     link = 'href="/studies/([0-9]+)/"'
     for sort in ("patient", "-patient", "date", "-received", "accession"):
         first = re.findall(link, operator.get(f"/?sort={sort}").text)
@@ -397,7 +415,7 @@ def test_a_selected_team_survives_a_live_update(system: System, olga: Visit) -> 
 
 def test_images_are_listed_by_instance_number(system: System, series: tuple[int, list[int]]) -> None:
     ((study,),) = system.query("SELECT study_id FROM archive_series WHERE id = %s", series[0])
-    page = Person(system, "ana").get(f"/studies/{study}/?series={series[0]}").text
+    page = known(system, "ana").get(f"/studies/{study}/?series={series[0]}").text
     assert [int(id_) for id_ in re.findall('href="/images/([0-9]+)/"', page)] == series[1]
 
 
@@ -427,7 +445,7 @@ def test_a_structured_report_is_a_table(system: System, ana: Visit) -> None:
 
 
 def test_results_and_files_are_downloaded(system: System, image: int) -> None:
-    person = Person(system, "ana")
+    person = known(system, "ana")
     figures = person.get(f"/images/{image}/result.json").json()
     assert figures["data_size"] == 16384
     assert person.get(f"/images/{image}/result.csv").text.startswith("sop_instance_uid,")
@@ -596,7 +614,7 @@ def test_overlays_and_palettes_are_drawn(system: System) -> None:
     from PIL import Image
 
     overlay, palette = send(system, instance("examples_overlay.dcm")[1], instance("examples_palette.dcm")[1])
-    person = Person(system, "ana")
+    person = known(system, "ana")
 
     def picture(id_: int, query: str = "") -> Any:
         return np.asarray(Image.open(io.BytesIO(person.get(f"/images/{id_}/picture.png{query}").content)))
@@ -635,7 +653,7 @@ def test_segments_are_drawn_in_their_colour_where_they_are(system: System, segme
     import numpy as np
     from PIL import Image
 
-    person, (series, ids) = Person(system, "ana"), segmented
+    person, (series, ids) = known(system, "ana"), segmented
     assert "nodule" in person.get(f"/series/{series}/segments").text
     answers = [person.get(f"/images/{id_}/segments.png?segments={ids[3]}.1.ff8000") for id_ in ids[:3]]
     layers = [np.asarray(Image.open(io.BytesIO(answer.content))) for answer in answers]
@@ -649,7 +667,7 @@ def test_segments_of_another_plane_are_not_drawn(system: System, segmented: tupl
     ((uid,),) = system.query("SELECT sop_instance_uid FROM archive_instance WHERE id = %s", segmented[1][0])
     names = {"StudyInstanceUID": "1.2.78", "SeriesInstanceUID": "1.2.78.3", "SOPInstanceUID": uid}
     (moved,) = send(system, instance(**names, ImagePositionPatient=[0, 0, 6])[1])
-    answer = Person(system, "ana").get(f"/images/{moved}/segments.png?segments={segmented[1][3]}.1.ff8000")
+    answer = known(system, "ana").get(f"/images/{moved}/segments.png?segments={segmented[1][3]}.1.ff8000")
     assert answer.status_code == 404
 
 
@@ -670,6 +688,10 @@ def test_segments_are_hidden_and_faded_and_the_address_says_so(ana: Visit, segme
 
 # Every page
 
+LOOKS: tuple[tuple[Any, int], ...] = (("light", 1280), ("dark", 375), ("dark", 1920))
+ALL_RULES: dict[str, Any] = {"resultTypes": ["violations"]}
+RULES_OF_LOOKS = {"runOnly": ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]}
+
 
 def paths_of(system: System, image: int, series: tuple[int, list[int]]) -> list[str]:
     ((study,),) = system.query("SELECT study_id FROM archive_series WHERE id = %s", series[0])
@@ -678,6 +700,7 @@ def paths_of(system: System, image: int, series: tuple[int, list[int]]) -> list[
         "/uploads/",
         "/uploads/1/",
         "/operations/",
+        "/deliveries/",
         "/audit/",
         "/people/",
         "/people/1/",
@@ -687,20 +710,22 @@ def paths_of(system: System, image: int, series: tuple[int, list[int]]) -> list[
     return [*paths, "/?patient=nobody", "/nowhere"]
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 375), ("dark", 1920)])
 def test_axe_finds_no_violation_and_no_page_scrolls_sideways(
-    system: System, browser: Browser, image: int, series: tuple[int, list[int]], scheme: Any, width: int
+    system: System, browser: Browser, image: int, segmented: tuple[int, list[int]]
 ) -> None:
     system.post(instance(Rows=0)[1])
-    visit = Visit(system, browser, "rui", color_scheme=scheme, viewport={"width": width, "height": 800})
+    visit = Visit(system, browser, "rui")
     violations, wide = [], []
-    for path in paths_of(system, image, series):
+    for path in paths_of(system, image, segmented):
         visit.page.goto(path)
-        violations += [
-            (path, one["id"], one["nodes"][0]["html"]) for one in Axe().run(visit.page).response["violations"]
-        ]
-        if visit.page.evaluate("document.documentElement.scrollWidth") > width:
-            wide.append(path)
+        for scheme, width in LOOKS:
+            visit.page.emulate_media(color_scheme=scheme)
+            visit.page.set_viewport_size({"width": width, "height": 800})
+            rules = ALL_RULES | ({} if width == LOOKS[0][1] else RULES_OF_LOOKS)
+            found = Axe().run(visit.page, options=rules).response["violations"]
+            violations += [(path, scheme, width, one["id"], one["nodes"][0]["html"]) for one in found]
+            if visit.page.evaluate("document.documentElement.scrollWidth") > width:
+                wide.append((path, width))
     assert (violations, wide) == ([], [])
     visit.errors.clear()  # of the unknown address
     visit.close()
@@ -708,6 +733,7 @@ def test_axe_finds_no_violation_and_no_page_scrolls_sideways(
 
 def test_the_state_of_a_study_is_on_the_screen_of_a_phone(system: System, browser: Browser, image: int) -> None:
     visit = Visit(system, browser, "ana", viewport={"width": 375, "height": 740})
+    visit.page.goto("/")
     box = visit.page.locator("tbody .badge.done").first.bounding_box()
     assert box
     assert 0 <= box["x"] <= box["x"] + box["width"] <= 375
@@ -744,6 +770,7 @@ def test_keys_lead_to_the_content_and_to_the_next_image(ana: Visit, series: tupl
 
 def test_somebody_without_a_role_reads_what_to_ask_for(system: System, browser: Browser) -> None:
     visit = Visit(system, browser, "nobody")
+    visit.page.goto("/")
     expect(visit.page.get_by_text("You have no role yet. Ask an administrator")).to_be_visible()
     visit.page.goto("/operations/")
     expect(visit.page.get_by_text("This needs the role “Operator”.")).to_be_visible()
@@ -776,7 +803,7 @@ def test_a_token_of_a_person_reads_and_sends_until_it_is_revoked(system: System,
     ana.page.goto("/account/")
     ana.page.get_by_label("Name").fill("notebook")
     ana.page.get_by_role("button", name="Create a token").click()
-    token = ana.page.locator("pre").inner_text()
+    token = ana.page.locator(".card pre").inner_text()
     header = {"Authorization": f"Bearer {token}"}
     assert str(image) in str(system.ask("GET", "/api/instances/?page_size=1000", **header).json())
     uid, content = instance(StudyInstanceUID="1.2.88")
@@ -817,7 +844,7 @@ def test_a_person_chooses_spanish(system: System, browser: Browser, image: int) 
 
 
 def test_reasons_are_translated(system: System) -> None:
-    answer = Person(system, "ana").send(b"no image" * 30)
+    answer = known(system, "ana").send(b"no image" * 30)
     person = Person(system, "ana")
     person.session.headers["Accept-Language"] = "es"
     assert "no es un archivo DICOM" in person.get(answer.headers["Location"]).text
@@ -850,8 +877,7 @@ TEXTS = (
 
 
 def test_every_text_is_translated_to_spanish() -> None:
-    with (SECTION / "portal/locale/es/LC_MESSAGES/django.mo").open("rb") as file:
-        spanish = gettext.GNUTranslations(file)
+    spanish = read_catalogue()
     texts = set()
     for path in (SECTION / "portal").rglob("*"):
         if path.suffix in (".html", ".py"):
@@ -859,6 +885,29 @@ def test_every_text_is_translated_to_spanish() -> None:
             texts |= {re.sub(r"{{ (\w+) }}", r"%(\1)s", match["text"]) for matches in found for match in matches}
     assert len(texts) > 200
     assert {text for text in texts if spanish.gettext(text) == spanish.ngettext(text, "", 1) == text} <= SAME_IN_SPANISH
+
+
+def test_no_page_has_english_text_for_spanish_readers(
+    system: System, image: int, segmented: tuple[int, list[int]]
+) -> None:
+    person = Person(system, "rui")
+    person.session.headers["Accept-Language"] = "es"
+    legend, own_names = f"/series/{segmented[0]}/segments", {"English"}
+    pages = {path: person.get(path).text for path in [*paths_of(system, image, segmented), legend]}
+    english = {message for message, text in read_catalogue()._catalog.items() if text != message} - own_names
+    left = {(path, text) for path, page in pages.items() for text in read_texts(page) & english}
+    assert left == set()
+
+
+def read_catalogue() -> Any:
+    with (SECTION / "portal/locale/es/LC_MESSAGES/django.mo").open("rb") as file:
+        return gettext.GNUTranslations(file)
+
+
+def read_texts(page: str) -> set[str]:
+    """Return the texts of a page, between tags and in the labels of its elements."""
+    found = re.findall(r">([^<>]+)<|(?:aria-label|data-name|alt|title)=\"([^\"]+)\"", page)
+    return {html.unescape(text).strip() for pair in found for text in pair if text.strip()}
 
 
 def test_times_are_shown_in_the_zone_of_the_reader(system: System, browser: Browser, image: int) -> None:
