@@ -235,6 +235,8 @@ def print_table(path: Path) -> int:
     faults = list(find_faults(events))
     rows = {"sent": counts["sent"], "acknowledged": counts["acknowledged"], "stored, hashed again": counts["stored"]}
     rows |= {"uploaded by tus": counts["uploaded"]} if counts["uploaded"] else {}
+    delivered = [one["delivered"] for one in events if one.get("delivered") is not None]
+    rows |= {"delivered once": delivered.count(1)} if delivered else {}
     rows |= {"claims": counts["claimed"], "results": counts["result"], "quarantined": states["quarantined"]}
     rows |= {"acknowledged and lost": 0, "more than one result": 0, **Counter(fault for fault, _ in faults)}
     for name, value in rows.items():
