@@ -1,6 +1,6 @@
 """Who reads, over HTTP or DIMSE, and what they may see: the same rules for a session, a token and an entity."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
@@ -10,11 +10,11 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from accounts.access import program_instances, visible_instances
+from accounts.access import EVERYWHERE, program_instances, visible_instances, visible_studies
 from accounts.api_tokens import UnknownTokenError, authenticate_token
 from accounts.audit_events import client_address
 from accounts.models import ApiToken, ApplicationEntity
-from archive.models import Instance
+from archive.models import Instance, Study
 
 
 class UnknownReaderError(Exception):
@@ -28,18 +28,27 @@ class Reader:
     Attributes:
         name: as the audit log names it: user:NAME, http:TOKEN, dicom:AE.
         address: where it reads from.
-        instances: returns the instances that it may see; `per_row` as of `visible_instances`.
+        instances: returns the instances that it may see; arguments as of `visible_instances`.
+        studies: returns the studies of these, quickly; None for a program, whose studies are not recorded.
 
     """
 
     name: str
     address: str
     instances: Callable[..., QuerySet[Instance]]
+    studies: Callable[[], QuerySet[Study]] | None = None
 
 
-def every_instance(*, per_row: bool = False) -> QuerySet[Instance]:  # noqa: ARG001
+def person_reader(user: Any, address: str) -> Reader:
+    """Return a person as a reader."""
+    return Reader(
+        f"user:{user.get_username()}", address, partial(visible_instances, user), partial(visible_studies, user)
+    )
+
+
+def every_instance(*, per_row: bool = False, within: Mapping[str, Any] = EVERYWHERE) -> QuerySet[Instance]:  # noqa: ARG001
     """Return all instances."""
-    return Instance.objects.all()
+    return Instance.objects.filter(**within)
 
 
 def is_open() -> bool:
@@ -56,11 +65,11 @@ def reader_of(request: HttpRequest) -> Reader:
     """
     address = client_address(request)
     if request.user.is_authenticated:
-        return Reader(f"user:{request.user.get_username()}", address, partial(visible_instances, request.user))
+        return person_reader(request.user, address)
     if request.headers.get("Authorization"):
         token = authenticate_token(request)
         if token.user:
-            return Reader(f"user:{token.user.get_username()}", address, partial(visible_instances, token.user))
+            return person_reader(token.user, address)
         source = f"http:{token.name}"
         return Reader(source, address, partial(program_instances, source, token.group))
     if not is_open():

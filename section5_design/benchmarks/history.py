@@ -7,7 +7,9 @@ what was claimed and finished is taken from the database when all is quiet.
 
 import contextlib
 import hashlib
+import io
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,10 +24,15 @@ from typing import Any
 SECTION = Path(__file__).parent.parent
 sys.path[:0] = [str(SECTION), str(SECTION / "tests")]
 
+from tusclient.client import TusClient  # noqa: E402
+from tusclient.exceptions import TusCommunicationError  # noqa: E402
+
+from people import Person  # noqa: E402
 from system import System, instance  # noqa: E402
 
 Event = dict[str, Any]
 ENDS = ("done", "quarantined")
+RETRIES = 60  # of an upload, and of a request for a receipt, one a second
 
 
 class History:
@@ -33,13 +40,15 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.events: list[Event] = []
         self._lock = threading.Lock()
         path.write_text("", encoding="utf-8")
 
     def write(self, event: str, **fields: Any) -> None:
-        line = json.dumps({"event": event, "at": time.time(), **fields})
+        one = {"event": event, "at": time.time(), **fields}
         with self._lock, self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+            self.events.append(one)
+            file.write(f"{json.dumps(one)}\n")
 
 
 def read(path: Path) -> list[Event]:
@@ -52,7 +61,7 @@ class Sender(threading.Thread):
     def __init__(self, system: System, history: History, *, over_dicom: bool = False) -> None:
         super().__init__(daemon=True)
         self._system, self._history, self._over_dicom = system, history, over_dicom
-        self.enough = threading.Event()
+        self.enough, self.pace = threading.Event(), 0.0
 
     def run(self) -> None:
         while not self.enough.is_set():
@@ -61,15 +70,18 @@ class Sender(threading.Thread):
             sha256 = "" if self._over_dicom else hashlib.sha256(content).hexdigest()
             self._history.write("sent", uid=uid, sha256=sha256)
             try:
-                stored = self._store(content) if self._over_dicom else self._system.post(content).status == 200
+                stored = self.store(uid, content)
             except (OSError, HTTPException):
                 stored = False
             if stored:
                 self._history.write("acknowledged", uid=uid)
-            else:
-                self.enough.wait(0.1)
+            self.enough.wait(self.pace if stored else 0.1)
 
-    def _store(self, content: bytes) -> bool:
+    def store(self, uid: str, content: bytes) -> bool:  # noqa: ARG002
+        """Send an instance; return whether it was acknowledged."""
+        return self._store_over_dicom(content) if self._over_dicom else self._system.post(content).status == 200
+
+    def _store_over_dicom(self, content: bytes) -> bool:
         with tempfile.NamedTemporaryFile() as file:
             file.write(content)
             file.flush()
@@ -77,11 +89,49 @@ class Sender(threading.Thread):
             return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+class Uploader(Sender):
+    """Sends by tus, resumes what a fault interrupted, and asks for the receipt of what was stored."""
+
+    def __init__(self, system: System, history: History, person: Person, receipts: Path) -> None:
+        super().__init__(system, history)
+        self._person, self._receipts = person, receipts
+
+    def store(self, uid: str, content: bytes) -> bool:
+        client = TusClient(f"{self._person.base}/files/", headers=self._person.headers())
+        try:
+            upload = client.uploader(
+                file_stream=io.BytesIO(content),
+                chunk_size=20_000,
+                retries=RETRIES,
+                retry_delay=1,
+                metadata={"filename": uid},
+            )
+            upload.upload()
+        except TusCommunicationError:
+            return False
+        self._history.write("uploaded", uid=uid)
+        self._keep_receipt(uid)
+        return True
+
+    def _keep_receipt(self, uid: str) -> None:
+        """Ask for the receipt until the audit chain has linked it, or a fault is in the way."""
+        for _ in range(RETRIES):
+            found = self._person.get(f"/api/instances/?sop_instance_uid={uid}")
+            if found.status_code != 200 or not found.json()["results"]:
+                return
+            answer = self._person.get(f"/api/receipts/{found.json()['results'][0]['id']}")
+            if answer.status_code == 200:
+                (self._receipts / uid).write_text(answer.text, encoding="ascii")
+                return
+            self.enough.wait(1)
+
+
 @contextlib.contextmanager
-def sending(system: System, history: History, clients: int) -> Iterator[None]:
-    """Send all the while, one client over C-STORE and the others over HTTP."""
-    senders = [Sender(system, history, over_dicom=number == 0) for number in range(clients)]
+def sending(system: System, history: History, clients: int, *more: Sender, pace: float = 0.0) -> Iterator[None]:
+    """Send all the while, one client over C-STORE, the others over HTTP, and more, each with pauses of `pace` s."""
+    senders = [*(Sender(system, history, over_dicom=number == 0) for number in range(clients)), *more]
     for sender in senders:
+        sender.pace = pace
         sender.start()
     try:
         yield
@@ -92,15 +142,15 @@ def sending(system: System, history: History, clients: int) -> Iterator[None]:
             sender.join()
 
 
-def collect(system: System, history: History) -> None:
-    """Write what the database and the store have, when all is quiet."""
+def collect(system: System, history: History, delivered: Counter[str] | None = None) -> None:
+    """Write what the database, the store and a destination of deliveries have, when all is quiet."""
     for job, uid, sha256, state, token in system.query(
         "SELECT j.id, sop_instance_uid, sha256, j.state, j.fencing_token FROM archive_instance AS i"
         " JOIN analysis_job AS j ON j.instance_id = i.id"
     ):
-        history.write(
-            "stored", job=job, uid=uid, sha256=sha256, intact=is_intact(system, sha256), state=state, token=token
-        )
+        intact, copies = is_intact(system, sha256), None if delivered is None else delivered[uid]
+        fields = {"job": job, "uid": uid, "sha256": sha256, "intact": intact, "state": state, "token": token}
+        history.write("stored", **fields, delivered=copies)
     for job, token, outcome, started, at in system.query(
         "SELECT job_id, fencing_token, outcome, extract(epoch FROM started_at), extract(epoch FROM at)"
         " FROM jobs_attempt ORDER BY at"
@@ -138,6 +188,8 @@ def find_faults(events: Iterable[Event]) -> Iterator[tuple[str, str]]:
         if len(copies) > 1:
             yield "stored twice", uid
         for one in copies:
+            if one.get("delivered") not in (None, 1):
+                yield "not delivered once", uid
             if not one["intact"] or (sent.get(uid) and one["sha256"] != sent[uid]):
                 yield "not as it was sent", uid
             if one["state"] not in ENDS:
@@ -167,6 +219,14 @@ def find_job_faults(by_kind: dict[str, list[Event]]) -> Iterator[tuple[str, str]
             yield "a claim ended after a later one", f"job {job}"
 
 
+def print_pauses(pauses: dict[str, list[float]], what: str) -> None:
+    """Print the median and the worst pause of each fault."""
+    print(f"\n| fault | times | {what}, median | worst |\n| --- | ---: | ---: | ---: |")
+    everything = [seconds for found in pauses.values() for seconds in found]
+    for name, found in [*sorted(pauses.items()), ("all", everything)]:
+        print(f"| {name} | {len(found)} | {statistics.median(found):.1f} s | {max(found):.1f} s |")
+
+
 def print_table(path: Path) -> int:
     """Print what became of everything; 1 if the promise was broken."""
     events = read(path)
@@ -174,6 +234,9 @@ def print_table(path: Path) -> int:
     states = Counter(one["state"] for one in events if one["event"] == "stored")
     faults = list(find_faults(events))
     rows = {"sent": counts["sent"], "acknowledged": counts["acknowledged"], "stored, hashed again": counts["stored"]}
+    rows |= {"uploaded by tus": counts["uploaded"]} if counts["uploaded"] else {}
+    delivered = [one["delivered"] for one in events if one.get("delivered") is not None]
+    rows |= {"delivered once": delivered.count(1)} if delivered else {}
     rows |= {"claims": counts["claimed"], "results": counts["result"], "quarantined": states["quarantined"]}
     rows |= {"acknowledged and lost": 0, "more than one result": 0, **Counter(fault for fault, _ in faults)}
     for name, value in rows.items():

@@ -37,7 +37,8 @@ def find_faults(environment: Mapping[str, str]) -> Iterator[str]:
     yield from check_database("DATABASE_URL", environment.get("DATABASE_URL", ""))
     if environment.get("STANDBY_URL"):
         yield from check_database("STANDBY_URL", environment["STANDBY_URL"])
-    yield from check_broker(environment.get("BROKER_URL", ""))
+    for url in environment.get("BROKER_URL", "").split(";"):
+        yield from check_broker(url)
     for name in ("STORAGE_URL", "AWS_ENDPOINT_URL"):
         if environment.get(name, "").startswith("http:"):
             yield f"{name} must use https"

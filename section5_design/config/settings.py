@@ -2,7 +2,7 @@
 
 DATABASE_URL    a PostgreSQL; by default `main.py` starts one of its own
 STANDBY_URL     a standby of that PostgreSQL, from which lists are read; default: none
-BROKER_URL      a RabbitMQ, amqp://user:password@host//; by default Celery's filesystem transport, for one machine
+BROKER_URL      a RabbitMQ, amqp://user:password@host//, or its nodes, separated by `;`; default: files, for one machine
 STORAGE_URL     where objects are stored: file:///folder or s3://bucket/prefix; by default a folder in DATA_FOLDER
 DATA_FOLDER     spool, objects and broker of one machine; default: `section5_design/data`
 ANALYSIS        the function that analyses a file, by its dotted name; default: analysis.default.analyse

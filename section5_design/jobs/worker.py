@@ -25,7 +25,7 @@ from jobs.fallback import Fallback
 log = logging.getLogger("section5.worker")
 
 HEARTBEAT = 2.0  # seconds
-STALLED = 4.0  # seconds that jobs may be due while this worker receives no message; then it works without
+STALLED = 3.0  # seconds that jobs may be due while this worker receives no message; then it works without
 POOL_START = 6.0  # seconds that a pool needs to start
 RESTART_POOL = 15.0  # seconds without a message until the pool is restarted, which declares its queues again
 

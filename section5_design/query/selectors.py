@@ -7,7 +7,7 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from accounts.readers import Reader
-from archive.models import Instance
+from archive.models import Instance, Study
 from query.attributes import COUNTED, IMAGE, MODELS, PATIENT, PATIENT_KEYWORDS, SERIES, STUDY, columns_at
 from query.errors import InvalidRequestError
 from query.matching import match, match_any
@@ -33,10 +33,9 @@ def find_rows(
         InvalidRequestError: a key is unknown at this level, or its value is invalid.
 
     """
-    visible = reader.instances(per_row=bool(keys.get("StudyInstanceUID")))
     if level == PATIENT:
-        return find_patients(visible, keys, window)
-    return fetch(visible, level, select(visible, level, keys).order_by("-pk")[window], wanted)
+        return find_patients(reader, keys, window)
+    return fetch(reader, level, find(reader, level, keys).order_by("-pk")[window], wanted)
 
 
 def count_rows(reader: Reader, level: str, keys: Mapping[str, str]) -> int:
@@ -50,27 +49,37 @@ def iter_rows(reader: Reader, level: str, keys: Mapping[str, str], wanted: Colle
     if level == PATIENT:
         yield from find_rows(reader, level, keys, wanted)
         return
-    visible = reader.instances(per_row=bool(keys.get("StudyInstanceUID")))
-    found = list(select(visible, level, keys).order_by("-pk").values_list("pk", flat=True))
+    found = list(find(reader, level, keys).order_by("-pk").values_list("pk", flat=True))
     for start in range(0, len(found), BATCH):
         batch = MODELS[level].objects.filter(pk__in=found[start : start + BATCH]).order_by("-pk")
-        yield from fetch(visible, level, batch, wanted)
+        yield from fetch(reader, level, batch, wanted)
 
 
-def fetch(visible: QuerySet[Instance], level: str, found: QuerySet[Any], wanted: Collection[str]) -> list[Row]:
+def find(reader: Reader, level: str, keys: Mapping[str, str]) -> QuerySet[Any]:
+    """Return the visible rows of a level that match."""
+    one_study = bool(keys.get("StudyInstanceUID"))
+    if level == STUDY and reader.studies and not one_study:
+        return select(reader.instances(per_row=True), level, keys, reader.studies())
+    return select(reader.instances(per_row=one_study), level, keys)
+
+
+def fetch(reader: Reader, level: str, found: QuerySet[Any], wanted: Collection[str]) -> list[Row]:
     """Return the wanted attributes of rows."""
     columns = columns_at(level)
     shown = [keyword for keyword in columns if keyword in wanted]
     values = found.values_list("pk", *(columns[name].path for name in shown))
     rows = {key: dict(zip(shown, row, strict=True)) for key, *row in values}
     if not set(wanted).isdisjoint(COUNTED[level]):
-        for key, counts in count(visible, level, list(rows)):
+        visible = reader.instances(within={f"{LINKS[level]}__in": list(rows)})
+        for key, counts in count(visible, level):
             rows[key] |= counts
     return list(rows.values())
 
 
-def select(visible: QuerySet[Instance], level: str, keys: Mapping[str, str]) -> QuerySet[Any]:
-    """Return the rows of a level that match."""
+def select(
+    visible: QuerySet[Instance], level: str, keys: Mapping[str, str], studies: QuerySet[Study] | None = None
+) -> QuerySet[Any]:
+    """Return the rows of a level that match; `studies` are those of the visible instances, if they are known."""
     columns, condition = columns_at(level), Q()
     modalities = ""
     for keyword, text in keys.items():
@@ -86,9 +95,10 @@ def select(visible: QuerySet[Instance], level: str, keys: Mapping[str, str]) -> 
     if modalities and modalities != "*":
         of_modality = match_any("series__modality", modalities.replace("\\", ",").split(","), "like")
         condition &= Q(Exists(visible.filter(of_modality, **{link: OuterRef("pk")})))
-    elif visible.query.where:  # otherwise everything is visible
+    elif studies is None and visible.query.where:  # otherwise everything is visible
         condition &= Q(Exists(visible.filter(**{link: OuterRef("pk")})))
-    return MODELS[level].objects.filter(condition)
+    found = MODELS[level].objects.all() if studies is None else studies
+    return found.filter(condition)
 
 
 def first_of_each(visible: QuerySet[Instance]) -> QuerySet[Instance]:
@@ -102,7 +112,7 @@ def first_of_each(visible: QuerySet[Instance]) -> QuerySet[Instance]:
     return visible.filter(Q(conflict=False) | ~Q(Exists(earlier)))
 
 
-def count(visible: QuerySet[Instance], level: str, keys: list[int]) -> Iterator[tuple[int, Row]]:
+def count(visible: QuerySet[Instance], level: str) -> Iterator[tuple[int, Row]]:
     """Count the visible series and instances of studies, or the instances of series."""
     instances = Count("sop_instance_uid", distinct=True)
     aggregates = {
@@ -116,13 +126,13 @@ def count(visible: QuerySet[Instance], level: str, keys: list[int]) -> Iterator[
     }[level]
     link = LINKS[level]
     named = dict(zip(COUNTED[level], aggregates, strict=True))
-    for key, *values in visible.filter(**{f"{link}__in": keys}).order_by().values_list(link).annotate(**named):
+    for key, *values in visible.order_by().values_list(link).annotate(**named):
         yield key, dict(zip(named, values, strict=True))
 
 
-def find_patients(visible: QuerySet[Instance], keys: Mapping[str, str], window: slice) -> list[Row]:
+def find_patients(reader: Reader, keys: Mapping[str, str], window: slice) -> list[Row]:
     """Find patients: the distinct descriptions that their studies hold."""
     paths = [columns_at(STUDY)[keyword].path for keyword in PATIENT_KEYWORDS]
-    found = select(visible, STUDY, keys).values_list(*paths).annotate(Count("pk")).order_by(*paths)
+    found = find(reader, STUDY, keys).values_list(*paths).annotate(Count("pk")).order_by(*paths)
     names = (*PATIENT_KEYWORDS, "NumberOfPatientRelatedStudies")
     return [dict(zip(names, values, strict=True)) for values in found[window]]

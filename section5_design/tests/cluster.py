@@ -10,14 +10,13 @@ import shutil
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 from core.postgres_programs import major_version, program_folders
+from namespaces import Network
 from system import SECTION, family, kill_all, needs, until
 
 CONFIGURATION = SECTION / "deploy" / "patroni.yml"
@@ -38,19 +37,16 @@ def find_postgresql() -> Path:
     return max(complete, key=major_version)
 
 
-class Cluster:
+class Cluster(Network):
     """Three etcd members (.11 to .13) and three PostgreSQL servers (.21 to .23) on a bridge; this side is .1."""
 
     def __init__(self, folder: Path, **dynamic: Any) -> None:
-        if os.geteuid() != 0:
-            pytest.skip("only root can make a network namespace")
+        etcd, postgresql = ({f"{kind}{n}": first + n for n in MEMBERS} for kind, first in (("etcd", 10), ("pg", 20)))
+        super().__init__(etcd | postgresql)
         self.folder, self._dynamic = folder, dynamic
-        self._ip = needs("ip", "iproute2", path="/usr/sbin:/sbin:/usr/bin")
         self._etcd = needs("etcd", "etcd-server")
         self._patroni = needs("patroni", "'patroni[etcd3]', with pip", path=str(Path(sys.executable).parent))
         self._postgresql = find_postgresql()
-        self._tag = f"s5{os.getpid() % 100000}"
-        self._network = f"10.{215 + os.getpid() // 250 % 40}.{os.getpid() % 250}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.password = "only-for-tests"
 
@@ -60,49 +56,24 @@ class Cluster:
         hosts = ",".join(self.address(f"pg{number}") for number in MEMBERS)
         return f"postgresql://postgres:{self.password}@{hosts}/postgres?target_session_attrs=read-write"
 
-    def address(self, name: str) -> str:
-        return f"{self._network}.{(20 if name.startswith('pg') else 10) + int(name[-1])}"
-
     def __enter__(self) -> "Cluster":
-        try:
-            self._make_network()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self.made())
+            stack.callback(self._kill_all)
             for number in MEMBERS:
                 self.start(f"etcd{number}")
             for number in MEMBERS:
                 self.start(f"pg{number}")
             until(self.is_whole, PATIENCE)
-        except BaseException:
-            self.__exit__()
-            raise
+            self._ending = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ending.close()
+
+    def _kill_all(self) -> None:
         for name in list(self.processes):
             self.kill(name)
-        for name in self._namespaces():
-            subprocess.run([self._ip, "netns", "delete", self._tag + name], capture_output=True, check=False)
-        subprocess.run([self._ip, "link", "delete", self._tag], capture_output=True, check=False)
-
-    @staticmethod
-    def _namespaces() -> Iterator[str]:
-        for number in MEMBERS:
-            yield from (f"etcd{number}", f"pg{number}")
-
-    def _run(self, *words: str) -> None:
-        subprocess.run([self._ip, *words], check=True, capture_output=True)
-
-    def _make_network(self) -> None:
-        self._run("link", "add", self._tag, "type", "bridge")
-        self._run("addr", "add", f"{self._network}.1/24", "dev", self._tag)
-        self._run("link", "set", self._tag, "up")
-        for name in self._namespaces():
-            inside, line = self._tag + name, f"{self._tag}{name[0]}{name[-1]}"
-            self._run("netns", "add", inside)
-            self._run("link", "add", line, "type", "veth", "peer", "name", "eth0", "netns", inside)
-            self._run("link", "set", line, "master", self._tag, "up")
-            self._run("-n", inside, "addr", "add", f"{self.address(name)}/24", "dev", "eth0")
-            for device in ("eth0", "lo"):
-                self._run("-n", inside, "link", "set", device, "up")
 
     def start(self, name: str) -> None:
         """Start an etcd member, or a Patroni, which starts its PostgreSQL."""
@@ -116,7 +87,7 @@ class Cluster:
         else:
             environment |= self._patroni_environment(name)
             command = [self._patroni, str(self._configuration())]
-        command = [self._ip, "netns", "exec", self._tag + name, *AS_NOBODY, *command]
+        command = [*self.inside(name), *AS_NOBODY, *command]
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 command, env=environment, cwd=home, stdout=log, stderr=log, start_new_session=True
@@ -133,7 +104,7 @@ class Cluster:
             "listen-peer-urls": f"{here}:2380",
             "initial-advertise-peer-urls": f"{here}:2380",
             "initial-cluster": peers,
-            "initial-cluster-token": self._tag,
+            "initial-cluster-token": self.tag,
         }
         return [self._etcd, *(f"--{option}={value}" for option, value in options.items())]
 
@@ -212,19 +183,3 @@ class Cluster:
 
     def remove_data(self, name: str) -> None:
         shutil.rmtree(self.folder / name / "data")
-
-    def cut(self, name: str) -> None:
-        """Cut a member off from all."""
-        self._run("link", "set", f"{self._tag}{name[0]}{name[-1]}", "down")
-
-    def mend(self, name: str) -> None:
-        self._run("link", "set", f"{self._tag}{name[0]}{name[-1]}", "up")
-
-    def cut_from(self, name: str, *others: str) -> None:
-        """Cut a member off from others; without any, from this side, where the clients are."""
-        for address in [self.address(other) for other in others] or [f"{self._network}.1"]:
-            self._run("-n", self._tag + name, "route", "add", "blackhole", f"{address}/32")
-
-    def mend_from(self, name: str, *others: str) -> None:
-        for address in [self.address(other) for other in others] or [f"{self._network}.1"]:
-            self._run("-n", self._tag + name, "route", "delete", "blackhole", f"{address}/32")

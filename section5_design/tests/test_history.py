@@ -93,6 +93,8 @@ def change(number: int, **fields: Any) -> list[Event]:
         (change(2, intact=False), "not as it was sent"),
         (change(2, sha256="cd"), "not as it was sent"),
         (change(2, state="running"), "stored, and never ended"),
+        (change(2, delivered=1), ""),
+        (change(2, delivered=0), "not delivered once"),
         ([*SENT, SENT[2]], "stored twice"),
         (SENT[:-1], "a result that is not of the latest claim, or none"),
         (change(5, token=1), "a result that is not of the latest claim, or none"),

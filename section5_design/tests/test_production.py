@@ -66,6 +66,7 @@ def test_a_complete_production_configuration_starts(good: dict[str, str]) -> Non
         ("DATABASE_URL", "postgresql://postgres:postgres@db/name?sslmode=verify-full&sslrootcert=x"),
         ("STANDBY_URL", "postgresql://app:long@db/name"),
         *(("BROKER_URL", ""), ("BROKER_URL", "amqp://app:long@mq//"), ("BROKER_URL", "amqps://guest:guest@mq//")),
+        ("BROKER_URL", "amqps://app:long@mq1//;amqp://app:long@mq2//"),
         ("STORAGE_URL", "http://store/bucket"),
     ],
 )

@@ -26,6 +26,7 @@ from uploads.unpack import ingest_upload
 
 VERSION = "1.0.0"
 CHUNK = 1 << 18
+ENDED = 409  # the status of requests to a file that is complete or cancelled
 MAX_FILE_BYTES = 16 << 30  # bytes of one file
 
 
@@ -150,7 +151,8 @@ def lock(item: UploadFile) -> Iterator[IO[bytes]]:
         target = item.path.open("r+b")
     except FileNotFoundError:
         item.refresh_from_db(fields=["state"])
-        raise TusError(409 if item.state != UploadFile.State.UPLOADING else 410, "the upload has ended") from None
+        ended = item.state != UploadFile.State.UPLOADING
+        raise TusError(ENDED if ended else 410, "the upload has ended") from None
     with map_disk_full(), target:
         try:
             fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,7 +160,7 @@ def lock(item: UploadFile) -> Iterator[IO[bytes]]:
             raise TusError(423, "another request is sending this file") from None
         item.refresh_from_db(fields=["state"])
         if item.state != UploadFile.State.UPLOADING:
-            raise TusError(409, "the upload has ended")
+            raise TusError(ENDED, "the upload has ended")
         target.seek(0, os.SEEK_END)
         yield target
 
@@ -185,14 +187,22 @@ def copy(source: IO[bytes], target: IO[bytes], limit: int) -> None:
 
 
 def finish(item: UploadFile) -> None:
-    """Ingest a complete file whose last request did not; do nothing if another request is at it.
+    """Ingest a complete file whose last request did not.
 
     An incomplete file is not locked: that would refuse the request that continues it.
+
+    Raises:
+        TusError: another request is ingesting it, and may fail: a client must not see its offset as the file's size.
+
     """
     if get_offset(item) != item.size:
         return
-    with contextlib.suppress(TusError), lock(item):
-        ingest_upload(item)
+    try:
+        with lock(item):
+            ingest_upload(item)
+    except TusError as error:
+        if error.status != ENDED:
+            raise
 
 
 def get_offset(item: UploadFile) -> int:

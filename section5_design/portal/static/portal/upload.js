@@ -74,6 +74,7 @@
           const answer = await ask("HEAD", url);
           if (answer.status === 200) offset = Number(answer.getResponseHeader("Upload-Offset"));
           else if (answer.status === 401) { await logIn(); continue; }
+          else if (answer.status === 423) throw new Error("again"); // another request is storing it
           else if (answer.status < 500) { url = null; localStorage.removeItem(memory(file)); }
           else throw new Error("server");
         }
