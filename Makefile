@@ -30,8 +30,8 @@ test: environment ## run the tests of each section and of the repository
 	    (cd $$section && $(BIN)python -m pytest $$parallel) || exit 1; \
 	done
 
-coverage: environment ## run the tests of each section with coverage, which has a floor
-	@for section in $(filter $(SECTIONS),$(SECTION)); do \
+coverage: environment ## run the tests of sections 1 to 3 with coverage, which has a floor
+	@for section in $(filter section1_% section2_% section3_%,$(SECTION)); do \
 	    printf '\n-------- coverage of %s --------\n' "$$section"; \
 	    (cd $$section && $(BIN)coverage run --rcfile ../pyproject.toml -m pytest && \
 	        $(BIN)coverage report --rcfile ../pyproject.toml) || exit 1; \

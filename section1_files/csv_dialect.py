@@ -313,27 +313,35 @@ def guess_number_marks(
     possible = None
     suspicious = {",": "", ";": ",."}.get(delimiter, ",")
     for column in zip(*(record.cells for record in rows[:EVIDENCE_ROWS]), strict=True):
-        integers = sum(cell.isdecimal() for cell in column)
-        cells = [_strip_unit(cell) for cell in column if cell and not cell.isdecimal() and not IPV4.fullmatch(cell)]
+        stripped = [_strip_unit(cell) for cell in column if cell and not IPV4.fullmatch(cell)]
+        integers = [cell for cell in stripped if cell.isdecimal()]
+        cells = [cell for cell in stripped if not cell.isdecimal()]
         found = {
             (mark, kind): [cell for cell in cells if pattern.fullmatch(cell)]
             for mark, patterns in EVIDENCE.items()
             for kind, pattern in patterns.items()
         }
-        if (sum(map(len, found.values())) + integers) * 2 <= len(cells) + integers:
+        if (sum(map(len, found.values())) + len(integers)) * 2 <= len(stripped):
             continue
         for mark in DECIMALS:
             sure[mark] += len(found[mark, "sure"])
-            if mark in suspicious and len(found[mark, "possible"]) * 2 > len(cells) + integers:
-                possible = possible or found[mark, "possible"][0]
+            groups = found[mark, "possible"]
+            is_suspicious = mark in suspicious and len(groups) * 2 > len(stripped)
+            if is_suspicious or (mark != delimiter and _looks_grouped(groups, integers)):
+                possible = possible or groups[0]
     if sure[","] > sure["."]:
         return ",", "."
-    if sure["."] or delimiter == ",":
-        return ".", ","
-    if possible and strict:
+    if not sure["."] and possible and strict:
         problem = f'numbers such as "{possible}" may have decimals or a separator of thousands'
         raise InputError(None, problem, "decide with --decimal , or with --decimal .")
-    return ".", None
+    return ".", "," if sure["."] or delimiter == "," else None
+
+
+def _looks_grouped(groups: list[str], integers: list[str]) -> bool:
+    """Return whether numbers like 1.234 stand beside integers below 1000 only, as thousands do and decimals seldom."""
+    small = sum(len(cell) <= 3 and cell != "0" for cell in integers)
+    is_untrimmed = any(cell.endswith("0") for cell in groups)  # 2.340 beside 980: decimals would be 2.34 or 980.000
+    return all(len(cell) <= 3 for cell in integers) and min(small, len(groups)) >= (1 if is_untrimmed else 2)
 
 
 def _strip_unit(cell: str) -> str:

@@ -221,7 +221,7 @@ class Column:
             totals[unit] += numbers.moments.count
         unit = max(totals, key=lambda name: (totals[name], name), default="")
         separators = {key[1]: numbers for key, numbers in self.formats.items() if key[0] == unit and key[1]}
-        separator = max(separators, key=lambda mark: separators[mark].moments.count, default="")
+        separator = max(separators, key=lambda mark: (separators[mark].moments.count, mark), default="")
         if separator and self.has_other_decimals and not separators[separator].certain:
             separator = ""  # 6.745 beside 16.17 is not 6745
         chosen = {(unit, ""), (unit, separator)} & self.formats.keys()

@@ -120,6 +120,8 @@ def test_line_numbers_below_a_title_are_those_of_the_file(read: ReadJson) -> Non
         ("a,b\n1,5,2,5\n1,5,2,5\n", f"line 2: {COMMAS}"),
         ("a;b\n1,234;x\n2,345;y\n", f'numbers such as "1,234" {DECIMALS}'),
         ("a;b\n1.234;x\n999;y\n12.345;z\n", f'numbers such as "1.234" {DECIMALS}'),
+        ("a,b\n980,x\n750,y\n2.340,z\n", f'numbers such as "2.340" {DECIMALS}'),
+        ("a\tb\n98\tx\n75\ty\n2.341\tz\n1.234\tx\n3.211\tz\n", f'numbers such as "2.341" {DECIMALS}'),
     ],
 )
 def test_ambiguous_table_is_rejected(run: Run, csv_file: Write, content: str, message: str) -> None:
@@ -153,6 +155,9 @@ def test_option_resolves_an_ambiguous_table(
         ("v,w\n5%,x\n10 %,y\n", 7.5, "%", ""),
         ('v,w\n"$1,234.50",x\n$999.00,y\n($5.00),z\n-$5,z\n', 555.875, "$", ","),
         ("v;w\n10,50 €;x\n€ 20,50;y\n", 15.5, "€", ""),
+        ("v;w\n10 €;x\n20 €;y\n7,5 €;z\n", 12.5, "€", ""),
+        ("v,w\n1.250,0.5\n2,0.25\n3.375,0.5\n", 2.20833333, "", ""),
+        ("v,w\n1.250,1\n2.375,2\n1500,3\n", 501.2083333, "", ""),
         ("v,w\nEUR 10,x\nEUR 20,y\n", 15, "EUR", ""),
     ],
 )

@@ -48,6 +48,7 @@ ODDITIES = st.sampled_from(
         "-0%",
         "7 %",
         "1'000",
+        "16,17",
         "0,123",
     ]
 )
@@ -93,7 +94,7 @@ def comparable(column: Column) -> tuple[object, ...]:
         column.moments.count,
         column.not_finite,
         column.texts,
-        (column.unit, column.separator, column.has_fractions),
+        (column.unit, column.separator, column.has_fractions, column.has_other_decimals),
         column.values,
     )
 
@@ -105,6 +106,12 @@ def test_both_parsers_agree_on_any_table(rows: list[list[str]]) -> None:
     first, second = read_with_polars(text), read_with_csv(text)
     assert (first.rows, first.blank_lines) == (second.rows, second.blank_lines)
     assert [comparable(column) for column in first.columns] == [comparable(column) for column in second.columns]
+
+
+def test_tie_between_two_separators_is_decided_alike_by_both_parsers() -> None:
+    for rows in ([["v"], ["1'000"], ["1,234"]], [["v"], ["1,234"], ["1'000"]]):
+        text = to_csv(rows)
+        assert read_with_polars(text).columns[0].separator == read_with_csv(text).columns[0].separator == ","
 
 
 @given(st.text("ab1,5\"\n;. '", max_size=60))
