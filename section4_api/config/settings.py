@@ -195,7 +195,7 @@ LOGGING: dict[str, Any] = {
         "django": {"handlers": [], "level": "WARNING", "propagate": True},
         # The request's own line already says so: a 4xx is not an error of the server.
         "django.request": {"level": "ERROR"},
-        "django.security": {"level": "ERROR"},
+        "django.security": {"level": "CRITICAL"},
         "waitress.queue": {"level": "ERROR"},
     },
 }

@@ -67,6 +67,7 @@ def test_a_call_without_a_token_is_401(production: tuple[Service, dict[str, str]
         answer = call(service, None, method, where, element("a") if method == "POST" else None)
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["status"] == 401
 
 
 @pytest.mark.parametrize("header", ["Bearer x", "Bearer", "Bearer a b", "Basic eDp5", "Bearer \u00e9", "x" * 5000])
@@ -117,6 +118,9 @@ def test_a_token_name_is_unique(production: tuple[Service, dict[str, str]]) -> N
     again = manage("token", "create", "the reader", DATABASE_URL=production[1]["url"])
     assert again.returncode == 1
     assert "CommandError: there is already a user 'the reader'" in again.stderr
+    for name in ([], [""], ["a\tb"]):
+        refused = manage("token", "create", *name, DATABASE_URL=production[1]["url"])
+        assert refused.stderr == "CommandError: give the token a name of printable characters: token create NAME\n"
     assert manage("token", "revoke", "nobody", DATABASE_URL=production[1]["url"]).returncode == 1
 
 
