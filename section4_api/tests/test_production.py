@@ -19,12 +19,14 @@ TLS = {"Host": "api.example", "X-Forwarded-Proto": "https"}
     ("name", "value"),
     [
         *(("SECRET_KEY", ""), ("ALLOWED_HOSTS", ""), ("DATABASE_URL", "")),
-        *(("SECRET_KEY", "short"), ("PROFILE", "prod"), ("DATABASE_URL", "sqlite:///x"), ("REQUEST_RATE", "x")),
+        *(("SECRET_KEY", "short"), ("PROFILE", "prod"), ("REQUEST_RATE", "x"), ("LOG_FILE", "/nowhere/api.log")),
+        *(("DATABASE_URL", url) for url in ("sqlite:///x", "nonsense", "postgresql://user:password@host:port/name")),
     ],
 )
 def test_it_refuses_to_start_with(name: str, value: str) -> None:
     done = manage("--port", "0", program="main.py", **{name: value})
-    assert done.returncode == 1
+    again = manage("migrate", **{name: value})
+    assert (done.returncode, again.returncode, again.stderr) == (1, 1, done.stderr)
     assert len(done.stderr.splitlines()) == 1
     assert name in done.stderr
 
