@@ -12,7 +12,7 @@ import secrets
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,18 +178,17 @@ def parse_port(text: str) -> int:
     return int(text)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 for success, 1 for a failure, 2 for wrong usage."""
-    handler = logging.StreamHandler()  # plain lines on standard error; the service's own log is JSON
+def explain_errors(work: Callable[[], int]) -> int:
+    """Return the exit code of `work`; an error of the environment is one line on standard error."""
+    handler = logging.StreamHandler()  # the service's own log is JSON
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
     log.handlers, log.propagate = [handler], False
-    arguments = build_parser().parse_args(argv)
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.db import OperationalError
 
         try:
-            return run(arguments)
+            return work()
         except (EmbeddedPostgresError, ImproperlyConfigured) as error:
             log.error("%s", error)  # noqa: TRY400
         except OperationalError as error:
@@ -197,6 +196,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400
     return FAILED
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; 0 for success, 1 for a failure, 2 for wrong usage."""
+    arguments = build_parser().parse_args(argv)
+    return explain_errors(lambda: run(arguments))
 
 
 if __name__ == "__main__":

@@ -38,11 +38,11 @@ if PRODUCTION and len(SECRET_KEY) < 50:
     raise ImproperlyConfigured("SECRET_KEY must have at least 50 characters")
 
 # Each thread keeps its connection, and checks it before each request that uses it.
-DATABASES = {
-    "default": dj_database_url.parse(
-        os.environ.get("DATABASE_URL") or "postgresql:///postgres", conn_max_age=None, conn_health_checks=True
-    )
-}
+database_url = os.environ.get("DATABASE_URL") or "postgresql:///postgres"
+try:
+    DATABASES = {"default": dj_database_url.parse(database_url, conn_max_age=None, conn_health_checks=True)}
+except ValueError:
+    DATABASES = {"default": {"ENGINE": ""}}
 if not DATABASES["default"]["ENGINE"].endswith(".postgresql"):
     raise ImproperlyConfigured("DATABASE_URL must name a PostgreSQL: postgresql://user:password@host:5432/name")
 DATABASES["default"]["ENGINE"] = "config.postgresql"
@@ -98,7 +98,6 @@ TEMPLATES = [
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
-USE_TZ = True
 TIME_ZONE = "UTC"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -111,8 +110,6 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-SECURE_REFERRER_POLICY = "same-origin"
-X_FRAME_OPTIONS = "DENY"
 # Swagger UI sets styles inline and shows images as data.
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
@@ -173,6 +170,11 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }
 
+LOG_FILE = os.environ.get("LOG_FILE")
+try:
+    Path(LOG_FILE or os.devnull).open("a").close()
+except OSError as error:
+    raise ImproperlyConfigured(f"LOG_FILE cannot be written: {LOG_FILE} ({error.strerror})") from None
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -185,8 +187,8 @@ LOGGING: dict[str, Any] = {
         }
     },
     "handlers": {
-        "log": {"class": "logging.FileHandler", "filename": os.environ["LOG_FILE"], "formatter": "json"}
-        if os.environ.get("LOG_FILE")
+        "log": {"class": "logging.FileHandler", "filename": LOG_FILE, "formatter": "json"}
+        if LOG_FILE
         else {"class": "logging.StreamHandler", "formatter": "json"}
     },
     "root": {"handlers": ["log"], "level": "WARNING"},
@@ -195,7 +197,7 @@ LOGGING: dict[str, Any] = {
         "django": {"handlers": [], "level": "WARNING", "propagate": True},
         # The request's own line already says so: a 4xx is not an error of the server.
         "django.request": {"level": "ERROR"},
-        "django.security": {"level": "ERROR"},
+        "django.security": {"level": "CRITICAL"},
         "waitress.queue": {"level": "ERROR"},
     },
 }

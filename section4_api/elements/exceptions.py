@@ -11,6 +11,7 @@ import orjson
 from django.db import DatabaseError, DataError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.urls import is_valid_path
+from drf_orjson_renderer.renderers import ORJSONRenderer  # type: ignore[import-untyped]
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -69,8 +70,10 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     if isinstance(detail, str):
         summary = str(detail)
     response.data = build_problem(request._request, response.status_code, summary, errors)
-    renderer = getattr(request, "accepted_renderer", None)
-    if renderer is None or renderer.format != "api":  # the browsable API shows the document in its page
+    renderer_format = getattr(getattr(request, "accepted_renderer", None), "format", "json")
+    if renderer_format == "html":  # the docs page, which renders templates only
+        request.accepted_renderer = ORJSONRenderer()
+    if renderer_format != "api":  # the browsable API shows the document in its page
         response.content_type = CONTENT_TYPE
     return response
 

@@ -121,7 +121,9 @@ def test_metrics_count_requests_and_their_time(live: Service) -> None:
 
 
 def test_docs_and_schema_need_no_network(live: Service) -> None:
-    page = live.ask("GET", "/api/docs/").body.decode()
+    answer = live.ask("GET", "/api/docs/")
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'self';")
+    page = answer.body.decode()
     addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert len(addresses) >= 4
     for address in addresses:

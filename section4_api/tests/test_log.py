@@ -72,6 +72,14 @@ def test_a_request_cannot_break_or_flood_its_line(api: Client, lines: Lines, whe
     assert len(json.dumps(last(lines))) < 600
 
 
+def test_an_unknown_host_is_one_line_without_a_traceback(
+    api: Client, lines: Lines, caplog: pytest.LogCaptureFixture
+) -> None:
+    problem(api.get(ELEMENTS, headers={"Host": "evil.example"}), 400)
+    assert last(lines)["reason"] == "the request is not valid (DisallowedHost)"
+    assert len(caplog.records) == 1
+
+
 def test_the_line_of_a_400_has_the_reason_and_no_value(api: Client, lines: Lines) -> None:
     problem(post(api, element("secret/id")), 400)
     assert last(lines)["reason"] == "#/id invalid"

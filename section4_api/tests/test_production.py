@@ -19,12 +19,14 @@ TLS = {"Host": "api.example", "X-Forwarded-Proto": "https"}
     ("name", "value"),
     [
         *(("SECRET_KEY", ""), ("ALLOWED_HOSTS", ""), ("DATABASE_URL", "")),
-        *(("SECRET_KEY", "short"), ("PROFILE", "prod"), ("DATABASE_URL", "sqlite:///x"), ("REQUEST_RATE", "x")),
+        *(("SECRET_KEY", "short"), ("PROFILE", "prod"), ("REQUEST_RATE", "x"), ("LOG_FILE", "/nowhere/api.log")),
+        *(("DATABASE_URL", url) for url in ("sqlite:///x", "nonsense", "postgresql://user:password@host:port/name")),
     ],
 )
 def test_it_refuses_to_start_with(name: str, value: str) -> None:
     done = manage("--port", "0", program="main.py", **{name: value})
-    assert done.returncode == 1
+    again = manage("migrate", **{name: value})
+    assert (done.returncode, again.returncode, again.stderr) == (1, 1, done.stderr)
     assert len(done.stderr.splitlines()) == 1
     assert name in done.stderr
 
@@ -67,6 +69,7 @@ def test_a_call_without_a_token_is_401(production: tuple[Service, dict[str, str]
         answer = call(service, None, method, where, element("a") if method == "POST" else None)
         assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
         assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["status"] == 401
 
 
 @pytest.mark.parametrize("header", ["Bearer x", "Bearer", "Bearer a b", "Basic eDp5", "Bearer \u00e9", "x" * 5000])
@@ -117,6 +120,9 @@ def test_a_token_name_is_unique(production: tuple[Service, dict[str, str]]) -> N
     again = manage("token", "create", "the reader", DATABASE_URL=production[1]["url"])
     assert again.returncode == 1
     assert "CommandError: there is already a user 'the reader'" in again.stderr
+    for name in ([], [""], ["a\tb"]):
+        refused = manage("token", "create", *name, DATABASE_URL=production[1]["url"])
+        assert refused.stderr == "CommandError: give the token a name of printable characters: token create NAME\n"
     assert manage("token", "revoke", "nobody", DATABASE_URL=production[1]["url"]).returncode == 1
 
 

@@ -25,12 +25,14 @@ class Command(BaseCommand):
     def handle(self, *, action: str, name: str, scope: str, **_: Any) -> None:
         """Run the command."""
         users = get_user_model().objects
+        if action != "list" and not (name and name.isprintable()):
+            raise CommandError(f"give the token a name of printable characters: token {action} NAME")
         if action == "list":
             for user in users.filter(auth_token_set__isnull=False).distinct().order_by("username"):
                 granted = "write" if user.has_perm("elements.change_element") else "read"
                 self.stdout.write(f"{user.username}\t{granted}\tsince {user.date_joined:%Y-%m-%d}")
         elif action == "create":
-            if not name or users.filter(username=name).exists():
+            if users.filter(username=name).exists():
                 raise CommandError(f"there is already a user {name!r}; revoke it first, or choose another name")
             user = users.create_user(name)  # without a password
             codenames = [f"{permission}_element" for permission in SCOPES[scope]]
