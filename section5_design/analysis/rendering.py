@@ -122,16 +122,18 @@ def find_spacing(file: BinaryIO, frame: int) -> tuple[list[float] | None, bool]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
-        groups = list(header.get("SharedFunctionalGroupsSequence") or [])
-        groups += list(header.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
-        measures = [item for group in groups for item in group.get("PixelMeasuresSequence") or []]
-        for place in (header, *measures):
-            for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-                try:
-                    row, column = (float(value) for value in place.get(keyword) or ())
-                except (TypeError, ValueError):
-                    continue
-                if 0 < row < np.inf and 0 < column < np.inf:
-                    return [row, column], keyword == "ImagerPixelSpacing"
+        try:
+            header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+            groups = list(header.get("SharedFunctionalGroupsSequence") or [])
+            groups += list(header.get("PerFrameFunctionalGroupsSequence") or [])[frame : frame + 1]
+            measures = [item for group in groups for item in group.get("PixelMeasuresSequence") or []]
+            for place in (header, *measures):
+                for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+                    spacing = [float(value) for value in place.get(keyword) or ()]
+                    if len(spacing) == 2 and all(0 < value < np.inf for value in spacing):
+                        return spacing, keyword == "ImagerPixelSpacing"
+        except (ObjectIntegrityError, OSError):
+            raise
+        except Exception:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed elements
+            return None, False
     return None, False

@@ -22,11 +22,13 @@ from pydicom.dataset import Dataset
 from accounts.access import visible_instances
 from accounts.audit_events import about_instance, record_access_once
 from analysis.models import AnalysisJob
+from analysis.rendering import MAX_FRAME_BYTES
+from archive.encryption import ObjectIntegrityError
 from archive.models import Instance, Series
 from archive.object_store import object_key, open_object
 from portal.selectors import build_stack, get_instance, get_series
 from portal.studies import parse_number
-from query.errors import NotAcceptableError
+from query.errors import NotAcceptableError, NotFoundError
 from query.pixels import PixelReader
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"  # the SOP class
@@ -152,7 +154,9 @@ def read_contents(sha256: str) -> Contents | None:
         warnings.simplefilter("ignore")
         try:
             return parse_contents(pydicom.dcmread(file, force=True, stop_before_pixels=True))
-        except (AttributeError, IndexError, TypeError, ValueError):
+        except (ObjectIntegrityError, OSError):
+            raise
+        except Exception:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed elements
             return None
 
 
@@ -217,12 +221,15 @@ def show_segments(request: HttpRequest, instance_id: int) -> HttpResponse:
     image = get_instance(request, instance_id)
     chosen = parse_segments(request.GET.get("segments", ""))
     found = list_segmentations(request.user).filter(series__study=image.series.study, pk__in=chosen)
-    layer = np.zeros((image.rows or 0, image.columns or 0, 4), np.uint8)
+    rows, columns = image.rows or 0, image.columns or 0
+    if not 0 < rows * columns <= MAX_FRAME_BYTES // 4:
+        raise Http404("there are no pixels, or too many")
+    layer = np.zeros((rows, columns, 4), np.uint8)
     for one in found.order_by("-pk"):
         record_access_once(request, "viewed", subject=about_instance(one))
         try:
             draw_segments(layer, one, chosen[one.pk], image, parse_number(request, "frame") or 0)
-        except NotAcceptableError as error:
+        except (NotAcceptableError, NotFoundError) as error:
             raise Http404(str(error)) from None
     target = io.BytesIO()
     Image.fromarray(layer).save(target, "PNG", compress_level=1)
@@ -284,13 +291,15 @@ def read_image_planes(sha256: str) -> list[list[float]]:
     """Return position and orientation of each frame of an image."""
     with warnings.catch_warnings(), open_object(object_key(sha256)) as file:
         warnings.simplefilter("ignore")
-        header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
         try:
+            header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
             if groups := header.get("PerFrameFunctionalGroupsSequence"):
                 shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
                 return [read_plane(group, shared) for group in groups]
             position, orientation = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
             plane = [float(value) for value in [*(position or []), *(orientation or [])]]
-        except (AttributeError, IndexError, TypeError, ValueError):
+        except (ObjectIntegrityError, OSError):
+            raise
+        except Exception:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed elements
             return []
     return [plane if len(plane) == 9 else []]

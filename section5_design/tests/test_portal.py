@@ -671,6 +671,18 @@ def test_segments_of_another_plane_are_not_drawn(system: System, segmented: tupl
     assert answer.status_code == 404
 
 
+def test_a_malformed_segmentation_is_left_out(system: System, segmented: tuple[int, list[int]]) -> None:
+    person, (series, ids) = known(system, "ana"), segmented
+    dataset = pydicom.dcmread(io.BytesIO(person.get(f"/images/{ids[3]}/result.dcm").content))
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    del dataset.SegmentSequence
+    target = io.BytesIO()
+    dataset.save_as(target)
+    (malformed,) = send(system, target.getvalue())
+    assert person.get(f"/series/{series}/segments").text.count("nodule") == 1
+    assert person.get(f"/images/{ids[0]}/segments.png?segments={malformed}.1.ff8000").status_code == 200
+
+
 def test_segments_are_hidden_and_faded_and_the_address_says_so(ana: Visit, segmented: tuple[int, list[int]]) -> None:
     red = "canvas => canvas.getContext('2d').getImageData(35, 25, 1, 1).data.slice(0, 3).join()"
     ana.page.goto(f"/series/{segmented[0]}/")
