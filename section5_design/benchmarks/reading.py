@@ -1,6 +1,6 @@
 """Reading back, beside Orthanc with its DICOMweb plugin (Debian: orthanc, orthanc-dicomweb), in one run.
 
-`reading.py prepare FOLDER` fills an Orthanc with 100,000 studies, which takes minutes; `reading.py FOLDER` compares:
+`reading.py prepare FOLDER` fills an Orthanc with 100,000 studies; `reading.py FOLDER` compares:
 QIDO-RS over 100,000 studies, WADO-RS, C-GET and C-MOVE of a study of 500 images of 0.5 MB, and the memory of ours while
 it sends 2 GB. In turns, medians.
 """
@@ -11,6 +11,7 @@ import io
 import json
 import os
 import platform
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -35,12 +36,13 @@ from system import System, database, family, free_port, instance, listens, until
 
 STUDIES, IMAGES, ROUNDS = 100_000, 500, 5
 STUDY, LARGE = "1.2.3.4", "1.2.3.5"
+MARK, MARKED_DATE = "777777777", "19000101"  # in the study of Orthanc that is copied
 PLUGIN = "/usr/share/orthanc/plugins"
 QUERIES = {
     "one patient": "PatientID=P4711",
     "a name with a wildcard": "PatientName=Doe4711*",
     "a name with a wildcard at its start": "PatientName=*4711*",
-    "a day": "StudyDate=20200115&limit=100",
+    "a day": "StudyDate=20200315&limit=100",
     "the first 100": "limit=100",
 }
 FILL = """
@@ -77,26 +79,47 @@ def orthanc(folder: Path, destination: int, *, sync: bool = True) -> Iterator[tu
 
 
 def prepare(folder: Path) -> None:
-    """Fill an Orthanc with as many studies as ours gets."""
+    """Fill an Orthanc with as many studies as ours gets: one by its interface, the others as copies in its index."""
+    dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
+    small = pydicom.Dataset()
+    small.file_meta = dataset.file_meta
+    small.SOPClassUID, small.Modality, small.SeriesNumber = dataset.SOPClassUID, "CT", 1
+    small.StudyInstanceUID, small.SeriesInstanceUID = UID(f"1.9.{MARK}"), UID(f"1.9.{MARK}.1")
+    small.SOPInstanceUID = small.file_meta.MediaStorageSOPInstanceUID = UID(f"1.9.{MARK}.1.1")
+    small.PatientID, small.PatientName, small.AccessionNumber = f"P{MARK}", f"Doe{MARK}^Jane", f"A{MARK}"
+    small.StudyDate, small.StudyDescription = MARKED_DATE, "Chest"
+    target = io.BytesIO()
+    small.save_as(target, enforce_file_format=True)
     with orthanc(folder, 1, sync=False) as (web, _):
-        client = http.client.HTTPConnection("127.0.0.1", web, timeout=60)
-        dataset = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False)))
-        small = pydicom.Dataset()
-        small.file_meta = dataset.file_meta
-        small.SOPClassUID = dataset.SOPClassUID
-        small.Modality, small.SeriesNumber, small.StudyDescription = "CT", 1, "Chest"
-        for n in range(1, STUDIES + 1):
-            small.StudyInstanceUID, small.SeriesInstanceUID = UID(f"1.9.{n}"), UID(f"1.9.{n}.1")
-            small.SOPInstanceUID = small.file_meta.MediaStorageSOPInstanceUID = UID(f"1.9.{n}.1.1")
-            small.PatientID, small.PatientName, small.AccessionNumber = f"P{n}", f"Doe{n}^Jane", f"A{n}"
-            small.StudyDate = f"2020{1 + n % 12:02}{1 + n % 28:02}"
-            target = io.BytesIO()
-            small.save_as(target, enforce_file_format=True)
-            client.request("POST", "/instances", target.getvalue())
-            response = client.getresponse()
-            response.read()
-            if response.status != 200:
-                sys.exit(f"Orthanc answers {response.status}")
+        post(web, "/instances", target.getvalue())
+    with contextlib.closing(sqlite3.connect(folder / "index")) as index, index:
+        copy_study(index)
+
+
+def copy_study(index: sqlite3.Connection) -> None:
+    """Copy the only study of an index, with its patient, series and instance."""
+    tables = {
+        name: index.execute(f"SELECT * FROM {name} ORDER BY 1").fetchall()
+        for name in ("Resources", "MainDicomTags", "DicomIdentifiers", "Metadata", "AttachedFiles")
+    }
+    size = len(tables["Resources"])
+
+    def change(value: Any, number: int) -> Any:
+        date = f"2020{1 + number % 12:02}{1 + number % 28:02}"
+        return value.replace(MARK, str(number)).replace(MARKED_DATE, date) if isinstance(value, str) else value
+
+    def copies(name: str) -> Iterator[list[Any]]:
+        for number in range(1, STUDIES + 1):
+            for key, *values in tables[name]:
+                row = [key + size * number, *(change(value, number) for value in values)]
+                if name == "Resources":
+                    row[2] = f"{number:08x}-{key:08x}-00000000-00000000-00000000"
+                    row[3] = row[3] and row[3] + size * number
+                yield row
+
+    for name, rows in tables.items():
+        places = ", ".join("?" * len(rows[0]))
+        index.executemany(f"INSERT INTO {name} VALUES ({places})", copies(name))
 
 
 def image(number: int, study: str = STUDY, times: int = 4) -> bytes:

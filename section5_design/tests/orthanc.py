@@ -10,6 +10,8 @@ from typing import Any
 
 from system import free_port, listens, needs, until
 
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
 
 class Orthanc:
     """Orthanc as a PACS, with its AE title ORTHANC."""
@@ -48,10 +50,13 @@ class Orthanc:
             self._process.wait()
             self._process = None
 
-    def ask(self, path: str) -> Any:
+    def ask(self, path: str, body: Any = None) -> Any:
+        """GET a resource, or POST a document to it."""
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.http, timeout=60)) as client:
-            client.request("GET", path)
-            return json.loads(client.getresponse().read())
+            client.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body))
+            response = client.getresponse()
+            assert response.status == 200, response.read()
+            return json.loads(response.read())
 
     def instances(self) -> list[str]:
         """The SOP Instance UIDs that it stores, each as often as it stores it."""

@@ -199,8 +199,11 @@ def test_webhook_is_signed_and_names_no_patient() -> None:
     assert b"whsec_" not in bytes(Destination.objects.get().secret)
 
 
-def refused_by_stow(reason: int) -> bytes:
-    return json.dumps({"00081198": {"Value": [{"00081197": {"vr": "US", "Value": [reason]}}]}}).encode()
+OTHER = "0008119A"  # Other Failures Sequence
+
+
+def refused_by_stow(reason: int, sequence: str = "00081198") -> bytes:
+    return json.dumps({sequence: {"Value": [{"00081197": {"vr": "US", "Value": [reason]}}]}}).encode()
 
 
 @pytest.mark.parametrize(
@@ -210,6 +213,11 @@ def refused_by_stow(reason: int) -> bytes:
         (respond(302), "quarantined", "web answered HTTP 302"),
         (respond(409, refused_by_stow(0x0122)), "quarantined", "web refused the instance (HTTP 409, reason 0122)"),
         (respond(202, refused_by_stow(0xC000)), "quarantined", "web refused the instance (HTTP 202, reason C000)"),
+        (
+            respond(409, refused_by_stow(0x0110, OTHER)),
+            "quarantined",
+            "web refused the instance (HTTP 409, reason 0110)",
+        ),
         (respond(202, refused_by_stow(0xA700)), "queued", "web is out of resources (reason A700)"),
         (respond(503), "queued", "web answered HTTP 503"),
         (respond(429), "queued", "web answered HTTP 429"),

@@ -8,8 +8,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from dicomweb_client import DICOMwebClient
+from django.test import Client
 from pydicom.uid import generate_uid
 
+from archive.models import Study
+from query import qido
 from system import Answer, System, database, instance
 
 STUDIES: list[dict[str, Any]] = [
@@ -182,6 +185,15 @@ def test_results_are_paged(archive: System) -> None:
     assert archive.ask("GET", "/dicom-web/studies?limit=4").headers["Warning"] is None
     assert archive.ask("GET", "/dicom-web/studies?limit=0").status == 204
     assert archive.ask("GET", "/dicom-web/studies?offset=99999999999999999999").status == 400
+
+
+@pytest.mark.django_db
+def test_results_beyond_the_maximum_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qido, "MAX_RESULTS", 2)
+    Study.objects.bulk_create([Study(uid=f"1.2.{number}", patient_id="P") for number in range(6)])
+    for query, left in (("", "4 "), ("?limit=9&offset=1", "3 "), ("?limit=1", ""), ("?offset=3", "1 ")):
+        warning = Client().get(f"/dicom-web/studies{query}").headers["Warning"]
+        assert warning == f'299 section5 "There are {left}additional results that can be requested."'
 
 
 def test_fuzzy_matching_is_declined_as_the_standard_says(archive: System) -> None:

@@ -25,6 +25,7 @@ from pynetdicom.sop_class import (
 )
 
 from accounts.application_entities import CACHE_SECONDS
+from orthanc import DICOMWEB, Orthanc
 from system import SECTION, System, database, free_port, instance, needs, until
 
 PLACES = [("1.9.1", "1.9.1.1", "P1", 3), ("1.9.1", "1.9.1.2", "P1", 1), ("1.9.2", "1.9.2.1", "P2", 2)]
@@ -350,3 +351,41 @@ def test_queries_and_stores_share_the_port(archive: System, known: Destination) 
     for thread in threads:
         thread.join()
     assert counts == [3] * 8
+
+
+@pytest.fixture(scope="module")
+def orthanc(archive: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    """Orthanc with this system as its peer, by DICOM and by DICOMweb."""
+    servers = {"section5": [f"http://127.0.0.1:{archive.http}/dicom-web/", "", ""]}
+    with Orthanc(
+        tmp_path_factory.mktemp("orthanc"),
+        Plugins=[str(DICOMWEB)] if DICOMWEB.exists() else [],
+        DicomWeb={"Enable": True, "Servers": servers},
+        DicomModalities={"section5": ["SECTION5", "127.0.0.1", archive.dicom]},
+    ) as running:
+        ae_add(archive, "ORTHANC", "127.0.0.1", "--port", str(running.dicom), "--group", "operators")
+        yield running
+
+
+def test_orthanc_finds_and_moves_a_study(archive: System, orthanc: Orthanc) -> None:
+    keys = {"PatientID": "P1", "NumberOfStudyRelatedInstances": ""}
+    query = orthanc.ask("/modalities/section5/query", {"Level": "Study", "Query": keys})["ID"]
+    (found,) = orthanc.ask(f"/queries/{query}/answers?expand&simplify")
+    assert (found["StudyInstanceUID"], found["NumberOfStudyRelatedInstances"]) == ("1.9.1", "4")
+    orthanc.ask(f"/queries/{query}/retrieve", {"TargetAet": "ORTHANC", "Synchronous": True})
+    assert len(orthanc.instances()) == 4
+
+
+def test_orthanc_reads_and_stores_by_dicomweb(archive: System, orthanc: Orthanc) -> None:
+    if not DICOMWEB.exists():
+        needs("the DICOMweb plugin of Orthanc", "orthanc-dicomweb")
+    before = archive.query("SELECT count(*) FROM archive_instance")
+    peer = "/dicom-web/servers/section5"
+    found = orthanc.ask(f"{peer}/qido", {"Uri": "/studies", "Arguments": {"PatientID": "P2"}})
+    assert [one["0020000D"]["Value"] for one in found] == ["1.9.2"]
+    done = orthanc.ask(f"{peer}/retrieve", {"Resources": [{"Study": "1.9.2"}], "Synchronous": True})
+    assert done["ReceivedInstancesCount"] == "2"
+    here = [one for one in orthanc.ask("/studies?expand") if one["MainDicomTags"]["StudyInstanceUID"] == "1.9.2"]
+    sent = orthanc.ask(f"{peer}/stow", {"Resources": [here[0]["ID"]], "Synchronous": True})
+    assert sent["InstancesCount"] == "2"
+    assert archive.query("SELECT count(*) FROM archive_instance") == before  # the same bytes
