@@ -26,7 +26,9 @@ COLUMNS = (
 )
 UNLINKED = f"""
     SELECT {COLUMNS} FROM audit_event AS event
-    WHERE id > %s AND NOT EXISTS (SELECT FROM audit_link WHERE event_id = event.id) ORDER BY id LIMIT %s
+    WHERE id > %(after)s AND NOT EXISTS (
+        SELECT FROM audit_link WHERE event_id = event.id AND event_id > %(after)s -- or a merge join reads all links
+    ) ORDER BY id LIMIT %(limit)s
 """  # noqa: S608  # names of columns
 LINKED = f"""
     SELECT seq, hash, signature, event_id, {COLUMNS} FROM audit_link
@@ -55,7 +57,7 @@ def extend_chain(*, include_late: bool = False) -> int:
         seq, before = cursor.fetchone() or (0, START)
         cursor.execute("SELECT coalesce(max(event_id), 0) FROM audit_link")
         newest = cursor.fetchone()[0]
-        cursor.execute(UNLINKED, (0 if include_late else newest - WINDOW, BATCH))
+        cursor.execute(UNLINKED, {"after": 0 if include_late else newest - WINDOW, "limit": BATCH})
         rows = cursor.fetchall()
         links: list[tuple[int, int, bytes, bytes | None]] = []
         before = bytes(before)

@@ -168,7 +168,9 @@ def page_of(found: QuerySet[Study], sort: str, after: int | None) -> tuple[list[
 def build_rows(user: Any, studies: list[Study]) -> list[Row]:
     """Count the visible images of studies by state, and collect series, modalities and labels."""
     rows = {study.pk: Row(study) for study in studies}
-    visible = visible_instances(user, per_row=True).filter(series__study__in=studies).order_by()
+    # By the series' IDs, since PostgreSQL would read all instances to join them with many series.
+    series = list(Series.objects.filter(study__in=studies).values_list("pk", flat=True))
+    visible = visible_instances(user, per_row=True, within={"series__in": series}).order_by()
     counted = visible.values_list("series__study", "series", "series__modality", "job__state")
     for study, series, modality, state, count, pixels in counted.annotate(count=Count("pk"), pixels=Count("rows")):
         row = rows[study]

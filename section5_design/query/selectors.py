@@ -7,12 +7,13 @@ from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from accounts.readers import Reader
-from archive.models import Instance, Study
+from archive.models import Instance, Series, Study
 from query.attributes import COUNTED, IMAGE, MODELS, PATIENT, PATIENT_KEYWORDS, SERIES, STUDY, columns_at
 from query.errors import InvalidRequestError
 from query.matching import match, match_any
 
 BATCH = 1000
+FEW = 200  # studies or series of which each image is checked on its own
 LINKS = {STUDY: "series__study", SERIES: "series"}  # of an instance
 Row = dict[str, Any]  # values by keyword: one, a list, or None
 
@@ -70,7 +71,11 @@ def fetch(reader: Reader, level: str, found: QuerySet[Any], wanted: Collection[s
     values = found.values_list("pk", *(columns[name].path for name in shown))
     rows = {key: dict(zip(shown, row, strict=True)) for key, *row in values}
     if not set(wanted).isdisjoint(COUNTED[level]):
-        visible = reader.instances(within={f"{LINKS[level]}__in": list(rows)})
+        # By the series' IDs, since PostgreSQL would read all instances to join them with many series.
+        series = (
+            list(rows) if level == SERIES else list(Series.objects.filter(study__in=rows).values_list("pk", flat=True))
+        )
+        visible = reader.instances(per_row=len(rows) <= FEW, within={"series__in": series})
         for key, counts in count(visible, level):
             rows[key] |= counts
     return list(rows.values())
