@@ -26,7 +26,12 @@ demo: environment ## run the main.py of each section on its sample data
 test: environment ## run the tests of each section and of the repository
 	@for section in $(SECTION); do \
 	    printf '\n-------- tests of %s --------\n' "$$section"; \
-	    case $$section in section5*) parallel="-n 4 --dist loadgroup" ;; *) parallel= ;; esac; \
+	    case $$section in \
+	        section5*) parallel="-n 5 --dist loadgroup" ;; \
+	        section4*) parallel="-n 3 --dist loadfile" ;; \
+	        section1* | tools) parallel="-n 3" ;; \
+	        *) parallel= ;; \
+	    esac; \
 	    (cd $$section && $(BIN)python -m pytest $$parallel) || exit 1; \
 	done
 

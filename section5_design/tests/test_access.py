@@ -49,6 +49,7 @@ GETS = {
     "operations": OPERATES,
     "drain": (403, 403, 403, 403, 404, 403, 404, 302),
     "deliveries": OPERATES,
+    "priors": OPERATES,
     "audit": AUDITS,
     "export-audit": AUDITS,
     "people": ADMINISTERS,
@@ -68,6 +69,9 @@ POSTS = {
     "change-destination": (403, 403, 403, 403, 404, 403, 404, 403),
     "change-rule": (403, 403, 403, 403, 404, 403, 404, 403),
     "resend": (403, 403, 403, 403, 404, 403, 404, 403),
+    "change-archive": (403, 403, 403, 403, 404, 403, 404, 403),
+    "remove-prior-rule": (403, 403, 403, 403, 404, 403, 404, 403),
+    "retry-prior": (403, 403, 403, 403, 404, 403, 404, 403),
 }
 DONE = ("requeued", "quarantined", "drain")
 OTHERS = {"login", "logout", "events", "set_language"}  # each has a test of its own
@@ -119,6 +123,9 @@ class Place:
             "change-destination": "/deliveries/destinations/1",
             "change-rule": "/deliveries/rules/1",
             "resend": "/deliveries/1/resend",
+            "change-archive": "/priors/archives/1",
+            "remove-prior-rule": "/priors/rules/1",
+            "retry-prior": "/priors/1/retry",
             "export-audit": "/audit/export.csv",
             "session": "/session",
             "download-run": "/runs/1/files/0",
