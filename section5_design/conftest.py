@@ -76,9 +76,15 @@ def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSe
         yield server
 
 
+# The files that take longest start first, so that no process of pytest-xdist is still busy when the others are done.
+SLOW = ("faults", "portal", "outages", "access", "audit", "failover", "operation", "application_entities", "s3")
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module, and of a broker if it runs with both, in one process of pytest-xdist."""
+    """Keep the tests of a module, and of a broker if it runs with both, in one process; sort the modules."""
     for item in items:
         broker = next((name for name in ("filesystem", "rabbitmq") if f"[{name}" in item.name), "")
         item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {broker}"))
+    names = [f"test_{name}" for name in SLOW]
+    items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
