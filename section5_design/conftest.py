@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,8 @@ def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSe
 SLOW = ("faults", "portal", "outages", "access", "audit", "failover", "operation", "application_entities", "s3")
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # before xdist reads the marks, and after pytest-django sorted the tests
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Keep the tests of a module, and of a broker if it runs with both, in one process; begin with the slow modules."""
-    for item in items:
-        broker = next((name for name in ("filesystem", "rabbitmq") if f"[{name}" in item.name), "")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem} {broker}"))
-    yield
+@pytest.hookimpl(trylast=True)  # after pytest-django sorted the tests
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow modules."""
     names = [f"test_{name}" for name in SLOW]
     items.sort(key=lambda item: names.index(item.path.stem) if item.path.stem in names else len(names))
