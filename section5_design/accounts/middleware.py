@@ -1,4 +1,4 @@
-"""Limit request bodies by who sends them, before anything parses them; record when people write."""
+"""Limit the size of request bodies by sender before they are parsed; record when people write."""
 
 from collections.abc import Callable
 from typing import Any

@@ -214,7 +214,7 @@ def parse_colour(segment: Dataset) -> str:
 @require_GET
 @login_required
 def show_segments(request: HttpRequest, instance_id: int) -> HttpResponse:
-    """Draw segments of a frame, counted from 0, as PNG, transparent where there is none.
+    """Draw segments of a frame, counted from 0, as PNG, transparent elsewhere.
 
     The address names each segment by its segmentation, its number and a colour: `segments=12.1.e69f00,12.2.56b4e9`.
     """

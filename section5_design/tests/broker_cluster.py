@@ -1,4 +1,4 @@
-"""Three RabbitMQ nodes as a cluster, each in a network namespace of its own, to be cut off.
+"""Three RabbitMQ nodes as a cluster, each in its own network namespace, which can be cut off.
 
 deploy/rabbitmq-cluster.conf configures them.
 """

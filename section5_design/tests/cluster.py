@@ -1,4 +1,4 @@
-"""Patroni with etcd and PostgreSQL, three of each, every one in a network namespace of its own, to be cut off.
+"""Patroni with etcd and PostgreSQL, three of each, every one in its own network namespace, which can be cut off.
 
 deploy/patroni.yml configures it. Without root there are no namespaces; then the tests are skipped.
 """

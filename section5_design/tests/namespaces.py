@@ -1,4 +1,4 @@
-"""Servers on one machine as if on several: each in a network namespace of its own, to be cut off."""
+"""Servers on one machine as if on several: each in its own network namespace, which can be cut off."""
 
 import os
 import subprocess

@@ -48,7 +48,7 @@ class Standby(EmbeddedPostgres):
 
 @pytest.fixture(scope="module")
 def standby(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Standby]]:
-    """A system with a standby, an operator and somebody who sends."""
+    """A system with a standby, an operator and a sender."""
     folder = tmp_path_factory.mktemp("servers")
     for parent in (folder, folder.parent):  # if root runs the tests, the servers run as `nobody`
         parent.chmod(0o755)

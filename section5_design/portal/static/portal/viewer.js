@@ -61,7 +61,7 @@
       return `${this.address.replace("/0/", `/${image}/`)}?frame=${frame}${chosen}${field.overlays.value === "0" ? "&overlays=0" : ""}`;
     }
 
-    layerUrl(position) { // of the chosen segments; undefined where there is none
+    layerUrl(position) { // of the chosen segments; undefined if none is chosen
       const here = this.segments.filter(({ box, ranges }) => box.checked && ranges.some(([first, last]) => first <= position && position <= last));
       const [image, frame] = this.stack[position];
       const names = here.map(({ box }) => `${box.dataset.segment}.${box.dataset.colour}`);
