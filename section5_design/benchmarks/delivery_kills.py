@@ -66,6 +66,8 @@ def run(system: System, orthanc: Orthanc, times: int, chance: random.Random) -> 
                 system.kill("worker")
                 system.start("worker")
             orthanc.start()
+            if number % 20 == 19:
+                print(f"{number + 1} of {times} kills", flush=True)
     finally:
         enough.set()
         sender.join()
