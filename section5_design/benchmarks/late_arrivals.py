@@ -16,6 +16,7 @@ SECTION = Path(__file__).parent.parent
 sys.path[:0] = [str(SECTION), str(SECTION / "tests")]
 
 from pydicom.uid import generate_uid  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from system import System, database, instance, until  # noqa: E402
@@ -75,7 +76,8 @@ def run(system: System, images: int, chance: random.Random) -> int:
 
     started = time.monotonic()
     with ThreadPoolExecutor(CLIENTS) as pool:
-        refused = sum(status != 200 for status in pool.map(send, arrivals))
+        progress = tqdm(pool.map(send, arrivals), total=len(arrivals), unit=" images", disable=None)
+        refused = sum(status != 200 for status in progress)
     sent = time.monotonic()
     until(lambda: count(system, "SELECT count(*) FROM archive_arrival") == 0, SETTLING)
     until(lambda: count(system, "SELECT count(*) FROM jobs_job WHERE state IN ('queued', 'running')") == 0, SETTLING)

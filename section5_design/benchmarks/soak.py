@@ -129,6 +129,7 @@ def run(system: System, postgres: EmbeddedPostgres, seconds: float) -> tuple[dic
             name = random.choice(FAULTS)
             ways[name]()
             faults[name] += 1
+            print(f"{passed / 60:.1f} of {seconds / 60:.0f} minutes: {name}", flush=True)
     return samples, faults
 
 
