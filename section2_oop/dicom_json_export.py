@@ -14,7 +14,7 @@ def to_dicom_json(record: PatientRecord) -> dict[str, dict[str, Any]]:
     model: dict[str, dict[str, Any]] = {}
     log_omissions(record)
     for attribute in sorted(record.attributes.values(), key=lambda attribute: attribute.tag):
-        stored = record.get_stored(attribute.name)
+        stored = record.stored[attribute.name]
         if stored.state in (State.PRESENT, State.EMPTY):
             value = [] if stored.state is State.EMPTY else [_to_json_value(stored.value, stored.text)]
             model[f"{attribute.tag:08X}"] = {"vr": attribute.representation.vr} | ({"Value": value} if value else {})

@@ -9,17 +9,17 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
-from attributes import ABSENT, Attribute, State, StoredValue
+from attributes import Attribute, State, StoredValue
 from value_representations import (
     AGE,
     DATE,
     LONG_STRING,
     PERSON_NAME,
     TIME_OF_DAY,
+    WEIGHT,
     Age,
     PersonName,
     code_string,
-    decimal_string,
     display_time,
 )
 
@@ -46,19 +46,16 @@ class PatientRecord:
     """
 
     attributes: ClassVar[dict[str, Attribute[Any, Any]]] = {}
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
-    name: Attribute[PersonName, PersonName | str] = Attribute(0x00100010, "PatientName", PERSON_NAME, "Name")
-    patient_id: Attribute[str, str] = Attribute(0x00100020, "PatientID", LONG_STRING, "Patient ID")
+    name: Attribute[PersonName, PersonName | str] = Attribute("PatientName", PERSON_NAME, "Name")
+    patient_id: Attribute[str, str] = Attribute("PatientID", LONG_STRING, "Patient ID")
     patient_id_type: Attribute[str, str] = Attribute(
-        0x00100022, "TypeOfPatientID", code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
+        "TypeOfPatientID", code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
     )
-    birth_date: Attribute[date, date | str] = Attribute(0x00100030, "PatientBirthDate", DATE, "Birth date")
-    sex: Attribute[str, str] = Attribute(0x00100040, "PatientSex", code_string("M", "F", "O"), "Sex")
-    age: Attribute[Age, Age | int | str] = Attribute(0x00101010, "PatientAge", AGE, "Age")
-    weight: Attribute[Decimal, Decimal | float | str] = Attribute(
-        0x00101030, "PatientWeight", decimal_string("not negative", minimum=0), "Weight", "kg"
-    )
+    birth_date: Attribute[date, date | str] = Attribute("PatientBirthDate", DATE, "Birth date")
+    sex: Attribute[str, str] = Attribute("PatientSex", code_string("M", "F", "O"), "Sex")
+    age: Attribute[Age, Age | int | str] = Attribute("PatientAge", AGE, "Age")
+    weight: Attribute[Decimal, Decimal | float | str] = Attribute("PatientWeight", WEIGHT, "Weight", "kg")
 
     def __init__(
         self,
@@ -170,15 +167,11 @@ class PatientRecord:
 
     def state_of(self, name: str) -> State:
         """Return whether an attribute is absent, empty, present or invalid."""
-        return self.get_stored(name).state
+        return self.stored[name].state
 
     def text_of(self, name: str) -> str:
         """Return the text of an attribute in DICOM's form, or as in the file if it is invalid."""
-        return self.get_stored(name).text
-
-    def get_stored(self, name: str) -> StoredValue:
-        """Return the state, value and text of an attribute."""
-        return self.stored.get(name, ABSENT)
+        return self.stored[name].text
 
     def invalid_attributes(self) -> list[str]:
         """Return the names of the attributes whose text breaks their rule."""
@@ -190,12 +183,7 @@ class PatientRecord:
         return ["the birth date is in the future"] if self.birth_date and self.birth_date > today else []
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other) or not isinstance(other, PatientRecord):
-            return NotImplemented
-        return self._comparison_key() == other._comparison_key()
-
-    def _comparison_key(self) -> tuple[object, ...]:
-        return {name: self.get_stored(name).comparison_key for name in self.attributes}, self.diagnosis, self.history
+        return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} patient {self.patient_hash()}>"
@@ -213,7 +201,7 @@ class PatientRecord:
         yield "  Diagnosis", _printable(self.diagnosis) if self.diagnosis is not None else "<absent>"
 
     def _format(self, attribute: Attribute[Any, Any]) -> str:
-        stored = self.get_stored(attribute.name)
+        stored = self.stored[attribute.name]
         if stored.state is State.INVALID:
             return f"{_printable(stored.text)}  <not {attribute.representation.rule}>"
         if stored.state is not State.PRESENT:
@@ -232,7 +220,7 @@ class PatientRecord:
         return {
             "type": type(self).__name__,
             "attributes": {
-                name: stored.text for name, stored in self.stored.items() if stored.state is not State.ABSENT
+                name: self.text_of(name) for name in self.attributes if self.state_of(name) is not State.ABSENT
             },
             "diagnosis": self.diagnosis,
             "history": [[change.when.isoformat(), change.old, change.new] for change in self.history],
@@ -257,8 +245,7 @@ class PatientRecord:
     def _from_dict(cls, content: dict[str, Any]) -> Self:
         record = cls(diagnosis=content["diagnosis"])
         for name, value in content["attributes"].items():
-            attribute = cls.attributes[name]
-            record.stored[name] = attribute.parse_lenient(value, lambda _name, _rule: None)
+            record.stored[name] = cls.attributes[name].parse_lenient(value)
         record.history = [
             DiagnosisChange(datetime.fromisoformat(when), old, new) for when, old, new in content["history"]
         ]

@@ -125,22 +125,11 @@ def _require_range(number: Any, minimum: int, limit: float = float("inf")) -> An
     return number
 
 
-def decimal_string(what: str, *, minimum: int) -> ValueRepresentation[Decimal]:
-    """Return a DS of at least `minimum`; every digit is preserved."""
-    return ValueRepresentation(
-        "DS",
-        f"a decimal number of up to 16 characters, {what}",
-        r"(?=.{1,16}\Z)[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?",
-        lambda text: _require_range(Decimal(text), minimum),
-        (int, float, Decimal),
-    )
-
-
-def integer_string(what: str, *, minimum: int) -> ValueRepresentation[int]:
+def integer_string(minimum: int) -> ValueRepresentation[int]:
     """Return an IS: an integer of 32 bits, of at least `minimum`."""
     return ValueRepresentation(
         "IS",
-        f"an integer of up to 12 characters, {what}",
+        f"an integer of up to 12 characters, from {minimum} to {2**31 - 1}",
         r"(?=.{1,12}\Z)[+-]?[0-9]+",
         lambda text: _require_range(int(text), minimum, 2**31),
         (int,),
@@ -170,6 +159,13 @@ AGE = ValueRepresentation(
     lambda text: Age(int(text[:3]), text[3]),
     (Age, int),
     lambda age: f"{age:03}Y" if isinstance(age, int) else str(age),
+)
+WEIGHT = ValueRepresentation(
+    "DS",
+    "a decimal number of up to 16 characters, not negative",
+    r"(?=.{1,16}\Z)[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?",
+    lambda text: _require_range(Decimal(text), 0),  # every digit is preserved
+    (int, float, Decimal),
 )
 DATE = ValueRepresentation(
     "DA",
