@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from pydicom.datadict import tag_for_keyword
 
-from value_representations import RuleError, ValueRepresentation
+from value_representations import ValueRepresentation
 
 T = TypeVar("T")  # the type that reading gives
 S = TypeVar("S")  # the types that assigning accepts
@@ -84,8 +84,8 @@ class Attribute(Generic[T, S]):
             return StoredValue(State.EMPTY)
         try:
             parsed = self.representation.parse(value)
-        except RuleError as error:
-            raise InvalidValueError(self.name, value, str(error)) from None
+        except ValueError:
+            raise InvalidValueError(self.name, value, self.representation.rule) from None
         text = value.strip(" \0") if isinstance(value, str) else self.representation.format(parsed)
         if not text.strip("^="):  # a person name without any component
             return StoredValue(State.EMPTY)

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from pydicom.valuerep import PersonName
+
 from patient_record import PatientRecord, log_omissions
 from series import Series
 from study_record import StudyRecord
-from value_representations import NameGroup, PersonName
 
 DICOM_UID = "urn:dicom:uid"
 MODALITIES = "http://dicom.nema.org/resources/ontology/DCM"
@@ -17,8 +18,7 @@ def to_fhir_patient(record: PatientRecord) -> dict[str, Any]:
     """Return the Patient; age and weight, which it does not have, and invalid values are left out."""
     log_omissions(record)
     identifier = {"type": _drop_empty({"text": record.patient_id_type}), "value": record.patient_id}
-    names = record.name or PersonName()
-    groups = ((names.alphabetic, "ABC"), (names.ideographic, "IDE"), (names.phonetic, "SYL"))
+    groups = zip(record.name.components if record.name else (), ("ABC", "IDE", "SYL"), strict=False)
     return _drop_empty(
         {
             "resourceType": "Patient",
@@ -53,14 +53,15 @@ def to_fhir_imaging_study(record: StudyRecord) -> dict[str, Any]:
     )
 
 
-def _human_name(group: NameGroup, representation: str) -> dict[str, Any]:
+def _human_name(group: str, representation: str) -> dict[str, Any]:
+    name = PersonName(group)
     return _drop_empty(
         {
             "extension": [{"url": REPRESENTATION, "valueCode": representation}],
-            "family": group.family,
-            "given": [given for given in (group.given, group.middle) if given],
-            "prefix": [group.prefix] if group.prefix else [],
-            "suffix": [group.suffix] if group.suffix else [],
+            "family": name.family_name,
+            "given": [given for given in (name.given_name, name.middle_name) if given],
+            "prefix": [name.name_prefix] if name.name_prefix else [],
+            "suffix": [name.name_suffix] if name.name_suffix else [],
         }
     )
 

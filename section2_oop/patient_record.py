@@ -9,6 +9,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
+from pydicom.valuerep import PersonName
+
 from attributes import Attribute, State, StoredValue
 from value_representations import (
     AGE,
@@ -18,7 +20,6 @@ from value_representations import (
     TIME_OF_DAY,
     WEIGHT,
     Age,
-    PersonName,
     code_string,
     display_time,
 )
@@ -78,7 +79,7 @@ class PatientRecord:
     # Setters and getters
 
     def get_name(self) -> PersonName | None:
-        """Return the name, with its components and representation groups."""
+        """Return the name as pydicom's PersonName, with its components: `family_name`, `given_name` and more."""
         return self.name
 
     def set_name(self, value: PersonName | str | None) -> None:

@@ -7,11 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
+from pydicom.valuerep import PersonName
+
 from attributes import ABSENT, Attribute, State
 from dicom_loading import DicomError, Instance, Source, get_text, iter_instances, read_instance
 from patient_record import PatientRecord, log
 from series import Series
-from value_representations import DATE, TIME_OF_DAY, UID, Age, PersonName, code_string, integer_string
+from value_representations import DATE, TIME_OF_DAY, UID, Age, code_string, integer_string
 
 DAYS = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 SERIES_INSTANCE_UID = 0x0020000E

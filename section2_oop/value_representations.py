@@ -1,23 +1,22 @@
 """DICOM's value representations (PS3.5 section 6.2): text to typed value and back.
 
-Every parser accepts text or a typed value and raises RuleError with the rule that the value breaks. Surrounding
+Every parser accepts text or a typed value and raises ValueError with the rule that the value breaks. Surrounding
 padding is ignored. A query range (`20200101-20201231`) is not a value.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
+from pydicom import config
+from pydicom.valuerep import PersonName
+
 T = TypeVar("T")
 
 ONE_LINE = r"[^\\\x00-\x1a\x1c-\x1f\x7f]*"  # ESC (1b) may remain in text that was already decoded
-
-
-class RuleError(ValueError):
-    """A value that its representation forbids; the message is the rule, without the value."""
 
 
 @dataclass(frozen=True)
@@ -40,53 +39,26 @@ class ValueRepresentation(Generic[T]):
         """Return the typed value.
 
         Raises:
-            RuleError: The value breaks the rule.
+            ValueError: The value breaks the rule; the message is the rule, without the value.
         """
         if isinstance(value, self.types) and not isinstance(value, bool):
             value = self.format(value)
         text = value.strip(" \0") if isinstance(value, str) else None
         if text is None or not re.fullmatch(self.pattern, text):
-            raise RuleError(self.rule)
+            raise ValueError(self.rule)
         try:
             return self.convert(text)
         except (ValueError, ArithmeticError) as error:  # an exponent beyond what decimals hold
-            raise RuleError(self.rule) from error
-
-
-@dataclass(frozen=True)
-class NameGroup:
-    """A name in one way of writing (PS3.5 6.2.1): family name, given name, middle name, prefix, suffix."""
-
-    family: str = ""
-    given: str = ""
-    middle: str = ""
-    prefix: str = ""
-    suffix: str = ""
-
-    def __str__(self) -> str:
-        return "^".join(astuple(self)).rstrip("^")
-
-    def __bool__(self) -> bool:
-        return bool(str(self))
-
-
-@dataclass(frozen=True)
-class PersonName:
-    """A person's name: alphabetic, ideographic, phonetic. Equal when all components are: `Doe^John`, `Doe^John^^^`."""
-
-    alphabetic: NameGroup = NameGroup()
-    ideographic: NameGroup = NameGroup()
-    phonetic: NameGroup = NameGroup()
-
-    def __str__(self) -> str:
-        return "=".join(map(str, (self.alphabetic, self.ideographic, self.phonetic))).rstrip("=")
+            raise ValueError(self.rule) from error
 
 
 def _convert_name(text: str) -> PersonName:
+    """Convert PN. Empty components at the end of a group make no difference: `Doe^John^^^` becomes `Doe^John`."""
     groups = [group.split("^") for group in text.split("=")]
     if len(groups) > 3 or any(len(group) > 5 or len("^".join(group)) > 64 for group in groups):
         raise ValueError
-    return PersonName(*(NameGroup(*(component.strip(" ") for component in group)) for group in groups))
+    trimmed = ("^".join(component.strip(" ") for component in group).rstrip("^") for group in groups)
+    return PersonName("=".join(trimmed), validation_mode=config.IGNORE)
 
 
 @dataclass(frozen=True)
