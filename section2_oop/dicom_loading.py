@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 from pydicom import config
 from pydicom.charset import CODES_TO_ENCODINGS, decode_bytes, default_encoding, handled_encodings, python_encoding
+from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
@@ -23,10 +24,9 @@ log = logging.getLogger("section2")
 Source = str | Path | BinaryIO | Dataset
 
 IDENTIFYING = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "Modality")
-ENCODED_VRS = {"PN", "LO"}  # the attributes whose text depends on the Specific Character Set
+ENCODED_VRS = {"LO", "PN"}  # the attributes whose text depends on the Specific Character Set
 TEXT_VRS = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UN", "UT"}
-SPECIFIC_CHARACTER_SET, SOP_INSTANCE_UID, STUDY_UID = 0x00080005, 0x00080018, 0x0020000D
-LAST_TAG = 0x00280011  # Columns: no attribute comes later
+STUDY_UID, LAST_TAG = 0x0020000D, 0x00280011  # Columns: no attribute comes later
 PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009, 0x00287FE0)  # or the URL of their provider
 RADIOTHERAPY_GROUPS = range(0x3000, 0x3010)  # plans, which may describe images without pixels
 REQUIRED = {  # words of SOP class names -> an element near the end that the class requires (PS3.3 annex A)
@@ -62,7 +62,7 @@ def iter_instances(folder: Path) -> Iterator[Instance]:
             except DicomError as error:
                 log.warning("%s", error)
                 continue
-            uid = get_text(instance.dataset, SOP_INSTANCE_UID)
+            uid = get_text(instance.dataset, "SOPInstanceUID")
             if not uid or uid not in seen:
                 seen.add(uid or "")
                 yield instance
@@ -181,23 +181,20 @@ def _suppress_pydicom_output() -> Iterator[list[warnings.WarningMessage]]:
         logger.disabled = before
 
 
-def get_text(dataset: Dataset, tag: int, *, vr: str = "") -> str | None:
-    """Return an element's value as text, before pydicom converts it; None if the element is absent.
-
-    With the VR of an encoded text, the text is decoded by the Specific Character Set.
-    """
-    if tag not in dataset:
+def get_text(dataset: Dataset, keyword: str) -> str | None:
+    """Return an element's value as text, before pydicom converts it; None if the element is absent."""
+    if keyword not in dataset:
         return None
-    raw = dataset.get_item(tag, keep_deferred=True)
+    raw = dataset.get_item(keyword, keep_deferred=True)
     if isinstance(raw, RawDataElement) and (raw.VR is None or raw.VR in TEXT_VRS):
         if raw.value is None and raw.length:
             return "\\" * 65  # a deferred value of over 64 KiB is invalid for every attribute
-        if vr in ENCODED_VRS:
-            return decode_text(raw.value or b"", get_text(dataset, SPECIFIC_CHARACTER_SET) or "")
+        if dictionary_VR(raw.tag) in ENCODED_VRS:
+            return decode_text(raw.value or b"", get_text(dataset, "SpecificCharacterSet") or "")
         return (raw.value or b"").decode("latin-1")
     with _suppress_pydicom_output():
         try:
-            value = dataset[tag].value
+            value = dataset[keyword].value
         except Exception:  # noqa: BLE001 (pydicom raises many types for damaged values)
             return (getattr(raw, "value", b"") or b"").decode("latin-1")
     if isinstance(value, MultiValue):

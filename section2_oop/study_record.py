@@ -16,7 +16,6 @@ from series import Series
 from value_representations import DATE, TIME_OF_DAY, UID, Age, code_string, integer_string
 
 DAYS = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
-SERIES_INSTANCE_UID = 0x0020000E
 NOT_OF_THE_STUDY = {"modality", "series_number", "number_of_frames"}  # but of a series or an instance
 
 
@@ -157,7 +156,7 @@ class StudyRecord(PatientRecord):
     def _from_instance(cls, instance: Instance) -> Self:
         record, dataset = cls(), instance.dataset
         for name, attribute in cls.attributes.items():
-            text = get_text(dataset, attribute.tag, vr=attribute.representation.vr)
+            text = get_text(dataset, attribute.keyword)
             if text is None:
                 continue
             record.stored[name] = attribute.parse_lenient(text)
@@ -167,7 +166,7 @@ class StudyRecord(PatientRecord):
         is_image = "Rows" in dataset and "Columns" in dataset
         if is_image and record.state_of("number_of_frames") in (State.ABSENT, State.EMPTY):
             record.number_of_frames = 1  # the default of PS3.3 C.7.6.6
-        uid = (get_text(dataset, SERIES_INSTANCE_UID) or "").strip(" \0")
+        uid = (get_text(dataset, "SeriesInstanceUID") or "").strip(" \0")
         record.series = [Series(uid, record.series_number, record.modality, 1, record.number_of_frames or 0)]
         record.truncated = instance.truncated
         return record
