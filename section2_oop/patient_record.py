@@ -73,7 +73,7 @@ class PatientRecord:
         self.stored: dict[str, StoredValue] = {}
         self.name, self.age, self.birth_date, self.sex, self.weight = name, age, birth_date, sex, weight
         self.patient_id, self.patient_id_type = patient_id, patient_id_type
-        self.diagnosis = diagnosis
+        self.diagnosis = _require_text(diagnosis)
         self.history: list[DiagnosisChange] = []
 
     # Setters and getters
@@ -144,9 +144,7 @@ class PatientRecord:
         Raises:
             TypeError: The new diagnosis is neither a string nor None.
         """
-        if not (new_diagnosis is None or isinstance(new_diagnosis, str)):
-            raise TypeError("a diagnosis is a string or None")
-        if new_diagnosis == self.diagnosis:
+        if _require_text(new_diagnosis) == self.diagnosis:
             return
         change = DiagnosisChange(datetime.now().astimezone(), self.diagnosis, new_diagnosis)
         self.diagnosis = new_diagnosis
@@ -239,7 +237,7 @@ class PatientRecord:
             if content["type"] != cls.__name__:
                 raise ValueError(f"holds a {content['type']}, not a {cls.__name__}")
             return cls._from_dict(content)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"is not the JSON of a {cls.__name__}") from error
 
     @classmethod
@@ -257,6 +255,12 @@ def log_omissions(record: PatientRecord) -> None:
     """Log the invalid attributes, which an export leaves out."""
     for name in record.invalid_attributes():
         log.warning("%s is left out of the export: it is not %s", name, record.attributes[name].representation.rule)
+
+
+def _require_text(diagnosis: str | None) -> str | None:
+    if not isinstance(diagnosis, str | None):
+        raise TypeError("a diagnosis is a string or None")
+    return diagnosis
 
 
 def _printable(text: str) -> str:

@@ -133,8 +133,10 @@ class StudyRecord(PatientRecord):
         """Return every study in a folder and its subfolders, in the order of their first files.
 
         Raises:
-            DicomError: The folder has no DICOM file.
+            DicomError: There is no such folder, or it has no DICOM file.
         """
+        if not Path(folder).is_dir():
+            raise DicomError(f"{folder}: no such folder; check the path")
         studies: dict[str, list[Self]] = {}
         for instance in iter_instances(Path(folder)):
             record = cls._from_instance(instance)

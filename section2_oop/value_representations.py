@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from pydicom import config
-from pydicom.valuerep import PersonName
+from pydicom.valuerep import PersonName, format_number_as_ds
 
 T = TypeVar("T")
 
@@ -87,7 +87,9 @@ def display_time(text: str) -> str:
 
 def code_string(*terms: str) -> ValueRepresentation[str]:
     """Return a CS; with terms, one of these."""
-    rule = f"one of {', '.join(terms)}" if terms else "up to 16 capital letters, digits, spaces and underscores"
+    rule = (
+        f"one of {', '.join(terms)}" if terms else "a code of up to 16 capital letters, digits, spaces and underscores"
+    )
     return ValueRepresentation("CS", rule, "|".join(terms) or "[A-Z0-9 _]{1,16}", str)
 
 
@@ -110,23 +112,23 @@ def integer_string(minimum: int) -> ValueRepresentation[int]:
 
 PERSON_NAME = ValueRepresentation(
     "PN",
-    "up to three groups separated by =, each of up to five components separated by ^ and of up to 64 characters",
+    "a name of up to three groups separated by =, each of up to 64 characters and five components separated by ^",
     ONE_LINE,
     _convert_name,
     (PersonName,),
 )
 LONG_STRING = ValueRepresentation(
-    "LO", "up to 64 characters, no backslash and no control characters", rf"(?=.{{0,64}}\Z){ONE_LINE}", str
+    "LO", "a text of up to 64 characters, without backslash and control characters", rf"(?=.{{0,64}}\Z){ONE_LINE}", str
 )
 UID = ValueRepresentation(
     "UI",
-    "up to 64 digits and dots: numbers without leading zeros, separated by dots",
+    "a UID of up to 64 characters: numbers without leading zeros, separated by dots",
     r"(?=.{1,64}\Z)(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*",
     str,
 )
 AGE = ValueRepresentation(
     "AS",
-    "three digits and D, W, M or Y (days, weeks, months, years), like 018M",
+    "an age of three digits and D, W, M or Y (days, weeks, months, years), like 018M",
     "[0-9]{3}[DWMY]",
     lambda text: Age(int(text[:3]), text[3]),
     (Age, int),
@@ -134,10 +136,11 @@ AGE = ValueRepresentation(
 )
 WEIGHT = ValueRepresentation(
     "DS",
-    "a decimal number of up to 16 characters, not negative",
+    "a decimal number of up to 16 characters, at least 0",
     r"(?=.{1,16}\Z)[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?",
     lambda text: _require_range(Decimal(text), 0),  # every digit is preserved
     (int, float, Decimal),
+    lambda value: format_number_as_ds(value) if isinstance(value, float) else str(value),
 )
 DATE = ValueRepresentation(
     "DA",
@@ -151,7 +154,7 @@ DATE = ValueRepresentation(
 )
 TIME_OF_DAY = ValueRepresentation(
     "TM",
-    "HH, HHMM, HHMMSS or HHMMSS.F to HHMMSS.FFFFFF, hours to 23, minutes and seconds to 59",
+    "a time as HH, HHMM, HHMMSS or HHMMSS.F to HHMMSS.FFFFFF, up to 235959.999999",
     r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?",
     _convert_time,
     (time,),

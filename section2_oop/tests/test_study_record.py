@@ -242,6 +242,10 @@ class Folders(FilesTestCase):
         with self.assertRaisesRegex(DicomError, "has 2 studies \\(1.2.3, 1.2.4\\)"):
             StudyRecord.from_dicom(self.folder)
 
+    def test_a_folder_that_does_not_exist_is_reported_as_such(self) -> None:
+        with self.assertRaisesRegex(DicomError, "none: no such folder"):
+            StudyRecord.list_from_folder(self.folder / "none")
+
     def test_other_files_are_logged_and_skipped(self) -> None:
         self.saved(ct_image())
         (self.folder / "notes.txt").write_text("x" * 200)
