@@ -62,9 +62,9 @@ def iter_instances(folder: Path) -> Iterator[Instance]:
             except DicomError as error:
                 log.warning("%s", error)
                 continue
-            uid = get_text(instance.dataset, "SOPInstanceUID")
+            uid = (get_text(instance.dataset, "SOPInstanceUID") or "").strip(" \0")
             if not uid or uid not in seen:
-                seen.add(uid or "")
+                seen.add(uid)
                 yield instance
 
 
