@@ -55,6 +55,12 @@ class CharacterSets(FilesTestCase):
         record = StudyRecord.from_dicom(self.patched(ct_image(), b"Doe^John", b"Doe^J\xf6rg"))
         self.assertEqual((record.state_of("name"), record.text_of("name")), (State.INVALID, "Doe^J\\xf6rg"))
 
+    def test_damaged_escape_sequences_and_bytes_after_ascii_make_the_name_invalid(self) -> None:
+        spring = "春".encode("iso2022_jp")
+        for value in (spring + b"\xe5", spring.replace(b"$B", b"$:"), b"\x1b" + spring):
+            with self.subTest(value):
+                self.assertIn("\\x", decode_text(value, "\\ISO 2022 IR 87"))
+
 
 if __name__ == "__main__":
     unittest.main()
