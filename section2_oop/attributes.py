@@ -1,11 +1,12 @@
 """Attributes of a record: a descriptor that knows its data element, its value representation and its label."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, TypeVar, overload
 
-from value_representations import RuleError, ValueRepresentation
+from pydicom.datadict import tag_for_keyword
+
+from value_representations import ValueRepresentation
 
 T = TypeVar("T")  # the type that reading gives
 S = TypeVar("S")  # the types that assigning accepts
@@ -30,16 +31,14 @@ class InvalidValueError(ValueError):
 
 @dataclass(frozen=True)
 class StoredValue:
-    """The value of one attribute: its state, its typed value when present, and its text in DICOM's form."""
+    """The state of an attribute, its typed value (the text if it is invalid), and its text in DICOM's form.
+
+    Two are equal when state and value are: `70` and `70.0` are the same weight.
+    """
 
     state: State
     value: Any = None
-    text: str = ""
-
-    @property
-    def comparison_key(self) -> tuple[State, object]:
-        """The state and the value, or the text of an invalid one."""
-        return self.state, self.value if self.state is State.PRESENT else self.text
+    text: str = field(default="", compare=False)
 
 
 ABSENT = StoredValue(State.ABSENT)
@@ -51,11 +50,9 @@ class Attribute(Generic[T, S]):
     Assigning None makes the attribute absent, an empty string makes it empty. Its class lists it in `attributes`.
     """
 
-    def __init__(
-        self, tag: int, keyword: str, representation: ValueRepresentation[T], label: str, unit: str = ""
-    ) -> None:
-        self.tag, self.keyword, self.representation = tag, keyword, representation
-        self.label, self.unit = label, unit
+    def __init__(self, keyword: str, representation: ValueRepresentation[T], label: str, unit: str = "") -> None:
+        self.tag = tag_for_keyword(keyword) or 0
+        self.keyword, self.representation, self.label, self.unit = keyword, representation, label, unit
         self.name = ""
 
     def __set_name__(self, owner: Any, name: str) -> None:
@@ -69,8 +66,8 @@ class Attribute(Generic[T, S]):
     def __get__(self, record: Any, owner: type) -> "Attribute[T, S] | T | None":
         if record is None:
             return self
-        value: T | None = record.stored.get(self.name, ABSENT).value
-        return value
+        stored: StoredValue = record.stored[self.name]
+        return stored.value if stored.state is State.PRESENT else None
 
     def __set__(self, record: Any, value: S | None) -> None:
         record.stored[self.name] = self.validate(value)
@@ -87,20 +84,19 @@ class Attribute(Generic[T, S]):
             return StoredValue(State.EMPTY)
         try:
             parsed = self.representation.parse(value)
-        except RuleError as error:
-            raise InvalidValueError(self.name, value, str(error)) from None
+        except ValueError:
+            raise InvalidValueError(self.name, value, self.representation.rule) from None
         text = value.strip(" \0") if isinstance(value, str) else self.representation.format(parsed)
         if not text.strip("^="):  # a person name without any component
             return StoredValue(State.EMPTY)
         return StoredValue(State.PRESENT, parsed, text)
 
-    def parse_lenient(self, text: str, report: Callable[[str, str], None]) -> StoredValue:
-        """Parse a text from a file; an invalid one is preserved, and `report` is called with the name and the rule.
+    def parse_lenient(self, text: str) -> StoredValue:
+        """Parse a text from a file; an invalid one is preserved.
 
         Dates and times in the form of ACR-NEMA (`1993.04.30`, `09:30:00`) are accepted.
         """
         try:
             return self.validate(self.representation.normalize(text.strip(" \0")))
-        except InvalidValueError as error:
-            report(self.name, error.rule)
-            return StoredValue(State.INVALID, None, text)
+        except InvalidValueError:
+            return StoredValue(State.INVALID, text, text)

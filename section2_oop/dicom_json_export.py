@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from pydicom.valuerep import PersonName
+
 from attributes import State
 from patient_record import PatientRecord, log_omissions
-from value_representations import PersonName
-
-GROUPS = {"Alphabetic": "alphabetic", "Ideographic": "ideographic", "Phonetic": "phonetic"}
 
 
 def to_dicom_json(record: PatientRecord) -> dict[str, dict[str, Any]]:
@@ -14,7 +13,7 @@ def to_dicom_json(record: PatientRecord) -> dict[str, dict[str, Any]]:
     model: dict[str, dict[str, Any]] = {}
     log_omissions(record)
     for attribute in sorted(record.attributes.values(), key=lambda attribute: attribute.tag):
-        stored = record.get_stored(attribute.name)
+        stored = record.stored[attribute.name]
         if stored.state in (State.PRESENT, State.EMPTY):
             value = [] if stored.state is State.EMPTY else [_to_json_value(stored.value, stored.text)]
             model[f"{attribute.tag:08X}"] = {"vr": attribute.representation.vr} | ({"Value": value} if value else {})
@@ -24,5 +23,6 @@ def to_dicom_json(record: PatientRecord) -> dict[str, dict[str, Any]]:
 def _to_json_value(value: object, text: str) -> object:
     """Return names by group, integers as numbers, and all else as text, which preserves decimal digits (F.2.3)."""
     if isinstance(value, PersonName):
-        return {key: str(group) for key, part in GROUPS.items() if (group := getattr(value, part))}
+        groups = zip(("Alphabetic", "Ideographic", "Phonetic"), value.components, strict=False)
+        return {key: group for key, group in groups if group}
     return value if isinstance(value, int) else text

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 log = logging.getLogger("section2")
 
 
-def show(paths: Sequence[str], form: str) -> int:
+def show(paths: Sequence[str], form: str | None) -> int:
     """Print the studies in each file or folder; errors are logged, and the other paths are still shown."""
     from dicom_json_export import to_dicom_json
     from dicom_loading import DicomError
@@ -39,10 +39,10 @@ def show(paths: Sequence[str], form: str) -> int:
             status = FAILED
             continue
         for record in records:
-            if form in forms:
-                sys.stdout.write(json.dumps(forms[form](record), ensure_ascii=False) + "\n")
+            if form:
+                print(json.dumps(forms[form](record), ensure_ascii=False))
             else:
-                sys.stdout.write(f"{separator}{record}\n")
+                print(f"{separator}{record}")
                 separator = "\n"
         if any(record.truncated for record in records):
             status = FAILED
@@ -55,21 +55,19 @@ def demo() -> int:
     from study_record import StudyRecord
 
     sample = Path(os.path.relpath(HERE / "sample"))
-    write = sys.stdout.write
     record = StudyRecord.from_dicom(sample)
-    write(f">>> record = StudyRecord.from_dicom('{sample}')\n>>> print(record)\n{record}\n")
-    write("\n>>> record.set_birth_date('20190229')\n")
+    print(f">>> record = StudyRecord.from_dicom('{sample}')\n>>> print(record)\n{record}")
+    print("\n>>> record.set_birth_date('20190229')")
     try:
         record.set_birth_date("20190229")
     except InvalidValueError as error:
-        write(f"InvalidValueError: {error}\n")
-    write("\n>>> record.update_diagnosis('Pneumonia')   # the change goes to the log:\n")
-    sys.stdout.flush()
+        print(f"InvalidValueError: {error}")
+    print("\n>>> record.update_diagnosis('Pneumonia')   # the change goes to the log:", flush=True)
     record.update_diagnosis("Pneumonia")
-    write("\n>>> record\n" + repr(record) + "\n")
+    print(f"\n>>> record\n{record!r}")
     same = StudyRecord.from_json(record.to_json()) == record
-    write(f"\n>>> StudyRecord.from_json(record.to_json()) == record\n{same}\n")
-    write("\nTry your own: python section2_oop/main.py FILE_OR_FOLDER ...   (--help shows the forms of export)\n")
+    print(f"\n>>> StudyRecord.from_json(record.to_json()) == record\n{same}")
+    print("\nTry your own: python section2_oop/main.py FILE_OR_FOLDER ...   (--help shows the forms of export)")
     return OK
 
 
@@ -95,9 +93,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # unsupported characters are shown as escapes
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.form and not arguments.paths:
+        parser.error("an export needs a FILE")
     try:
-        status = show(arguments.paths, arguments.form or "text") if arguments.paths else demo()
+        status = show(arguments.paths, arguments.form) if arguments.paths else demo()
         sys.stdout.flush()
     except ModuleNotFoundError as error:
         log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400

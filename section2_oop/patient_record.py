@@ -9,17 +9,18 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
-from attributes import ABSENT, Attribute, State, StoredValue
+from pydicom.valuerep import PersonName
+
+from attributes import Attribute, State, StoredValue
 from value_representations import (
     AGE,
     DATE,
     LONG_STRING,
     PERSON_NAME,
     TIME_OF_DAY,
+    WEIGHT,
     Age,
-    PersonName,
     code_string,
-    decimal_string,
     display_time,
 )
 
@@ -46,19 +47,16 @@ class PatientRecord:
     """
 
     attributes: ClassVar[dict[str, Attribute[Any, Any]]] = {}
-    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
-    name: Attribute[PersonName, PersonName | str] = Attribute(0x00100010, "PatientName", PERSON_NAME, "Name")
-    patient_id: Attribute[str, str] = Attribute(0x00100020, "PatientID", LONG_STRING, "Patient ID")
+    name: Attribute[PersonName, PersonName | str] = Attribute("PatientName", PERSON_NAME, "Name")
+    patient_id: Attribute[str, str] = Attribute("PatientID", LONG_STRING, "Patient ID")
     patient_id_type: Attribute[str, str] = Attribute(
-        0x00100022, "TypeOfPatientID", code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
+        "TypeOfPatientID", code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
     )
-    birth_date: Attribute[date, date | str] = Attribute(0x00100030, "PatientBirthDate", DATE, "Birth date")
-    sex: Attribute[str, str] = Attribute(0x00100040, "PatientSex", code_string("M", "F", "O"), "Sex")
-    age: Attribute[Age, Age | int | str] = Attribute(0x00101010, "PatientAge", AGE, "Age")
-    weight: Attribute[Decimal, Decimal | float | str] = Attribute(
-        0x00101030, "PatientWeight", decimal_string("not negative", minimum=0), "Weight", "kg"
-    )
+    birth_date: Attribute[date, date | str] = Attribute("PatientBirthDate", DATE, "Birth date")
+    sex: Attribute[str, str] = Attribute("PatientSex", code_string("M", "F", "O"), "Sex")
+    age: Attribute[Age, Age | int | str] = Attribute("PatientAge", AGE, "Age")
+    weight: Attribute[Decimal, Decimal | float | str] = Attribute("PatientWeight", WEIGHT, "Weight", "kg")
 
     def __init__(
         self,
@@ -75,13 +73,13 @@ class PatientRecord:
         self.stored: dict[str, StoredValue] = {}
         self.name, self.age, self.birth_date, self.sex, self.weight = name, age, birth_date, sex, weight
         self.patient_id, self.patient_id_type = patient_id, patient_id_type
-        self.diagnosis = diagnosis
+        self.diagnosis = _require_text(diagnosis)
         self.history: list[DiagnosisChange] = []
 
     # Setters and getters
 
     def get_name(self) -> PersonName | None:
-        """Return the name, with its components and representation groups."""
+        """Return the name as pydicom's PersonName, with its components: `family_name`, `given_name` and more."""
         return self.name
 
     def set_name(self, value: PersonName | str | None) -> None:
@@ -146,9 +144,7 @@ class PatientRecord:
         Raises:
             TypeError: The new diagnosis is neither a string nor None.
         """
-        if not (new_diagnosis is None or isinstance(new_diagnosis, str)):
-            raise TypeError("a diagnosis is a string or None")
-        if new_diagnosis == self.diagnosis:
+        if _require_text(new_diagnosis) == self.diagnosis:
             return
         change = DiagnosisChange(datetime.now().astimezone(), self.diagnosis, new_diagnosis)
         self.diagnosis = new_diagnosis
@@ -170,15 +166,11 @@ class PatientRecord:
 
     def state_of(self, name: str) -> State:
         """Return whether an attribute is absent, empty, present or invalid."""
-        return self.get_stored(name).state
+        return self.stored[name].state
 
     def text_of(self, name: str) -> str:
         """Return the text of an attribute in DICOM's form, or as in the file if it is invalid."""
-        return self.get_stored(name).text
-
-    def get_stored(self, name: str) -> StoredValue:
-        """Return the state, value and text of an attribute."""
-        return self.stored.get(name, ABSENT)
+        return self.stored[name].text
 
     def invalid_attributes(self) -> list[str]:
         """Return the names of the attributes whose text breaks their rule."""
@@ -190,12 +182,7 @@ class PatientRecord:
         return ["the birth date is in the future"] if self.birth_date and self.birth_date > today else []
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other) or not isinstance(other, PatientRecord):
-            return NotImplemented
-        return self._comparison_key() == other._comparison_key()
-
-    def _comparison_key(self) -> tuple[object, ...]:
-        return {name: self.get_stored(name).comparison_key for name in self.attributes}, self.diagnosis, self.history
+        return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} patient {self.patient_hash()}>"
@@ -213,7 +200,7 @@ class PatientRecord:
         yield "  Diagnosis", _printable(self.diagnosis) if self.diagnosis is not None else "<absent>"
 
     def _format(self, attribute: Attribute[Any, Any]) -> str:
-        stored = self.get_stored(attribute.name)
+        stored = self.stored[attribute.name]
         if stored.state is State.INVALID:
             return f"{_printable(stored.text)}  <not {attribute.representation.rule}>"
         if stored.state is not State.PRESENT:
@@ -232,7 +219,7 @@ class PatientRecord:
         return {
             "type": type(self).__name__,
             "attributes": {
-                name: stored.text for name, stored in self.stored.items() if stored.state is not State.ABSENT
+                name: self.text_of(name) for name in self.attributes if self.state_of(name) is not State.ABSENT
             },
             "diagnosis": self.diagnosis,
             "history": [[change.when.isoformat(), change.old, change.new] for change in self.history],
@@ -250,15 +237,14 @@ class PatientRecord:
             if content["type"] != cls.__name__:
                 raise ValueError(f"holds a {content['type']}, not a {cls.__name__}")
             return cls._from_dict(content)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"is not the JSON of a {cls.__name__}") from error
 
     @classmethod
     def _from_dict(cls, content: dict[str, Any]) -> Self:
         record = cls(diagnosis=content["diagnosis"])
         for name, value in content["attributes"].items():
-            attribute = cls.attributes[name]
-            record.stored[name] = attribute.parse_lenient(value, lambda _name, _rule: None)
+            record.stored[name] = cls.attributes[name].parse_lenient(value)
         record.history = [
             DiagnosisChange(datetime.fromisoformat(when), old, new) for when, old, new in content["history"]
         ]
@@ -269,6 +255,12 @@ def log_omissions(record: PatientRecord) -> None:
     """Log the invalid attributes, which an export leaves out."""
     for name in record.invalid_attributes():
         log.warning("%s is left out of the export: it is not %s", name, record.attributes[name].representation.rule)
+
+
+def _require_text(diagnosis: str | None) -> str | None:
+    if not isinstance(diagnosis, str | None):
+        raise TypeError("a diagnosis is a string or None")
+    return diagnosis
 
 
 def _printable(text: str) -> str:

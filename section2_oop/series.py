@@ -12,3 +12,9 @@ class Series:
     modality: str | None
     instances: int
     frames: int
+
+    def __str__(self) -> str:
+        words = [f"number {self.number}"] if self.number is not None else []
+        words += [self.modality] if self.modality else []
+        words += [f"{self.instances} {'instance' if self.instances == 1 else 'instances'}"]
+        return ", ".join([*words, f"{self.frames} {'frame' if self.frames == 1 else 'frames'}"])

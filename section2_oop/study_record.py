@@ -1,19 +1,22 @@
 """The record of a study, with its patient."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Self
 
-from attributes import Attribute
-from dicom_loading import LoadedStudy, Source, load_studies, load_study
+from pydicom.valuerep import PersonName
+
+from attributes import ABSENT, Attribute, State
+from dicom_loading import DicomError, Instance, Source, get_text, iter_instances, read_instance
 from patient_record import PatientRecord, log
 from series import Series
-from value_representations import DATE, TIME_OF_DAY, UID, Age, PersonName, code_string, integer_string
+from value_representations import DATE, TIME_OF_DAY, UID, Age, code_string, integer_string
 
 DAYS = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
+NOT_OF_THE_STUDY = {"modality", "series_number", "number_of_frames"}  # but of a series or an instance
 
 
 class StudyRecord(PatientRecord):
@@ -23,16 +26,12 @@ class StudyRecord(PatientRecord):
     the total of all instances. `truncated` is True when a file ended before its last element.
     """
 
-    modality: Attribute[str, str] = Attribute(0x00080060, "Modality", code_string(), "Modality")
-    study_date: Attribute[date, date | str] = Attribute(0x00080020, "StudyDate", DATE, "Study date")
-    study_time: Attribute[time, time | str] = Attribute(0x00080030, "StudyTime", TIME_OF_DAY, "Study time")
-    study_instance_uid: Attribute[str, str] = Attribute(0x0020000D, "StudyInstanceUID", UID, "Study instance UID")
-    series_number: Attribute[int, int | str] = Attribute(
-        0x00200011, "SeriesNumber", integer_string("of 32 bits", minimum=-(2**31)), "Series number"
-    )
-    number_of_frames: Attribute[int, int | str] = Attribute(
-        0x00280008, "NumberOfFrames", integer_string("at least 1", minimum=1), "Number of frames"
-    )
+    modality: Attribute[str, str] = Attribute("Modality", code_string(), "Modality")
+    study_date: Attribute[date, date | str] = Attribute("StudyDate", DATE, "Study date")
+    study_time: Attribute[time, time | str] = Attribute("StudyTime", TIME_OF_DAY, "Study time")
+    study_instance_uid: Attribute[str, str] = Attribute("StudyInstanceUID", UID, "Study instance UID")
+    series_number: Attribute[int, int | str] = Attribute("SeriesNumber", integer_string(-(2**31)), "Series number")
+    number_of_frames: Attribute[int, int | str] = Attribute("NumberOfFrames", integer_string(1), "Number of frames")
 
     def __init__(
         self,
@@ -115,50 +114,94 @@ class StudyRecord(PatientRecord):
     def from_dicom(cls, source: Source) -> Self:
         """Return the study in a DICOM file, a binary file object, a pydicom Dataset, or a folder of one study.
 
+        An invalid value is preserved and reported through `logging`, as are inconsistencies.
+
         Raises:
             DicomError: The source is not DICOM, or the folder has several studies.
         """
-        record = cls()
-        record.load_from_dicom(source)
-        return record
+        if not isinstance(source, str | Path) or not Path(source).is_dir():
+            instance = read_instance(source)
+            return cls._merge([cls._from_instance(instance)], instance.source)
+        studies = cls.list_from_folder(source)
+        if len(studies) > 1:
+            uids = ", ".join(study.text_of("study_instance_uid") or "no UID" for study in studies)
+            raise DicomError(f"{source}: has {len(studies)} studies ({uids}); use list_from_folder")
+        return studies[0]
 
     @classmethod
     def list_from_folder(cls, folder: str | Path) -> list[Self]:
         """Return every study in a folder and its subfolders, in the order of their first files.
 
         Raises:
-            DicomError: The folder has no DICOM file.
+            DicomError: There is no such folder, or it has no DICOM file.
         """
-        records = []
-        for loaded in load_studies(folder, cls.attributes):
-            record = cls()
-            record._adopt(loaded, str(folder))
-            records.append(record)
-        return records
+        if not Path(folder).is_dir():
+            raise DicomError(f"{folder}: no such folder; check the path")
+        studies: dict[str, list[Self]] = {}
+        for instance in iter_instances(Path(folder)):
+            record = cls._from_instance(instance)
+            studies.setdefault(record.text_of("study_instance_uid"), []).append(record)
+        if not studies:
+            raise DicomError(f"{folder}: no DICOM file in this folder; choose another")
+        return [cls._merge(records, str(folder)) for records in studies.values()]
 
     def load_from_dicom(self, source: Source) -> None:
-        """Load all attributes from a DICOM source; the diagnosis is preserved.
-
-        An invalid value is preserved and reported through `logging`, as are inconsistencies.
+        """Load all attributes from a DICOM source, as `from_dicom` does; the diagnosis is preserved.
 
         Raises:
             DicomError: The source is not DICOM, or the folder has several studies. The record is unchanged.
         """
-        self._adopt(load_study(source, self.attributes), str(source) if isinstance(source, str | Path) else "dataset")
-
-    def _adopt(self, loaded: LoadedStudy, source: str) -> None:
+        loaded = type(self).from_dicom(source)
         self.stored, self.series, self.truncated = loaded.stored, loaded.series, loaded.truncated
-        for inconsistency in self.inconsistencies():
-            log.warning("study %s: %s", self.study_instance_uid or source, inconsistency)
 
-    # Inconsistencies, comparison, output
+    @classmethod
+    def _from_instance(cls, instance: Instance) -> Self:
+        record, dataset = cls(), instance.dataset
+        for name, attribute in cls.attributes.items():
+            text = get_text(dataset, attribute.keyword)
+            if text is None:
+                continue
+            record.stored[name] = attribute.parse_lenient(text)
+            if record.state_of(name) is State.INVALID:
+                rule = attribute.representation.rule
+                log.warning("%s: %s is invalid and preserved as it is: it is not %s", instance.source, name, rule)
+        is_image = "Rows" in dataset and "Columns" in dataset
+        if is_image and record.state_of("number_of_frames") in (State.ABSENT, State.EMPTY):
+            record.number_of_frames = 1  # the default of PS3.3 C.7.6.6
+        uid = (get_text(dataset, "SeriesInstanceUID") or "").strip(" \0")
+        record.series = [Series(uid, record.series_number, record.modality, 1, record.number_of_frames or 0)]
+        record.truncated = instance.truncated
+        return record
+
+    @classmethod
+    def _merge(cls, records: list[Self], source: str) -> Self:
+        """Return the study of these instances, with the attributes of the first; differences are logged."""
+        study = records[0]
+        for name in sorted({*cls.attributes} - NOT_OF_THE_STUDY):
+            if any(record.stored[name] != study.stored[name] for record in records):
+                log.warning("%s: the instances differ in %s; the record has that of the first", source, name)
+        groups: dict[str, list[Series]] = {}
+        for record in records:
+            groups.setdefault(record.series[0].uid, []).extend(record.series)
+        study.series = [
+            replace(members[0], instances=len(members), frames=sum(one.frames for one in members))
+            for members in groups.values()
+        ]
+        study.truncated = any(record.truncated for record in records)
+        if len(records) > 1:
+            total = sum(series.frames for series in study.series)
+            stored = cls.attributes["number_of_frames"].parse_lenient(str(total)) if total else ABSENT
+            study.stored["number_of_frames"] = stored
+        for inconsistency in study.inconsistencies():
+            log.warning("study %s: %s", study.study_instance_uid or source, inconsistency)
+        return study
+
+    # Inconsistencies and output
 
     def inconsistencies(self, today: date | None = None) -> list[str]:
         """Return what cannot be true together, without patient data. `today` is for tests."""
         today = today or date.today()
         found = super().inconsistencies(today)
-        if self.truncated:
-            found.append("a file is truncated or lacks required elements; attributes may be missing")
         if self.study_date and self.study_date > today:
             found.append("the study date is in the future")
         if self.study_date and self.birth_date and self.study_date < self.birth_date:
@@ -174,9 +217,6 @@ class StudyRecord(PatientRecord):
         lived = (self.study_date - self.birth_date).days / DAYS[self.age.unit]
         return -1 <= lived - self.age.number < 2  # ages are rounded down, some up
 
-    def _comparison_key(self) -> tuple[object, ...]:
-        return *super()._comparison_key(), self.series, self.truncated
-
     def __repr__(self) -> str:
         return f"<StudyRecord {self.study_instance_uid or 'without UID'} {self.modality or ''}".rstrip() + ">"
 
@@ -187,12 +227,9 @@ class StudyRecord(PatientRecord):
             if name not in PatientRecord.attributes:
                 yield f"  {attribute.label}", self._format(attribute)
         for number, series in enumerate(self.series, 1):
-            counts = f"{series.instances} {'instance' if series.instances == 1 else 'instances'}, {series.frames} "
-            words = (f"number {series.number}" if series.number is not None else "", series.modality or "")
-            yield (
-                f"  Series {number} of {len(self.series)}",
-                (", ".join(word for word in (*words, counts + ("frame" if series.frames == 1 else "frames")) if word)),
-            )
+            yield f"  Series {number} of {len(self.series)}", str(series)
+        if self.truncated:
+            yield "  ! truncated", "a file is truncated or lacks required elements; attributes may be missing"
         for inconsistency in self.inconsistencies():
             yield "  ! inconsistency", inconsistency
 

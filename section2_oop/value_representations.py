@@ -1,23 +1,22 @@
 """DICOM's value representations (PS3.5 section 6.2): text to typed value and back.
 
-Every parser accepts text or a typed value and raises RuleError with the rule that the value breaks. Surrounding
+Every parser accepts text or a typed value and raises ValueError with the rule that the value breaks. Surrounding
 padding is ignored. A query range (`20200101-20201231`) is not a value.
 """
 
 import re
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import date, time
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
+from pydicom import config
+from pydicom.valuerep import PersonName, format_number_as_ds
+
 T = TypeVar("T")
 
 ONE_LINE = r"[^\\\x00-\x1a\x1c-\x1f\x7f]*"  # ESC (1b) may remain in text that was already decoded
-
-
-class RuleError(ValueError):
-    """A value that its representation forbids; the message is the rule, without the value."""
 
 
 @dataclass(frozen=True)
@@ -40,53 +39,26 @@ class ValueRepresentation(Generic[T]):
         """Return the typed value.
 
         Raises:
-            RuleError: The value breaks the rule.
+            ValueError: The value breaks the rule; the message is the rule, without the value.
         """
         if isinstance(value, self.types) and not isinstance(value, bool):
             value = self.format(value)
         text = value.strip(" \0") if isinstance(value, str) else None
         if text is None or not re.fullmatch(self.pattern, text):
-            raise RuleError(self.rule)
+            raise ValueError(self.rule)
         try:
             return self.convert(text)
         except (ValueError, ArithmeticError) as error:  # an exponent beyond what decimals hold
-            raise RuleError(self.rule) from error
-
-
-@dataclass(frozen=True)
-class NameGroup:
-    """A name in one way of writing (PS3.5 6.2.1): family name, given name, middle name, prefix, suffix."""
-
-    family: str = ""
-    given: str = ""
-    middle: str = ""
-    prefix: str = ""
-    suffix: str = ""
-
-    def __str__(self) -> str:
-        return "^".join(astuple(self)).rstrip("^")
-
-    def __bool__(self) -> bool:
-        return bool(str(self))
-
-
-@dataclass(frozen=True)
-class PersonName:
-    """A person's name: alphabetic, ideographic, phonetic. Equal when all components are: `Doe^John`, `Doe^John^^^`."""
-
-    alphabetic: NameGroup = NameGroup()
-    ideographic: NameGroup = NameGroup()
-    phonetic: NameGroup = NameGroup()
-
-    def __str__(self) -> str:
-        return "=".join(map(str, (self.alphabetic, self.ideographic, self.phonetic))).rstrip("=")
+            raise ValueError(self.rule) from error
 
 
 def _convert_name(text: str) -> PersonName:
+    """Convert PN. Empty components at the end of a group make no difference: `Doe^John^^^` becomes `Doe^John`."""
     groups = [group.split("^") for group in text.split("=")]
     if len(groups) > 3 or any(len(group) > 5 or len("^".join(group)) > 64 for group in groups):
         raise ValueError
-    return PersonName(*(NameGroup(*(component.strip(" ") for component in group)) for group in groups))
+    trimmed = ("^".join(component.strip(" ") for component in group).rstrip("^") for group in groups)
+    return PersonName("=".join(trimmed), validation_mode=config.IGNORE)
 
 
 @dataclass(frozen=True)
@@ -115,7 +87,9 @@ def display_time(text: str) -> str:
 
 def code_string(*terms: str) -> ValueRepresentation[str]:
     """Return a CS; with terms, one of these."""
-    rule = f"one of {', '.join(terms)}" if terms else "up to 16 capital letters, digits, spaces and underscores"
+    rule = (
+        f"one of {', '.join(terms)}" if terms else "a code of up to 16 capital letters, digits, spaces and underscores"
+    )
     return ValueRepresentation("CS", rule, "|".join(terms) or "[A-Z0-9 _]{1,16}", str)
 
 
@@ -125,22 +99,11 @@ def _require_range(number: Any, minimum: int, limit: float = float("inf")) -> An
     return number
 
 
-def decimal_string(what: str, *, minimum: int) -> ValueRepresentation[Decimal]:
-    """Return a DS of at least `minimum`; every digit is preserved."""
-    return ValueRepresentation(
-        "DS",
-        f"a decimal number of up to 16 characters, {what}",
-        r"(?=.{1,16}\Z)[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?",
-        lambda text: _require_range(Decimal(text), minimum),
-        (int, float, Decimal),
-    )
-
-
-def integer_string(what: str, *, minimum: int) -> ValueRepresentation[int]:
+def integer_string(minimum: int) -> ValueRepresentation[int]:
     """Return an IS: an integer of 32 bits, of at least `minimum`."""
     return ValueRepresentation(
         "IS",
-        f"an integer of up to 12 characters, {what}",
+        f"an integer of up to 12 characters, from {minimum} to {2**31 - 1}",
         r"(?=.{1,12}\Z)[+-]?[0-9]+",
         lambda text: _require_range(int(text), minimum, 2**31),
         (int,),
@@ -149,27 +112,35 @@ def integer_string(what: str, *, minimum: int) -> ValueRepresentation[int]:
 
 PERSON_NAME = ValueRepresentation(
     "PN",
-    "up to three groups separated by =, each of up to five components separated by ^ and of up to 64 characters",
+    "a name of up to three groups separated by =, each of up to 64 characters and five components separated by ^",
     ONE_LINE,
     _convert_name,
     (PersonName,),
 )
 LONG_STRING = ValueRepresentation(
-    "LO", "up to 64 characters, no backslash and no control characters", rf"(?=.{{0,64}}\Z){ONE_LINE}", str
+    "LO", "a text of up to 64 characters, without backslash and control characters", rf"(?=.{{0,64}}\Z){ONE_LINE}", str
 )
 UID = ValueRepresentation(
     "UI",
-    "up to 64 digits and dots: numbers without leading zeros, separated by dots",
+    "a UID of up to 64 characters: numbers without leading zeros, separated by dots",
     r"(?=.{1,64}\Z)(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*",
     str,
 )
 AGE = ValueRepresentation(
     "AS",
-    "three digits and D, W, M or Y (days, weeks, months, years), like 018M",
+    "an age of three digits and D, W, M or Y (days, weeks, months, years), like 018M",
     "[0-9]{3}[DWMY]",
     lambda text: Age(int(text[:3]), text[3]),
     (Age, int),
     lambda age: f"{age:03}Y" if isinstance(age, int) else str(age),
+)
+WEIGHT = ValueRepresentation(
+    "DS",
+    "a decimal number of up to 16 characters, at least 0",
+    r"(?=.{1,16}\Z)[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?",
+    lambda text: _require_range(Decimal(text), 0),  # every digit is preserved
+    (int, float, Decimal),
+    lambda value: format_number_as_ds(value) if isinstance(value, float) else str(value),
 )
 DATE = ValueRepresentation(
     "DA",
@@ -183,7 +154,7 @@ DATE = ValueRepresentation(
 )
 TIME_OF_DAY = ValueRepresentation(
     "TM",
-    "HH, HHMM, HHMMSS or HHMMSS.F to HHMMSS.FFFFFF, hours to 23, minutes and seconds to 59",
+    "a time as HH, HHMM, HHMMSS or HHMMSS.F to HHMMSS.FFFFFF, up to 235959.999999",
     r"[0-9]{2}(?:[0-9]{2}(?:[0-9]{2}(?:\.[0-9]{1,6})?)?)?",
     _convert_time,
     (time,),

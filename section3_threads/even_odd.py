@@ -25,9 +25,9 @@ class EvenOdd:
     ) -> None:
         self.interval, self.last, self._clock = interval, last, clock
         self._write = write or write_line
-        self._turn = threading.Condition()
+        self._turn = threading.Condition()  # guards the next three
         self._next = 1
-        self._stopped = threading.Event()
+        self._stopped = False
         self._error: Exception | None = None
         self._threads = [
             threading.Thread(target=self._run, args=(first,), name=name) for first, name in ((1, "odd"), (2, "even"))
@@ -59,12 +59,12 @@ class EvenOdd:
         try:
             for tick, number in enumerate(range(first, self.last + 1, 2)):
                 due = self._start + tick * self.interval
-                if self._stopped.wait(max(0.0, due - self._clock())):
-                    return
                 with self._turn:
-                    while self._next != number and not self._stopped.is_set():
+                    while not self._stopped and self._next != number:
                         self._turn.wait()
-                    if self._stopped.is_set():
+                    while not self._stopped and (delay := due - self._clock()) > 0:
+                        self._turn.wait(delay)
+                    if self._stopped:
                         return
                     self._write(f"{threading.current_thread().name:<4} {number}\n")
                     self._next = number + 1
@@ -74,8 +74,8 @@ class EvenOdd:
             self._stop()
 
     def _stop(self) -> None:
-        self._stopped.set()
         with self._turn:
+            self._stopped = True
             self._turn.notify_all()
 
 

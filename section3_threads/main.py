@@ -9,13 +9,11 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from even_odd import INTERVAL, EvenOdd
-
-if TYPE_CHECKING:
-    from elements import Element, ElementError
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 HERE = Path(__file__).parent
@@ -39,48 +37,51 @@ def process_file(
     from processing import ElementProcessor
     from shared_log import SharedFileHandler
 
-    path = Path(folder, name)
+    path, log_path = Path(folder, name), Path(log_file)
+    if path.exists() and log_path.exists() and path.samefile(log_path):
+        return fail(log_path, "is the input; choose another log with --log-file")
     try:
-        handler = SharedFileHandler(Path(log_file))
+        handler = SharedFileHandler(log_path)
     except OSError as error:
-        return fail(log_file, f"the log cannot be written ({os_error_text(error)}); choose another with --log-file")
+        return fail(log_path, f"the log cannot be written ({os_error_text(error)}); choose another with --log-file")
     log.addHandler(handler)
-    processor = ElementProcessor(sys.stdout, as_json, max_threads, elements_per_thread)
+    processor = ElementProcessor(sys.stdout, str(path), as_json, max_threads, elements_per_thread)
     try:
         if not path.is_file():
             what = "not a file" if path.exists() else "no such file"
-            return fail(str(path), f"{what}; check the folder and the file's name")
-        with path.open("rb") as file:
-            processor.run(with_progress(iter_elements(file), file, path))
+            return fail(path, f"{what}; check the folder and the file's name")
+        with open_with_progress(path) as file:
+            processor.run(iter_elements(file))
         done, failed = processor.processed, processor.failed
         report = log.error if failed else log.info
         report("%s: %d processed, %d failed", path, done, failed)
         if not (failed or as_json):
             print(f"{done:,} {'element' if done == 1 else 'elements'} processed")
+        handler.flush()
     except PermissionError as error:
-        return fail(str(path), f"cannot be read ({os_error_text(error)}); check its permissions")
+        return fail(path, f"cannot be read ({os_error_text(error)}); check its permissions")
     finally:
         log.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # `flush` has raised it
+            handler.close()
     return FAILED if processor.failed else OK
 
 
-def with_progress(
-    items: "Iterator[Element | ElementError]", file: BinaryIO, path: Path
-) -> "Iterator[Element | ElementError]":
-    """Yield the items; show a progress bar when standard error is a terminal and the output goes elsewhere."""
-    if path.stat().st_size < PROGRESS_MIN_BYTES or not sys.stderr.isatty() or sys.stdout.isatty():
-        yield from items
-        return
-    from tqdm import tqdm
+@contextmanager
+def open_with_progress(path: Path) -> Iterator[BinaryIO]:
+    """Open a file; show a progress bar when standard error is a terminal and the output goes elsewhere."""
+    with path.open("rb") as file:
+        size = path.stat().st_size
+        if size < PROGRESS_MIN_BYTES or not sys.stderr.isatty() or sys.stdout.isatty():
+            yield file
+            return
+        from tqdm import tqdm
 
-    with tqdm(total=path.stat().st_size, unit="B", unit_scale=True, desc=path.name, delay=2, leave=False) as bar:
-        for item in items:
-            yield item
-            bar.update(file.tell() - bar.n)
+        with tqdm.wrapattr(file, "read", total=size, desc=path.name, delay=2, leave=False) as wrapped:
+            yield cast("BinaryIO", wrapped)
 
 
-def fail(where: str, why: str) -> int:
+def fail(where: str | Path, why: str) -> int:
     """Log where the problem is and what to do; return the exit status."""
     log.error("%s: %s", where, why)
     return FAILED
@@ -115,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     numbers = commands.add_parser("numbers", help="print 1 to 200: one thread the even, one the odd numbers")
     pace = "seconds between the numbers of a thread (default: 0.5)"
-    numbers.add_argument("--interval", type=_seconds, default=INTERVAL, metavar="SECONDS", help=pace)
+    numbers.add_argument("--interval", type=seconds, default=INTERVAL, metavar="SECONDS", help=pace)
     process = commands.add_parser(
         "process",
         help="average every element of a JSON file, each in a thread",
@@ -125,48 +126,43 @@ def build_parser() -> argparse.ArgumentParser:
     process.add_argument("folder", help="the folder")
     process.add_argument("name", help="the JSON file's name")
     process.add_argument(
-        "--max-threads", type=_count, default=4, metavar="N", help="threads active at a time (default: 4)"
+        "--max-threads", type=count, default=4, metavar="N", help="threads active at a time (default: 4)"
     )
     process.add_argument(
         "--elements-per-thread",
-        type=_count,
+        type=count,
         default=1,
         metavar="N",
         help="elements that a thread processes before it ends; more is faster for small elements (default: 1)",
     )
     process.add_argument("--log-file", default=LOG_FILE, metavar="FILE", help=f"the shared log (default: {LOG_FILE})")
-    process.add_argument("--json", action="store_true", help="print one JSON object per element")
+    process.add_argument("--json", action="store_true", dest="as_json", help="print one JSON object per element")
     return top
 
 
-def _seconds(word: str) -> float:
-    seconds = float(word)
-    if not 0 < seconds < 3600:
-        raise argparse.ArgumentTypeError("must be between 0 and 3600 seconds")
-    return seconds
+def seconds(word: str) -> float:
+    """Parse an interval; argparse puts the name of this function into its message."""
+    value = float(word)
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError("must be more than 0 and at most 3600 seconds")
+    return value
 
 
-def _count(word: str) -> int:
+def count(word: str) -> int:
+    """Parse a number of threads or elements."""
     if not (word.isascii() and word.isdecimal() and 1 <= int(word) <= 1000):
         raise argparse.ArgumentTypeError("must be a whole number from 1 to 1000")
     return int(word)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(command: str | None, **options: Any) -> int:
     """Run the chosen command."""
-    if arguments.command is None:
+    if command is None:
         return demo()
-    if arguments.command == "numbers":
-        EvenOdd(arguments.interval).run()
+    if command == "numbers":
+        EvenOdd(**options).run()
         return OK
-    return process_file(
-        arguments.folder,
-        arguments.name,
-        max_threads=arguments.max_threads,
-        elements_per_thread=arguments.elements_per_thread,
-        as_json=arguments.json,
-        log_file=arguments.log_file,
-    )
+    return process_file(**options)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -177,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):  # not when redirected to a StringIO
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = run(build_parser().parse_args(argv))
+        status = run(**vars(build_parser().parse_args(argv)))
         sys.stdout.flush()
     except ModuleNotFoundError as error:
         log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400
@@ -188,10 +184,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except OSError as error:
-        return fail(
-            str(error.filename or "output"),
-            f"cannot be written ({os_error_text(error)}); free some space or choose another file",
-        )
+        advice = "free some space or choose another file"
+        return fail(error.filename or "output", f"cannot be written ({os_error_text(error)}); {advice}")
     return status
 
 

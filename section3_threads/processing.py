@@ -49,13 +49,18 @@ def run_in_threads(items: Iterable[T], work: Callable[[T], None], limit: int = M
 
 
 class ElementProcessor:
-    """Process elements in threads; log and print each result."""
+    """Process elements in threads; log and print each result. `source` names the file in its errors."""
 
     def __init__(
-        self, output: TextIO, as_json: bool = False, max_threads: int = MAX_THREADS, elements_per_thread: int = 1
+        self,
+        output: TextIO,
+        source: str,
+        as_json: bool = False,
+        max_threads: int = MAX_THREADS,
+        elements_per_thread: int = 1,
     ) -> None:
         self.processed = self.failed = 0
-        self._output, self._as_json = output, as_json
+        self._output, self._source, self._as_json = output, source, as_json
         self._max_threads, self._elements_per_thread = max_threads, elements_per_thread
         self._lock = threading.Lock()
         self._error: OSError | None = None
@@ -109,7 +114,7 @@ class ElementProcessor:
         name = "element without a valid id" if error.id is None else f"element {escape_unprintable(error.id)}"
         with self._lock:
             self.failed += 1
-        log.error("%s, line %d: %s", "file" if error.in_file else name, error.line, error.reason)
+        log.error("%s, line %d: %s", self._source if error.in_file else name, error.line, error.reason)
         if not self._as_json:
             return ""
         return json.dumps({"id": error.id, "line": error.line, "error": error.reason}, ensure_ascii=False) + "\n"

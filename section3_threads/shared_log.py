@@ -43,11 +43,14 @@ class SharedFileHandler(logging.FileHandler):
         """Write the records to the file.
 
         Raises:
-            OSError: The file cannot be written.
+            OSError: The file, which the error names, cannot be written.
 
         """
         with self.lock:  # type: ignore[union-attr]
             if self.stream is not None:  # not closed
                 lines, self._lines = self._lines, []
-                self.stream.write("".join(lines))
-                self.stream.flush()
+                try:
+                    self.stream.write("".join(lines))
+                    self.stream.flush()
+                except OSError as error:
+                    raise OSError(error.errno, error.strerror, self.baseFilename) from error

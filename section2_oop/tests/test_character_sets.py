@@ -40,20 +40,26 @@ class CharacterSets(FilesTestCase):
                 self.assertEqual(str(record.name) if record.name else None, expected)
 
     def test_gb2312_of_annex_k(self) -> None:
-        self.assertEqual(decode_text(K2, ["", "ISO 2022 IR 58"]), "Zhang^XiaoDong=张^小东=")
+        self.assertEqual(decode_text(K2, "\\ISO 2022 IR 58"), "Zhang^XiaoDong=张^小东=")
 
     def test_characters_with_delimiter_bytes_stay_intact(self) -> None:
-        cases = [("镕^朱", "gb18030", ["GB18030"]), ("俓^乗", "gb18030", ["GB18030"]), ("乗^乛", "gbk", ["GBK"])]
-        for text, codec, charsets in cases:
+        cases = [("镕^朱", "gb18030", "GB18030"), ("俓^乗", "gb18030", "GB18030"), ("乗^乛", "gbk", "GBK")]
+        for text, codec, character_set in cases:
             with self.subTest(text):
-                self.assertEqual(decode_text(text.encode(codec), charsets), text)
+                self.assertEqual(decode_text(text.encode(codec), character_set), text)
         spring = "春".encode("iso2022_jp")  # its first byte is that of "="
         self.assertIn(b"=", spring)
-        self.assertEqual(decode_text(b"A=" + spring + b"^B", ["", "ISO 2022 IR 87"]), "A=春^B")
+        self.assertEqual(decode_text(b"A=" + spring + b"^B", "\\ISO 2022 IR 87"), "A=春^B")
 
     def test_undecodable_bytes_make_the_name_invalid(self) -> None:
         record = StudyRecord.from_dicom(self.patched(ct_image(), b"Doe^John", b"Doe^J\xf6rg"))
         self.assertEqual((record.state_of("name"), record.text_of("name")), (State.INVALID, "Doe^J\\xf6rg"))
+
+    def test_damaged_escape_sequences_and_bytes_after_ascii_make_the_name_invalid(self) -> None:
+        spring = "春".encode("iso2022_jp")
+        for value in (spring + b"\xe5", spring.replace(b"$B", b"$:"), b"\x1b" + spring):
+            with self.subTest(value):
+                self.assertIn("\\x", decode_text(value, "\\ISO 2022 IR 87"))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
+import io
 import json
 import re
 import subprocess
 import sys
 import unittest
+from contextlib import redirect_stderr
 
 from support import PICTURES, SAMPLE, SECTION, FilesTestCase, ct_image, output_of
 
@@ -48,8 +50,23 @@ class CommandLine(FilesTestCase):
         with self.assertLogs("section2", "WARNING") as logged:
             status, output = output_of(path)
         self.assertEqual(status, 1)
-        self.assertIn("! inconsistency", output)
-        self.assertIn("a file is truncated", logged.output[-1])
+        self.assertIn("! truncated ", output)
+        self.assertIn(f"{path}: the file is truncated", logged.output[0])
+
+    def test_the_truncated_file_of_a_folder_is_named(self) -> None:
+        content = (PICTURES / "CT_small.dcm").read_bytes()
+        (self.folder / "complete.dcm").write_bytes(content)
+        (self.folder / "cut.dcm").write_bytes(content[:20_000].replace(b"12322", b"12323"))
+        with self.assertLogs("section2", "WARNING") as logged:
+            self.assertEqual(output_of(self.folder)[0], 1)
+        self.assertIn("cut.dcm: the file is truncated", logged.output[0])
+
+    def test_a_form_of_export_without_a_file_is_a_usage_error(self) -> None:
+        errors = io.StringIO()
+        with self.assertRaises(SystemExit) as left, redirect_stderr(errors):
+            output_of("--json")
+        self.assertEqual(left.exception.code, 2)
+        self.assertIn("an export needs a FILE", errors.getvalue())
 
     def test_from_json_reads_the_json(self) -> None:
         _, output = output_of(SAMPLE, "--json")

@@ -61,6 +61,10 @@ class SettingAndGetting(unittest.TestCase):
                 with self.assertRaises(InvalidValueError):
                     PatientRecord(**{name: value})
 
+    def test_a_float_of_17_digits_is_rounded_to_16_characters(self) -> None:
+        record = PatientRecord(weight=155.5 / 2.2)
+        self.assertEqual((record.text_of("weight"), record.weight), ("70.6818181818182", Decimal("70.6818181818182")))
+
     def test_none_makes_absent_and_empty_text_makes_empty(self) -> None:
         record = PatientRecord(weight=70)
         record.set_weight("")
@@ -116,6 +120,8 @@ class Diagnosis(unittest.TestCase):
     def test_a_diagnosis_that_is_not_text_is_rejected(self) -> None:
         with self.assertRaises(TypeError):
             PatientRecord().update_diagnosis(5)  # type: ignore[arg-type]
+        with self.assertRaises(TypeError):
+            PatientRecord(diagnosis=5)  # type: ignore[arg-type]
 
 
 class Showing(unittest.TestCase):
@@ -171,7 +177,8 @@ class Json(unittest.TestCase):
         self.assertEqual(back.to_json(), record.to_json())
 
     def test_other_json_is_rejected(self) -> None:
-        for text in ("", "[]", "{}", '{"type": "StudyRecord"}', '{"type": "PatientRecord", "attributes": 5}'):
+        empty = '{"type": "PatientRecord", "attributes": {}, "history": [], "diagnosis": '
+        for text in ("", "[]", "{}", '{"type": "StudyRecord"}', f"{empty}5}}", f"{empty}{'[' * 100_000}"):
             with self.subTest(text), self.assertRaises(ValueError):
                 PatientRecord.from_json(text)
 

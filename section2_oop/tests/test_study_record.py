@@ -175,7 +175,7 @@ class Sources(FilesTestCase):
                 record = StudyRecord.from_dicom(io.BytesIO(content[:size]))
             self.assertTrue(record.truncated)
             self.assertIn(
-                "a file is truncated or lacks required elements; attributes may be missing", logged.output[-1]
+                "the file is truncated or lacks required elements; attributes may be missing", logged.output[0]
             )
 
     def test_a_file_that_ends_in_compressed_pixels_is_reported(self) -> None:
@@ -229,11 +229,22 @@ class Folders(FilesTestCase):
         shutil.copy(path, self.folder / "copy.dcm")
         self.assertEqual(StudyRecord.from_dicom(self.folder).series, [Series("1.2.3.1", 1, "CT", 1, 1)])
 
+    def test_a_total_of_frames_beyond_its_rule_is_invalid(self) -> None:
+        for name in ("a.dcm", "b.dcm"):
+            self.saved(ct_image(NumberOfFrames=2**31 - 1), name)
+        record = StudyRecord.from_dicom(self.folder)
+        self.assertEqual(record.state_of("number_of_frames"), State.INVALID)
+        self.assertEqual(record.text_of("number_of_frames"), str(2**32 - 2))
+
     def test_several_studies_are_rejected_and_listed(self) -> None:
         self.saved(ct_image(), "a.dcm")
         self.saved(ct_image(StudyInstanceUID="1.2.4"), "b.dcm")
         with self.assertRaisesRegex(DicomError, "has 2 studies \\(1.2.3, 1.2.4\\)"):
             StudyRecord.from_dicom(self.folder)
+
+    def test_a_folder_that_does_not_exist_is_reported_as_such(self) -> None:
+        with self.assertRaisesRegex(DicomError, "none: no such folder"):
+            StudyRecord.list_from_folder(self.folder / "none")
 
     def test_other_files_are_logged_and_skipped(self) -> None:
         self.saved(ct_image())

@@ -206,6 +206,17 @@ def test_invalid_element_without_a_key_is_one_error() -> None:
     ]
 
 
+def test_element_without_a_key_may_start_with_another_field() -> None:
+    assert read('{"comment": "x", "n": [5], "id": "x", "data": ["1 2"], "deviceName": "RX"}') == [
+        Element("x", "RX", ["1 2"], 1)
+    ]
+
+
+def test_member_that_is_not_an_object_is_one_error_among_elements() -> None:
+    found = read(f'{{"n": 5, "note": "id", {good()}}}')
+    assert [type(one) for one in found] == [ElementError, ElementError, Element]
+
+
 @pytest.mark.parametrize("key", ["id", "data", "deviceName"])
 def test_key_named_like_a_field_is_still_a_key(key: str) -> None:
     assert read(json.dumps({key: element(1)})) == [Element("e1", "RX 1", ["1 2 3"], 1)]

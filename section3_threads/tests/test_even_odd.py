@@ -1,5 +1,3 @@
-import contextlib
-import os
 import signal
 import threading
 import time
@@ -39,25 +37,35 @@ def test_order_holds_when_one_thread_is_slow() -> None:
     assert written == list(range(1, 201))
 
 
-class Waits(threading.Event):
-    """Record the requested timeouts without waiting."""
+class FakeTime(threading.Condition):
+    """A condition on a clock of its own: a wait with a timeout ends at once and moves the clock on."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.timeouts: list[float] = []
+        self.now = 100.0
 
     def wait(self, timeout: float | None = None) -> bool:
-        self.timeouts.append(timeout or 0.0)
-        return self.is_set()
+        if timeout is None:
+            return super().wait(10)
+        self.now += timeout
+        return False
 
 
 def test_delays_never_accumulate() -> None:
-    moments = iter([100.0])  # the start; from then on it is 10.2 s later, 20 ticks late
-    clock = EvenOdd(0.5, write=lambda _line: None, clock=lambda: next(moments, 110.2))
-    clock._stopped = waits = Waits()
+    fake = FakeTime()
+    moments: list[float] = []
+
+    def write(_line: str) -> None:
+        moments.append(fake.now)
+        if len(moments) == 1:
+            fake.now += 10.2  # 20 ticks late
+
+    clock = EvenOdd(0.5, write=write, clock=lambda: fake.now)
+    clock._turn = fake
     clock.run()
-    expected = [max(0.0, tick * 0.5 - 10.2) for tick in range(100) for _thread in range(2)]
-    assert sorted(waits.timeouts) == pytest.approx(expected)
+    due = [100 + tick * 0.5 for tick in range(100) for _thread in range(2)]
+    assert moments[0] == 100
+    assert moments[1:] == pytest.approx([max(110.2, moment) for moment in due[1:]])
 
 
 def test_output_error_ends_both_threads_and_is_raised() -> None:
@@ -95,8 +103,15 @@ def test_closed_pipe_ends_both_threads_quietly() -> None:
         assert process.wait(timeout=10) == 0
 
 
-@pytest.mark.parametrize("interval", ["0", "-1", "x", "nan", "1e9"])
-def test_invalid_interval_is_a_usage_error(interval: str) -> None:
-    with pytest.raises(SystemExit) as left, open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):  # noqa: PTH123
+@pytest.mark.parametrize(
+    ("interval", "message"),
+    [
+        *((word, "must be more than 0 and at most 3600 seconds") for word in ("0", "-1", "nan", "1e9")),
+        ("x", "invalid seconds value: 'x'"),
+    ],
+)
+def test_invalid_interval_is_a_usage_error(interval: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
         main.main(["numbers", "--interval", interval])
     assert left.value.code == 2
+    assert message in capsys.readouterr().err

@@ -176,7 +176,7 @@ def test_file_that_is_not_json_is_one_error(run: Run, json_file: Write, tmp_path
     path = json_file("# a heading")
     outcome = run("process", path.parent, path.name, "--log-file", tmp_path / "log")
     assert outcome.status == 1
-    assert outcome.errors[0].startswith("file, line 1: not a JSON object")
+    assert outcome.errors[0].startswith(f"{path}, line 1: not a JSON object")
     assert outcome.errors[1] == f"{path}: 0 processed, 1 failed"
 
 
@@ -264,6 +264,22 @@ def test_invalid_number_of_threads_is_a_usage_error(threads: str, capsys: pytest
         main.main(["process", ".", "x", "--max-threads", threads])
     assert left.value.code == 2
     assert "must be a whole number" in capsys.readouterr().err
+
+
+def test_log_that_is_the_input_is_rejected_and_the_input_unchanged(run: Run, json_file: Write) -> None:
+    path = json_file(keyed(element(1)))
+    before = path.read_bytes()
+    outcome = run("process", path.parent, path.name, "--log-file", path)
+    assert outcome.status == 1
+    assert outcome.errors == [f"{path}: is the input; choose another log with --log-file"]
+    assert path.read_bytes() == before
+
+
+def test_log_that_cannot_be_written_is_named(run: Run, json_file: Write) -> None:
+    path = json_file(keyed(element(1)))
+    outcome = run("process", path.parent, path.name, "--log-file", "/dev/full")
+    assert outcome.status == 1
+    assert outcome.errors[-1].startswith("/dev/full: cannot be written (no space left on device)")
 
 
 def test_only_the_owner_can_read_the_log(run: Run, json_file: Write, tmp_path: Path) -> None:
