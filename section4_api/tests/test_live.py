@@ -52,7 +52,7 @@ def test_head_is_get_without_the_body(live: Service, where: str) -> None:
         head, second, body = connection.makefile(newline="").read().split("\r\n\r\n")
     assert f"Content-Length: {length}\r\n" in head
     assert second.startswith("HTTP/1.1 200")
-    assert body == '{"status":"live"}'
+    assert body == '{"status": "live"}'
 
 
 def test_a_large_export_is_complete_and_needs_little_memory(live: Service) -> None:
