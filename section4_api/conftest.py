@@ -26,7 +26,7 @@ if not os.environ.get("DATABASE_URL"):
     atexit.register(server.stop)  # before the folder goes
     os.environ["DATABASE_URL"] = server.url
 
-for name in ("PROFILE", "SECRET_KEY", "ALLOWED_HOSTS", "LOG_FILE", "REQUEST_RATE", "BEHIND_PROXY"):
+for name in ("PROFILE", "SECRET_KEY", "ALLOWED_HOSTS", "LOG_FILE", "REQUEST_RATE"):
     os.environ.pop(name, None)
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 django.setup()  # pytest-django looks for settings before this file is read
@@ -35,12 +35,6 @@ django.setup()  # pytest-django looks for settings before this file is read
 @pytest.fixture
 def api(client: Client, db: None) -> Client:  # noqa: ARG001
     """Return a client without a server in between, each test in a transaction of its own."""
-    return client
-
-
-@pytest.fixture
-def real_api(client: Client, transactional_db: None) -> Client:  # noqa: ARG001
-    """Return a client whose transactions are real ones, for tests with threads."""
     return client
 
 

@@ -5,7 +5,6 @@ loopback, shows a client that creates, lists, reads, renames and deletes an elem
 """
 
 import argparse
-import ipaddress
 import logging
 import os
 import secrets
@@ -22,6 +21,7 @@ OK, FAILED, USAGE = 0, 1, 2
 HERE = Path(__file__).parent
 SAMPLE = HERE / "sample" / "elements.json"
 PORT = 8000
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 # Waitress reads requests and sends responses in one thread without blocking, bodies buffered: a client that sends or
 # reads slowly holds no worker thread (README, Slow clients).
 SERVER = {
@@ -33,6 +33,7 @@ SERVER = {
     "max_request_body_size": 256 << 20,  # read and discarded up to here, so that the client sees the 413 of 64 MiB
     "ident": None,
 }
+# nginx, which production needs, on the same machine (deploy/nginx.conf).
 PROXY = {"trusted_proxy": "127.0.0.1", "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
 
 log = logging.getLogger("main")
@@ -41,15 +42,8 @@ log = logging.getLogger("main")
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the database and serve; in development with a demonstration."""
     production = os.environ.get("PROFILE") == "production"
-    if not production and not is_loopback(arguments.host):
+    if not production and arguments.host not in LOOPBACK:
         return fail(arguments.host, "the development profile has no tokens and serves loopback only; set PROFILE")
-    default = 0 if arguments.once else PORT
-    port = default if arguments.port is None else arguments.port
-    try:
-        server = bind(arguments.host, port)
-    except OSError as error:
-        address = f"{arguments.host}:{port}"
-        return fail(address, f"cannot listen ({error.strerror}); choose another --port")
     if not production:
         provide_database()
         log_file = HERE / "data" / "api.log"
@@ -57,32 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
         os.environ.setdefault("LOG_FILE", str(log_file))
     if not prepare_tables(migrate=not production):
         return fail("the database", "lacks migrations; run manage.py migrate")
+    default = 0 if arguments.once else PORT
+    port = default if arguments.port is None else arguments.port
+    try:
+        server = bind(arguments.host, port, SERVER | PROXY if production else SERVER)
+    except (OSError, ValueError) as error:
+        return fail(f"{arguments.host}:{port}", f"cannot listen ({error}); choose another --port")
     return serve(server, arguments.once, demonstrate=not production)
-
-
-def bind(host: str, port: int) -> Any:
-    """Return a listening server; it accepts requests when the database is ready, in serve()."""
-    from waitress import create_server  # type: ignore[import-untyped]
-    from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
-    from waitress.task import ErrorTask  # type: ignore[import-untyped]
-
-    class LoggedErrorTask(ErrorTask):  # type: ignore[misc]
-        """The answer to a request that never reaches Django, with a line in the log."""
-
-        def execute(self) -> None:
-            error = self.request.error
-            extra = {"status": error.code, "reason": error.body, "client": self.channel.addr[0]}
-            logging.getLogger("section4.requests").info("refused by the server", extra=extra)
-            super().execute()
-
-    def application(environ: dict[str, Any], start_response: Any) -> Any:
-        from config.wsgi import application
-
-        return application(environ, start_response)
-
-    HTTPChannel.error_task_class = LoggedErrorTask
-    options = SERVER | (PROXY if os.environ.get("BEHIND_PROXY") == "1" else {})
-    return create_server(application, host=host, port=port, ipv4=":" not in host, ipv6=":" in host, **options)
 
 
 def prepare_tables(*, migrate: bool) -> bool:
@@ -91,16 +66,16 @@ def prepare_tables(*, migrate: bool) -> bool:
     import django
     from django.core.management import call_command
     from django.db import connection
-    from django.db.migrations.executor import MigrationExecutor
 
     django.setup()
+    try:
+        call_command("migrate", verbosity=0, check_unapplied=not migrate)
+    except SystemExit:  # of check_unapplied
+        return False
     if migrate:
-        call_command("migrate", verbosity=0)
         load_sample()
-    executor = MigrationExecutor(connection)
-    complete = not executor.migration_plan(executor.loader.graph.leaf_nodes())
     connection.close()
-    return complete
+    return True
 
 
 def load_sample() -> None:
@@ -111,6 +86,27 @@ def load_sample() -> None:
     sample = NewElementSerializer(data=parse_json(SAMPLE.read_bytes()), many=True, context={"partial": True})
     sample.is_valid(raise_exception=True)
     sample.save()
+
+
+def bind(host: str, port: int, options: dict[str, Any]) -> Any:
+    """Return a listening server of the application."""
+    from waitress import create_server  # type: ignore[import-untyped]
+    from waitress.channel import HTTPChannel  # type: ignore[import-untyped]
+    from waitress.task import ErrorTask  # type: ignore[import-untyped]
+
+    from config.wsgi import application
+
+    class LoggedErrorTask(ErrorTask):  # type: ignore[misc]
+        """The answer to a request that never reaches Django, with a line in the log."""
+
+        def execute(self) -> None:
+            error = self.request.error
+            extra = {"status": error.code, "reason": error.body, "client": self.channel.addr[0]}
+            logging.getLogger("section4.requests").info("refused by the server", extra=extra)
+            super().execute()
+
+    HTTPChannel.error_task_class = LoggedErrorTask
+    return create_server(application, host=host, port=port, ipv4=":" not in host, ipv6=":" in host, **options)
 
 
 def serve(server: Any, once: bool, *, demonstrate: bool) -> int:
@@ -143,14 +139,6 @@ def serve(server: Any, once: bool, *, demonstrate: bool) -> int:
     return status
 
 
-def is_loopback(host: str) -> bool:
-    """Return whether a host is reachable from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def fail(where: str, why: str) -> int:
     """Log what is wrong, where, and what to do."""
     log.error("%s: %s", where, why)
@@ -167,15 +155,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--once", action="store_true", help="end after the demonstration")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; loopback by default")
-    parser.add_argument("--port", type=parse_port, help=f"0 for any free one; {PORT} by default")
+    parser.add_argument("--port", type=int, help=f"0 for any free one; {PORT} by default")
     return parser
-
-
-def parse_port(text: str) -> int:
-    """Return a port number."""
-    if not (text.isascii() and text.isdecimal() and int(text) < 65536):
-        raise argparse.ArgumentTypeError("must be a whole number from 0 to 65535")
-    return int(text)
 
 
 def explain_errors(work: Callable[[], int]) -> int:

@@ -4,7 +4,6 @@ PROFILE             development (the default): no tokens, loopback only; product
 DATABASE_URL        a PostgreSQL, 14 to 18; development starts its own where this is not set
 SECRET_KEY          production: at least 50 characters; `python -c "import secrets; print(secrets.token_urlsafe(50))"`
 ALLOWED_HOSTS       production: the host names of this server, separated by commas
-BEHIND_PROXY        1: trust X-Forwarded-Proto and X-Forwarded-For of the proxy in front (deploy/nginx.conf)
 REQUEST_RATE        of one user over all processes, such as 600/min; unlimited unless set
 PGOPTIONS           of each connection; the service sets statement_timeout and lock_timeout (config/wsgi.py)
 LOG_FILE            where the log goes; standard error unless set
@@ -71,8 +70,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    "elements.request_log.RequestLogMiddleware",  # early, so that it sees every response
-    "config.security.content_security_policy",
+    "elements.middleware.RequestLogMiddleware",  # early, so that it sees every response
+    "elements.middleware.content_security_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -99,7 +98,6 @@ TEMPLATES = [
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 TIME_ZONE = "UTC"
-MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # served from the installed packages, without collectstatic
@@ -152,6 +150,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": (BASE_DIR / "elements" / "api.md").read_text(encoding="utf-8"),
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": [DOCS_ACCESS],
     # The page is opened in a browser, which cannot send a token: whoever is logged in to the admin may read it.

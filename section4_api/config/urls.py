@@ -7,7 +7,7 @@ from drf_orjson_renderer.renderers import ORJSONRenderer  # type: ignore[import-
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from elements.health import LiveView, ReadyView, metrics
+from elements import health
 from elements.views import ElementViewSet
 
 router = SimpleRouter()
@@ -18,9 +18,9 @@ urlpatterns = [
     path("api/", include(router.urls)),
     path("api/schema/", SpectacularAPIView.as_view(renderer_classes=[ORJSONRenderer]), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(), name="docs"),
-    path("live", LiveView.as_view()),
-    path("ready", ReadyView.as_view()),
-    path("metrics", metrics),
+    path("live", health.live),
+    path("ready", health.ready),
+    path("metrics", health.metrics),
     path("admin/", admin.site.urls),
 ]
 

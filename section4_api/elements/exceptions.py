@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import orjson
-from django.db import DatabaseError, DataError, InterfaceError, OperationalError
+from django.db import DatabaseError, DataError, Error, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanentRedirect
 from django.urls import is_valid_path
 from drf_orjson_renderer.renderers import ORJSONRenderer  # type: ignore[import-untyped]
@@ -78,7 +78,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
     return response
 
 
-def translate_database_error(request: HttpRequest, error: DatabaseError | InterfaceError) -> Unavailable:
+def translate_database_error(request: HttpRequest, error: Error) -> Unavailable:
     """Log a database error and return the 503. If a connection broke at COMMIT, the change may have been stored."""
     busy = getattr(error.__cause__, "pgcode", None) in BUSY
     log.error("database: %s", type(error).__name__, extra={"request": request})
@@ -140,6 +140,12 @@ def problem_response(request: HttpRequest, status: int, detail: str, **headers: 
     return HttpResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
+def unavailable_response(request: HttpRequest, error: Error) -> HttpResponse:
+    """Return the 503 of a database error outside of the API's views."""
+    unavailable = translate_database_error(request, error)
+    return problem_response(request, 503, str(unavailable.detail), **{"Retry-After": str(unavailable.wait)})
+
+
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400: an unknown host, a form that is too large, and the like."""
     return problem_response(request, 400, f"the request is not valid ({type(exception).__name__})")
@@ -156,6 +162,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500; the database may fail outside of the API's views, too."""
     error = sys.exc_info()[1]
     if isinstance(error, OperationalError | InterfaceError):
-        unavailable = translate_database_error(request, error)
-        return problem_response(request, 503, str(unavailable.detail), **{"Retry-After": str(unavailable.wait)})
+        return unavailable_response(request, error)
     return problem_response(request, 500, "an error of the server; its log has the cause under this request id")

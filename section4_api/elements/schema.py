@@ -3,7 +3,8 @@
 from http import HTTPStatus
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerExtension
+from drf_spectacular.contrib.knox_auth_token import KnoxTokenScheme
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiParameter,
@@ -18,16 +19,10 @@ from elements.serializers import MAX_ELEMENTS, ChangeSerializer, ElementSerializ
 from elements.services import FIELDS
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerScheme(KnoxTokenScheme):  # type: ignore[no-untyped-call]
     """How a token is sent, in the production profile."""
 
     target_class = "elements.permissions.BearerAuthentication"
-    name = "token"
-    priority = 1
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, Any]:  # noqa: ARG002
-        """Return the scheme."""
-        return {"type": "http", "scheme": "bearer", "description": "`manage.py token create` makes one."}
 
 
 class NewElements(serializers.Serializer):
@@ -137,25 +132,24 @@ IF_NONE_MATCH = OpenApiParameter(
 PARTIAL = OpenApiParameter(
     "partial", bool, description="Store the valid elements and return an outcome for each (207)."
 )
-CHANGE: dict[str, Any] = {
-    "parameters": [SELECTED, IF_MATCH],
-    "request": ChangeSerializer,
-    "examples": [
+CHANGE = extend_schema(
+    summary="Change device_name, id or both",
+    parameters=[SELECTED, IF_MATCH],
+    request=ChangeSerializer,
+    examples=[
         OpenApiExample("a new device name", {"device_name": "new_device_name"}, request_only=True),
         OpenApiExample("a new id", {"id": "aabbcc9"}, request_only=True),
     ],
-    "responses": {200: ElementSerializer} | problems(404, 409, 412, 413, 415),
-}
+    responses={200: ElementSerializer} | problems(404, 409, 412, 413, 415),
+)
 OPERATIONS = {
     "list": extend_schema(
-        operation_id="list",
         summary="A page of elements; all of them as CSV or NDJSON with Accept: text/csv or application/x-ndjson",
         # Exports are not listed as responses: generated clients decode every 200 of an operation in one way.
         parameters=[SELECTED, OpenApiParameter("format", exclude=True)],
         responses={(200, "application/json"): ElementSerializer(many=True)} | problems(),
     ),
     "create": extend_schema(
-        operation_id="create",
         summary="Store one element, or every element of a map",
         parameters=[SELECTED, PARTIAL],
         request={"application/json": one_of("NewElementOrMap", NewElementSerializer, NewElements)},
@@ -167,15 +161,13 @@ OPERATIONS = {
         | problems(409, 413, 415, 422),
     ),
     "retrieve": extend_schema(
-        operation_id="retrieve",
         summary="One element, with its data",
         parameters=[SELECTED, IF_NONE_MATCH],
         responses={200: ElementSerializer, 304: OpenApiResponse(description="Not Modified")} | problems(404, 412),
     ),
-    "update": extend_schema(operation_id="update", summary="Change device_name, id or both", **CHANGE),
-    "partial_update": extend_schema(operation_id="partial_update", summary="Change device_name, id or both", **CHANGE),
+    "update": CHANGE,
+    "partial_update": CHANGE,
     "destroy": extend_schema(
-        operation_id="destroy",
         summary="Delete an element",
         parameters=[IF_MATCH],
         responses={204: OpenApiResponse(description="Deleted")} | problems(404, 412),

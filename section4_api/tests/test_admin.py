@@ -18,19 +18,15 @@ def admin(admin_client: Client) -> Client:
     return admin_client
 
 
-def test_the_list_counts_once_and_leaves_the_data_out(admin: Client) -> None:
+def test_the_list_counts_once_leaves_the_data_out_and_is_searched(admin: Client) -> None:
     with CaptureQueriesContext(connection) as queries:
         answer = admin.get("/admin/elements/element/")
     assert answer.status_code == 200
     assert b"e099" in answer.content
     assert sum("COUNT" in query["sql"] for query in queries) == 1
     assert not any("raw_data" in query["sql"] for query in queries)
-
-
-def test_an_element_is_found_by_the_beginning_of_its_id(admin: Client) -> None:
-    content = admin.get("/admin/elements/element/?q=e11").content
-    assert b"e119" in content
-    assert b"e100" not in content
+    found = admin.get("/admin/elements/element/?q=e11").content
+    assert (b"e119" in found, b"e100" in found) == (True, False)
 
 
 def test_a_device_can_be_renamed_and_nothing_else(admin: Client) -> None:
@@ -71,9 +67,3 @@ def test_the_model_refuses_what_the_api_refuses(api: Client, fields: dict[str, A
 
 def test_the_admin_adds_no_elements(admin: Client) -> None:
     assert admin.get("/admin/elements/element/add/").status_code == 403
-
-
-def test_the_admin_deletes_elements(admin: Client) -> None:
-    form = {"action": "delete_selected", "_selected_action": ["e001", "e002"], "post": "yes"}
-    assert admin.post("/admin/elements/element/", form).status_code == 302
-    assert Element.objects.count() == 118

@@ -14,7 +14,9 @@ from support import element
 
 def test_every_operation_of_a_generated_client(live: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     description = tmp_path / "schema.json"
-    description.write_bytes(live.ask("GET", "/api/schema/").body)
+    schema = live.ask("GET", "/api/schema/")
+    assert schema.json()["openapi"].startswith("3.1")
+    description.write_bytes(schema.body)
     program = Path(sysconfig.get_path("scripts")) / "openapi-python-client"
     command: list[str | Path] = [program, "generate", "--path", description, "--output-path", tmp_path / "made"]
     command += ["--meta", "none"]
@@ -23,8 +25,8 @@ def test_every_operation_of_a_generated_client(live: Service, tmp_path: Path, mo
     client = importlib.import_module("made.client").Client(base_url=live.url)
     models = importlib.import_module("made.models")
     operations = {
-        name: importlib.import_module(f"made.api.elements.{name}")
-        for name in ("create", "destroy", "list_", "partial_update", "retrieve", "update")
+        name: importlib.import_module(f"made.api.elements.elements_{name}")
+        for name in ("create", "destroy", "list", "partial_update", "retrieve", "update")
     }
     new = models.NewElement.from_dict(element("generated"))
     created = operations["create"].sync(client=client, body=new)
@@ -36,7 +38,7 @@ def test_every_operation_of_a_generated_client(live: Service, tmp_path: Path, mo
     assert operations["update"].sync("generated", client=client, body=change).device_name == "RX 2"
     change = models.Change(device_name="RX 3")
     assert operations["partial_update"].sync("generated", client=client, body=change).device_name == "RX 3"
-    page = operations["list_"].sync(client=client, id_startswith="generated")
+    page = operations["list"].sync(client=client, id_startswith="generated")
     assert [row.id for row in page.results] == ["generated", "generated2"]
     exported = client.get_httpx_client().get("/api/elements/", headers={"Accept": "text/csv"})
     assert (exported.status_code, exported.headers["content-type"]) == (200, "text/csv; charset=utf-8")

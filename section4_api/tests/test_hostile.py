@@ -59,13 +59,13 @@ def test_another_media_type_or_charset_is_415(api: Client, content_type: str) ->
     problem(post(api, GOOD, content_type=content_type), 415)
 
 
+def test_a_compressed_body_is_415(api: Client) -> None:
+    problem(post(api, gzip.compress(GOOD), Content_Encoding="gzip"), 415)
+
+
 @pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"utf-8"', "utf8"])
 def test_every_spelling_of_utf_8_is_accepted(api: Client, charset: str) -> None:
     assert post(api, GOOD, content_type=f"application/json; charset={charset}").status_code == 201
-
-
-def test_a_compressed_body_is_415(api: Client) -> None:
-    problem(post(api, gzip.compress(b" " * 1_000_000), Content_Encoding="gzip"), 415)
 
 
 @pytest.mark.parametrize(
@@ -76,17 +76,19 @@ def test_an_impossible_id_is_404(api: Client, method: str, id_: str) -> None:
     problem(send(api, method, f"{ELEMENTS}{id_}/", {"device_name": "RX"}), 404)
 
 
-@pytest.mark.parametrize("method", ["POST", "TRACE", "FOO"])
-def test_an_unsupported_method_on_an_element_is_405(api: Client, method: str) -> None:
+@pytest.mark.parametrize(
+    ("where", "methods", "allowed"),
+    [
+        (path("a"), ("POST", "TRACE", "FOO"), "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"),
+        (ELEMENTS, ("PUT", "PATCH", "DELETE"), "GET, POST, HEAD, OPTIONS"),
+    ],
+)
+def test_an_unsupported_method_is_405(api: Client, where: str, methods: tuple[str, ...], allowed: str) -> None:
     store(api, "a")
-    answer = send(api, method, path("a"), {})
-    problem(answer, 405)
-    assert answer["Allow"] == "GET, PUT, PATCH, DELETE, HEAD, OPTIONS"
-
-
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-def test_an_unsupported_method_on_the_list_is_405(api: Client, method: str) -> None:
-    problem(send(api, method, ELEMENTS, {}), 405)
+    for method in methods:
+        answer = send(api, method, where, {})
+        problem(answer, 405)
+        assert answer["Allow"] == allowed
 
 
 @pytest.mark.parametrize(
@@ -99,10 +101,6 @@ def test_an_unknown_url_is_404(api: Client, url: str) -> None:
 def test_a_missing_trailing_slash_redirects_with_308(api: Client) -> None:
     answer = send(api, "POST", "/api/elements?partial=true", element("a"))
     assert (answer.status_code, answer["Location"]) == (308, "/api/elements/?partial=true")
-
-
-def test_an_unknown_host_is_400(api: Client) -> None:
-    problem(api.get(ELEMENTS, headers={"Host": "evil.example"}), 400)
 
 
 @pytest.mark.parametrize(
@@ -124,22 +122,19 @@ anything = st.recursive(
 )
 field = st.sampled_from(["id", "data", "deviceName", "device_name", "data_size", "raw_data", "created_at", "x"])
 body = (
-    anything | st.dictionaries(field, anything) | st.dictionaries(st.text(max_size=5), st.dictionaries(field, anything))
+    anything
+    | st.binary()
+    | st.dictionaries(field, anything)
+    | st.dictionaries(st.text(max_size=5), st.dictionaries(field, anything))
 )
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(document=body, method=st.sampled_from(["POST", "PUT", "PATCH"]), partial=st.booleans())
-def test_random_json_never_is_500(api: Client, document: Any, method: str, partial: bool) -> None:
+def test_a_random_body_never_is_500(api: Client, document: Any, method: str, partial: bool) -> None:
     store(api, "there")
     where = f"{ELEMENTS}?partial={str(partial).lower()}" if method == "POST" else path("there")
-    data = json.dumps(document).encode("utf-8", "surrogatepass")
+    data = document if isinstance(document, bytes) else json.dumps(document).encode("utf-8", "surrogatepass")
     assert send(api, method, where, data).status_code < 500
     for id_ in stored_ids(api):
         api.delete(path(id_))
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=st.binary(max_size=200))
-def test_random_bytes_are_a_client_error(api: Client, body: bytes) -> None:
-    assert post(api, body).status_code in (400, 415)

@@ -27,7 +27,7 @@ def test_the_session_prints_what_the_readme_shows(live: Service) -> None:
         assert done.stdout.rstrip("\n") == output.rstrip("\n"), command
 
 
-def test_the_docs_page_shows_the_api_in_a_browser(live: Service, tmp_path: Path) -> None:
+def test_the_docs_page_needs_no_other_server(live: Service, tmp_path: Path) -> None:
     chromium = needs("chromium", "google-chrome")
     command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--dump-dom"]
     done = subprocess.run(
@@ -36,6 +36,8 @@ def test_the_docs_page_shows_the_api_in_a_browser(live: Service, tmp_path: Path)
     assert done.stdout.count('class="opblock opblock-') == 6
     assert "Store one element, or every element of a map" in done.stdout
     assert "Content Security Policy" not in done.stderr
+    policy = live.ask("GET", "/api/docs/").headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'self';")
 
 
 def test_every_option_is_in_the_readme() -> None:

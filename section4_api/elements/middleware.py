@@ -1,4 +1,4 @@
-"""A line of JSON and a metric for every request and its outcome; never a token, a query or a value."""
+"""Middleware: the content security policy, and a line of JSON and a metric for every request and its outcome."""
 
 import logging
 import re
@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.encoding import escape_uri_path
@@ -15,12 +16,24 @@ log = logging.getLogger("section4.requests")
 DURATION = Histogram("http_request_duration_seconds", "Time until the response was sent.", ["method", "view", "status"])
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")  # clients must not make up values of a label
 VALID_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+
+def content_security_policy(get_response: GetResponse) -> GetResponse:
+    """Return a middleware that adds settings.CONTENT_SECURITY_POLICY."""
+
+    def respond(request: HttpRequest) -> HttpResponseBase:
+        response = get_response(request)
+        response["Content-Security-Policy"] = settings.CONTENT_SECURITY_POLICY
+        return response
+
+    return respond
 
 
 class RequestLogMiddleware:
     """Give each request an id, and log it when its response has been sent."""
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+    def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
@@ -48,7 +61,7 @@ def drop_body(response: HttpResponseBase) -> None:
 
 
 def log_response(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
-    """Log and count a request and its response."""
+    """Log and count a request and its response; never a token, a query or a value."""
     view = request.resolver_match.view_name if request.resolver_match else ""
     method = request.method if request.method in METHODS else "other"
     DURATION.labels(method, view, response.status_code).observe(seconds)
