@@ -2,6 +2,7 @@
 
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
@@ -34,6 +35,7 @@ INSERT = """
     table=Element._meta.db_table, columns=", ".join(DEFAULTS), returned=", ".join(RETURNED)
 )
 RETRIED = ("40P01", "55P03")  # deadlock, lock_timeout
+PAUSE = 0.05  # seconds before it, in which the other transaction takes the locks that this one lost
 EXPORT_SLOTS = threading.BoundedSemaphore(8)  # fewer than the server's threads, so that exports leave some
 
 Result = TypeVar("Result")
@@ -46,6 +48,7 @@ def retry_once(work: Callable[[], Result]) -> Result:
     except OperationalError as error:
         if getattr(error.__cause__, "pgcode", None) not in RETRIED:
             raise
+    time.sleep(PAUSE)
     return work()
 
 
