@@ -294,6 +294,7 @@ class Options:
     encoding: str | None = None
     delimiter: str | None = None
     decimal: str | None = None
+    header_line: int | None = None
     header: bool = True
     na_values: Sequence[str] = NA_VALUES
     columns: Sequence[str] = ()
@@ -479,7 +480,8 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     reject_markup(text[:SAMPLE_BYTES])
     sample_end = text.rfind(b"\n", 0, SAMPLE_BYTES) + 1 or len(text)
     sample = text[:sample_end]
-    dialect = guess_dialect(sample.decode(), options.delimiter, options.decimal, complete=sample_end == len(text))
+    complete = sample_end == len(text)
+    dialect = guess_dialect(sample.decode(), options.delimiter, options.decimal, options.header_line, complete=complete)
     start = sum(map(len, text.split(b"\n", dialect.header_line - 1)[:-1])) + dialect.header_line - 1
     head = parse_records(text[start:], dialect.header_line, dialect.delimiter, limit=1)
     if not head.cells:
