@@ -285,8 +285,8 @@ def _find_header(records: list[Record], width: int) -> tuple[int, int | None]:
 def _skip_names_and_values(records: list[Record], start: int) -> tuple[int, int | None]:
     """Return the index of the header below lines such as `Patient,Ana`, which are as wide as a table of two columns.
 
-    Of several such lines the last one is the header. A single one may have names above it or be units below names, and
-    names below a blank line may be those of a second table: then the number of its line is returned as well.
+    Of several such lines the last one is the header. A single one may also be a row of units below the header, and
+    names below a blank line may also be a row: then the number of that line is returned as well.
     """
     for index in range(start + 1, min(len(records) - 1, start + 50)):
         names, rows = records[index], records[index + 1 :][:SCORED_ROWS]
@@ -301,7 +301,8 @@ def _skip_names_and_values(records: list[Record], start: int) -> tuple[int, int 
         is_first = not any(NUMBER_START.match(record.cells[0]) for record in leading)
         if is_first and not has_units and sum(cells[0] for cells in is_number) >= needed:
             return (start, names.line) if len(leading) == 2 else (index, None)
-        if names.line > records[index - 1].line + 1:
+        numbers = sum(_looks_like_number(record.cells[-1], CellRule()) for record in leading[1:-1])
+        if names.line > records[index - 1].line + 1 and numbers * 2 <= len(leading) - 2:
             return start, names.line
     return start, None
 

@@ -140,7 +140,6 @@ def test_line_numbers_below_a_title_are_those_of_the_file(read: ReadJson) -> Non
         ("a\tb\n98\tx\n75\ty\n2.341\tz\n1.234\tx\n3.211\tz\n", f'numbers such as "2.341" {DECIMALS}'),
         ("Patient,Ana\ntime,value\n1,20\n2,30\n", f"line 2: {HEADERS} 2"),
         ("Patient,Ana\nDate,2024-01-01\n\nward,n\nA,20\nB,30\n", f"line 4: {HEADERS} 4"),
-        ("name,n\nAna,5\n\nname,m\nBob,6\n", f"line 4: {HEADERS} 4"),
     ],
 )
 def test_ambiguous_table_is_rejected(run: Run, csv_file: Write, content: str, message: str) -> None:
