@@ -25,7 +25,7 @@ FORMATTED = re.compile(
     r"(?P<digits>(?:[1-9][0-9]{0,2}(?:[.,'’ \u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?)"
     rf"[ \u00a0\u202f]?(?P<after>{CURRENCY}|%)?(?P<close>\))?"
 )
-NUMBER_START = re.compile(r"[+-]?[.,]?[0-9]")
+NUMBER_START = re.compile(r"[+-]?[.,]?[0-9]|$")  # or nothing
 YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 SPACES = str.maketrans("\u00a0\u202f’", "  '")
@@ -285,25 +285,25 @@ def _find_header(records: list[Record], width: int) -> tuple[int, int | None]:
 def _skip_names_and_values(records: list[Record], start: int) -> tuple[int, int | None]:
     """Return the index of the header below lines such as `Patient,Ana`, which are as wide as a table of two columns.
 
-    Of several such lines the last one is the header. A single one may also be a row of units below the header, and
-    names below a blank line may also be a row: then the number of that line is returned as well.
+    Several such lines, some with a number as their value, stand above the header. Otherwise they may also be units or
+    words below it, as may be names below a blank line: then the number of the other line is returned as well.
     """
-    for index in range(start + 1, min(len(records) - 1, start + 50)):
-        names, rows = records[index], records[index + 1 :][:SCORED_ROWS]
-        needed = 0.9 * len(rows)
-        if not _looks_like_header(names):
+    end = start + 50
+    is_number = [
+        [bool(NUMBER_START.match(cell)) for cell in (*record.cells, "")[:2]] for record in records[: end + SCORED_ROWS]
+    ]
+    for index in range(start + 1, min(len(records) - 1, end)):
+        leading, rows = is_number[start:index], is_number[index + 1 :]
+        if not _looks_like_header(records[index]) or sum(second for _, second in rows) < 0.9 * len(rows):
             continue
-        is_number = [[bool(NUMBER_START.match(cell)) for cell in row.cells[:2]] for row in rows]
-        if sum(cells[-1] for cells in is_number) < needed:
-            continue
-        leading = records[start : index + 1]
-        has_units = any(cell[:1] in ("(", "[") for record in leading for cell in record.cells)
-        is_first = not any(NUMBER_START.match(record.cells[0]) for record in leading)
-        if is_first and not has_units and sum(cells[0] for cells in is_number) >= needed:
-            return (start, names.line) if len(leading) == 2 else (index, None)
-        numbers = sum(_looks_like_number(record.cells[-1], CellRule()) for record in leading[1:-1])
-        if names.line > records[index - 1].line + 1 and numbers * 2 <= len(leading) - 2:
-            return start, names.line
+        has_units = any(cell[:1] in ("(", "[") for record in records[start : index + 1] for cell in record.cells)
+        has_words = not any(first for first, _ in is_number[start : index + 1])
+        if has_words and not has_units and sum(first for first, _ in rows) >= 0.9 * len(rows):
+            is_certain = len(leading) > 1 and any(second for _, second in leading)
+            return (index, None) if is_certain else (start, records[index].line)
+        numbers = sum(_looks_like_number(record.cells[-1], CellRule()) for record in records[start + 1 : index])
+        if records[index].line > records[index - 1].line + 1 and numbers * 2 <= len(leading) - 1:
+            return start, records[index].line
     return start, None
 
 

@@ -139,6 +139,7 @@ def test_line_numbers_below_a_title_are_those_of_the_file(read: ReadJson) -> Non
         ("a,b\n980,x\n750,y\n2.340,z\n", f'numbers such as "2.340" {DECIMALS}'),
         ("a\tb\n98\tx\n75\ty\n2.341\tz\n1.234\tx\n3.211\tz\n", f'numbers such as "2.341" {DECIMALS}'),
         ("Patient,Ana\ntime,value\n1,20\n2,30\n", f"line 2: {HEADERS} 2"),
+        ("depth,temp\nsurface,none\nbottom,none\n1,5\n2,6\n", f"line 3: {HEADERS} 3"),
         ("Patient,Ana\nDate,2024-01-01\n\nward,n\nA,20\nB,30\n", f"line 4: {HEADERS} 4"),
     ],
 )
