@@ -25,6 +25,7 @@ FORMATTED = re.compile(
     r"(?P<digits>(?:[1-9][0-9]{0,2}(?:[.,'’ \u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?)"
     rf"[ \u00a0\u202f]?(?P<after>{CURRENCY}|%)?(?P<close>\))?"
 )
+NUMBER_START = re.compile(r"[+-]?[.,]?[0-9]|$")  # or nothing
 YEAR = re.compile(r"(?:19|20)[0-9]{2}")
 IPV4 = re.compile(r"(?:[0-9]{1,3}\.){3}[0-9]{1,3}")
 SPACES = str.maketrans("\u00a0\u202f’", "  '")
@@ -153,25 +154,33 @@ class Candidate(NamedTuple):
     rows: list[Record]
     unnamed: str | None
     is_ambiguous: bool
+    other_header: int | None
     score: float
 
 
 def guess_dialect(
-    sample: str, delimiter: str | None = None, decimal: str | None = None, *, complete: bool = True
+    sample: str,
+    delimiter: str | None = None,
+    decimal: str | None = None,
+    header_line: int | None = None,
+    *,
+    complete: bool = True,
 ) -> Dialect:
     """Return the dialect of a text from its first lines, each ended by LF; `complete` if these are the complete file.
 
     Raises:
-        InputError: No data, or two readings are plausible: the commas may be delimiters or decimal marks.
+        InputError: No data, or two readings are plausible: the commas may be delimiters or decimal marks, or two lines
+            may be the header.
     """
     sep_line = SEP_LINE.match(sample)
     if sep_line:
         delimiter = delimiter or sep_line[1]
-    skip = 1 if sep_line else 0
+    skip = header_line - 1 if header_line else 1 if sep_line else 0
+    find_header = header_line is None
     candidates = [
         candidate
         for mark in ([delimiter] if delimiter else DELIMITERS)
-        if (candidate := _read_candidate(_parse(sample, mark, skip, complete=complete), mark, decimal))
+        if (candidate := _read_candidate(_parse(sample, mark, skip, complete=complete), mark, decimal, find_header))
     ]
     if not delimiter:
         candidates = [candidate for candidate in candidates if candidate.width > 1]
@@ -179,23 +188,26 @@ def guess_dialect(
     is_ambiguous = best is not None and best.is_ambiguous and not delimiter
     if best is None or is_ambiguous:  # one column
         mark = delimiter or (";" if decimal == "," else ",")
-        single = _read_candidate(_parse(sample, ";", skip, complete=complete), mark, decimal, single=True)
+        single = _read_candidate(_parse(sample, ";", skip, complete=complete), mark, decimal, find_header=False)
         if single is None:
-            raise InputError(None, "no data", "fetch or export it again")
+            raise InputError(None, "no data", "check --header-line" if header_line else "fetch or export it again")
         with_comma = [row for row in single.rows[1:] if any(e.fullmatch(row.cells[0]) for e in EVIDENCE[","].values())]
         if (is_ambiguous or with_comma) and not delimiter and not decimal:
             advice = "decide with --delimiter , or with --decimal ,"
             line = (best.rows[1] if best else with_comma[0]).line
             raise InputError(None, "the commas may be delimiters or decimal marks", advice, line)
         best = single if best is None or decimal == "," else best
-    lines = sample.split("\n")
     header_line = best.rows[0].line
-    above = lines[skip : header_line - 1]
+    if best.other_header:
+        advice = f"decide with --header-line {header_line} or with --header-line {best.other_header}"
+        raise InputError(None, f"this line or line {header_line} may be the header", advice, best.other_header)
+    first = 1 if sep_line else 0
+    above = sample.split("\n", header_line)[first : header_line - 1]
     return Dialect(
         best.delimiter,
         *guess_number_marks([row for row in best.rows[1:] if len(row.cells) == best.width], best.delimiter, decimal),
         header_line,
-        tuple((number, text) for number, text in enumerate(above, 1 + skip) if text.strip(WHITESPACE)),
+        tuple((number, text) for number, text in enumerate(above, 1 + first) if text.strip(WHITESPACE)),
         sum(not text.strip(WHITESPACE) for text in above),
         best.unnamed,
         best.width,
@@ -204,7 +216,7 @@ def guess_dialect(
 
 def _parse(sample: str, delimiter: str, skip: int, *, complete: bool) -> list[Record]:
     """Return the records that are not blank, without the last one where it may be cut off."""
-    text = sample.split("\n", skip)[skip].encode()
+    text = "".join(sample.split("\n", skip)[skip:]).encode()
     found = parse_records(text, 1 + skip, delimiter)
     rows = ([cell.strip(WHITESPACE) for cell in cells] for cells in found.cells)
     records = [Record(line, cells) for line, cells in zip(found.starts, rows, strict=True)]
@@ -215,38 +227,37 @@ def _parse(sample: str, delimiter: str, skip: int, *, complete: bool) -> list[Re
     return [record for record in records if any(record.cells)]
 
 
-def _read_candidate(
-    records: list[Record], delimiter: str, decimal: str | None, *, single: bool = False
-) -> Candidate | None:
+def _read_candidate(records: list[Record], delimiter: str, decimal: str | None, find_header: bool) -> Candidate | None:
     """Find the table in the records, and score how well its rows fit together."""
-    records = _skip_comments(records)
+    records = _skip_comments(records) if find_header or not records else records
     if not records:
         return None
     widths = Counter(len(record.cells) for record in records)
     width = len(records[0].cells)
-    if single or width == 1 or widths[width] * 2 < len(records):
+    if not find_header or width == 1 or widths[width] * 2 < len(records):
         width = max(widths, key=lambda number: (widths[number], number))
-    start = 0 if single else _find_header(records, width)
+    start, other = _find_header(records, width) if find_header else (0, None)
     unnamed, is_ambiguous = None, False
     before = records[start - 1] if start else None
     is_header = _looks_like_header(records[start]) or (before and _has_merged_names(before, records[start:]))
-    if before and not is_header:  # the header lacks names; R leaves out the first one
-        has_row_names = before.filled == width - 1 > 1 and widths[width] >= 0.9 * (len(records) - start)
-        is_padded = all(not record.cells[-1] for record in records[start:])
-        is_ambiguous = delimiter == "," and before.filled * 2 == width and not is_padded
-        if len(before.cells) < width:
-            unnamed = "first" if has_row_names and not is_padded else "last"
+    if before and not is_header:
         start -= 1
-    rows = records[start:]
+    header, rows = records[start], records[start:]
+    if len(header.cells) < width or (before and not is_header):  # the header lacks names; R leaves out the first one
+        has_row_names = header.filled == width - 1 > 1 and widths[width] >= 0.9 * (len(rows) - 1)
+        is_padded = all(not record.cells[-1] for record in rows[1:])
+        is_ambiguous = delimiter == "," and header.filled * 2 == width and not is_padded
+        if len(header.cells) < width:
+            unnamed = "first" if has_row_names and not is_padded else "last"
     fitting = [record for record in rows[1:] if len(record.cells) == width]
     cells = [cell for record in fitting[:SCORED_ROWS] for cell in record.cells]
     rule = CellRule(guess_number_marks(fitting[:SCORED_ROWS], delimiter, decimal, strict=False)[0])
     filled = sum(_looks_like_number(cell, rule) or rule.is_missing(cell) for cell in cells) / (len(cells) or 1)
     fit = (len(fitting) + 1) / len(rows) if fitting or len(rows) == 1 else 0.0
     is_ambiguous &= filled == 1
-    has_names = _looks_like_header(rows[0])
+    has_names = _looks_like_header(header)
     score = fit + filled - (0.25 if start else 0.0) - (0.5 if unnamed else 0.0) - (0.0 if has_names else 0.25)
-    return Candidate(delimiter, width, rows, unnamed, is_ambiguous, score)
+    return Candidate(delimiter, width, rows, unnamed, is_ambiguous, other, score)
 
 
 def _skip_comments(records: list[Record]) -> list[Record]:
@@ -255,8 +266,11 @@ def _skip_comments(records: list[Record]) -> list[Record]:
     return records[start:] if start and _looks_like_header(records[start]) else records[max(0, start - 1) :]
 
 
-def _find_header(records: list[Record], width: int) -> int:
-    """Return the index of the header: the first record as wide as the table, unless it is a padded title."""
+def _find_header(records: list[Record], width: int) -> tuple[int, int | None]:
+    """Return the index of the header: the first record as wide as the table, unless it is a padded title.
+
+    Where another line may be the header as well, its number is returned, too.
+    """
     used = max(at + 1 for record in records for at, cell in enumerate(record.cells[:width]) if cell)
     for index, record in enumerate(records[:50]):
         following = records[index + 1 : index + 60]
@@ -264,8 +278,33 @@ def _find_header(records: list[Record], width: int) -> int:
             continue
         is_padded = record.filled < used and all(record.cells[: record.filled])
         if not (is_padded and _is_title(record, following, used)) and not _has_merged_names(record, following):
-            return index
-    return 0
+            return _skip_names_and_values(records, index) if used == 2 else (index, None)
+    return 0, None
+
+
+def _skip_names_and_values(records: list[Record], start: int) -> tuple[int, int | None]:
+    """Return the index of the header below lines such as `Patient,Ana`, which are as wide as a table of two columns.
+
+    Several such lines, some with a number as their value, stand above the header. Otherwise they may also be units or
+    words below it, as may be names below a blank line: then the number of the other line is returned as well.
+    """
+    end = start + 50
+    is_number = [
+        [bool(NUMBER_START.match(cell)) for cell in (*record.cells, "")[:2]] for record in records[: end + SCORED_ROWS]
+    ]
+    for index in range(start + 1, min(len(records) - 1, end)):
+        leading, rows = is_number[start:index], is_number[index + 1 :]
+        if not _looks_like_header(records[index]) or sum(second for _, second in rows) < 0.9 * len(rows):
+            continue
+        has_units = any(cell[:1] in ("(", "[") for record in records[start : index + 1] for cell in record.cells)
+        has_words = not any(first for first, _ in is_number[start : index + 1])
+        if has_words and not has_units and sum(first for first, _ in rows) >= 0.9 * len(rows):
+            is_certain = len(leading) > 1 and any(second for _, second in leading)
+            return (index, None) if is_certain else (start, records[index].line)
+        numbers = sum(_looks_like_number(record.cells[-1], CellRule()) for record in records[start + 1 : index])
+        if records[index].line > records[index - 1].line + 1 and numbers * 2 <= len(leading) - 1:
+            return start, records[index].line
+    return start, None
 
 
 def _is_title(title: Record, following: list[Record], width: int) -> bool:

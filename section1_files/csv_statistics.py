@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
 from csv_dialect import FORMATTED, NA_VALUES, WHITESPACE, YEAR, CellRule, Dialect, guess_dialect
-from csv_source import BLOCK_BYTES, SAMPLE_BYTES, CsvSource, open_csv, reject_markup
-from errors import InputError, count_noun, with_progress
+from csv_source import SAMPLE_BYTES, CsvSource, open_csv, reject_markup
+from errors import InputError, count_noun
 from moments import Moments
 
 if TYPE_CHECKING:
@@ -294,6 +294,7 @@ class Options:
     encoding: str | None = None
     delimiter: str | None = None
     decimal: str | None = None
+    header_line: int | None = None
     header: bool = True
     na_values: Sequence[str] = NA_VALUES
     columns: Sequence[str] = ()
@@ -479,7 +480,8 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     reject_markup(text[:SAMPLE_BYTES])
     sample_end = text.rfind(b"\n", 0, SAMPLE_BYTES) + 1 or len(text)
     sample = text[:sample_end]
-    dialect = guess_dialect(sample.decode(), options.delimiter, options.decimal, complete=sample_end == len(text))
+    complete = sample_end == len(text)
+    dialect = guess_dialect(sample.decode(), options.delimiter, options.decimal, options.header_line, complete=complete)
     start = sum(map(len, text.split(b"\n", dialect.header_line - 1)[:-1])) + dialect.header_line - 1
     head = parse_records(text[start:], dialect.header_line, dialect.delimiter, limit=1)
     if not head.cells:
@@ -503,8 +505,7 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
         source.block_bytes = (source.block_bytes + 1) // 2  # text takes more memory than numbers
     reader = BlockReader(dialect.delimiter, len(names), selected, rule, options.quartiles)
     blocks = iter_blocks(source, lines, text[start:], line, dialect.delimiter)
-    total = path.stat().st_size // BLOCK_BYTES if path.is_file() else 0
-    for summary in with_progress(reader.summarize_all(blocks), total, f"blocks of {BLOCK_BYTES >> 20} MiB"):
+    for summary in reader.summarize_all(blocks):
         statistics.merge(summary)
     statistics.encoding = source.encoding
     for column, cells in zip(statistics.columns, samples, strict=True):

@@ -35,11 +35,11 @@ DIRECTORY_LABELS = {
 }
 PIXEL_TAGS = {0x7FE00008, 0x7FE00009, 0x7FE00010}
 BULK_VRS = {"OB", "OD", "OF", "OL", "OV", "OW"}  # PS3.5 section 6.2
-LONG_VRS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
-ITEM, SEQUENCE_END, UNDEFINED = 0xFFFEE000, 0xFFFEE0DD, 0xFFFFFFFF
-ELEMENT_HEADER_BYTES = 8  # tag, VR and length; a long length takes 4 more
-FIRST_BYTES = 1 << 16
-DEFER_BYTES = 1 << 20  # a longer value stays in the file until it is needed
+UNDEFINED = 0xFFFFFFFF
+CHUNK_BYTES = 1 << 16
+DEFER_BYTES = 1 << 18  # a longer value stays in the file until it is needed; a lookup table has at most 1 << 17
+IN_MEMORY_BYTES = 1 << 20
+SPOOL_BYTES = 16 << 20  # of unpacked data, in memory
 MAX_UNPACKED_BYTES = 1 << 30
 SHOWN_VALUES = 16
 MAX_DEPTH = 64
@@ -98,21 +98,16 @@ class Header:
 
 
 class EofDetector:
-    """A stream that detects reads beyond its end.
-
-    A reader finds the regular end by asking once for the 8 bytes of the next element's header and getting none.
-    """
+    """A stream that detects reads beyond its end, except for the 8 bytes with which the next element would start."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.seek, self.tell, self._read = stream.seek, stream.tell, stream.read
-        self.hit_eof = self._at_end = False
+        self.hit_eof = False
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int) -> bytes:
         """Read up to `size` bytes."""
         data = self._read(size)
-        if len(data) < size:
-            self.hit_eof |= bool(data) or self._at_end or size != ELEMENT_HEADER_BYTES
-            self._at_end = True
+        self.hit_eof |= len(data) < size and (len(data) > 0 or size != 8)
         return data
 
 
@@ -162,13 +157,13 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
 
 
 def _read_chunks(stream: Any) -> Iterator[bytes]:
-    return iter(lambda: stream.read(FIRST_BYTES), b"")
+    return iter(lambda: stream.read(CHUNK_BYTES), b"")
 
 
 @contextmanager
 def _spool(path: Path, chunks: Iterable[bytes]) -> Iterator[Any]:
     """Copy unpacked data to a temporary file, in memory while it is small."""
-    with tempfile.SpooledTemporaryFile(DEFER_BYTES * 16) as stream:
+    with tempfile.SpooledTemporaryFile(SPOOL_BYTES) as stream:
         for chunk in chunks:
             stream.write(chunk)
             if stream.tell() > MAX_UNPACKED_BYTES:
@@ -184,8 +179,8 @@ def _inflate(stream: Any) -> Iterator[bytes]:
     stream.seek(0)
     yield stream.read(position)
     inflator = zlib.decompressobj(-zlib.MAX_WBITS)
-    while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(FIRST_BYTES)):
-        yield inflator.decompress(data, FIRST_BYTES)
+    while not inflator.eof and (data := inflator.unconsumed_tail or stream.read(CHUNK_BYTES)):
+        yield inflator.decompress(data, CHUNK_BYTES)
     yield inflator.flush()
 
 
@@ -208,101 +203,63 @@ def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
         InputError: The file cannot be read, or is not DICOM.
     """
     with suppress_pydicom_output(), open_dicom(path) as stream:
-        size = stream.seek(0, io.SEEK_END)
-        stream.seek(0)
-        # pydicom parses a short header faster from memory.
-        start = io.BytesIO(stream.read(FIRST_BYTES))
+        start = stream.read(132)
+        has_prefix = start[128:] == b"DICM"
+        problem, advice = (DAMAGED, FETCH_AGAIN) if has_prefix else (NOT_DICOM, "check that it is the right file")
+        if not has_prefix and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
+            raise InputError(path, problem, advice)
         try:
-            header = _parse(path, start, only)
-            complete = int.from_bytes(start.read(2), header.byte_order) == 0x7FE0
-        except InputError:
-            complete = False
-        detector = EofDetector(stream)
-        stream.seek(start.tell() - 2 if complete else 0)
-        if not complete:
-            header = _parse(path, detector, only)
-        scanned = stream.tell() >= size or _scan_pixels(detector, header)
-        # A skipped value may end beyond the file.
-        header.truncated = not scanned or detector.hit_eof or stream.tell() > size
+            header = _parse(path, stream, only)
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the operating system; pydicom raises OSError without a number for damaged sequences
+            raise InputError(path, problem, advice) from error
+    dataset = header.dataset
+    if not (len(dataset) or len(dataset.file_meta) if has_prefix else any(tag in dataset for tag in IDENTIFYING)):
+        raise InputError(path, problem, advice)
     if header.truncated:
         header.remarks.append(TRUNCATED)
-    elif "Rows" in header.dataset and not header.pixels and "PixelDataProviderURL" not in header.dataset:
+    elif "Rows" in dataset and not header.pixels and "PixelDataProviderURL" not in dataset:
         header.remarks.append("describes an image but holds no pixels")
     return header
 
 
-@contextmanager
-def _parser_errors(path: Path, problem: str, advice: str) -> Iterator[None]:
-    """Turn any error of pydicom's parser into an InputError."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the operating system; pydicom raises OSError without a number for damaged sequences
-        raise InputError(path, problem, advice) from error
-
-
 def _parse(path: Path, stream: Any, only: Sequence[int] | None) -> Header:
-    """Read the elements before the pixels; the stream is then positioned at the first pixel element, or at its end."""
-    start = stream.read(132)
-    stream.seek(0)
-    has_prefix = start[128:] == b"DICM"
-    problem, advice = (DAMAGED, FETCH_AGAIN) if has_prefix else (NOT_DICOM, "check that it is the right file")
-    if not has_prefix and start[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08"):
-        raise InputError(path, problem, advice)
-    with _parser_errors(path, problem, advice):
-        meta = _read_file_meta(stream)
-        position = stream.tell()
-        first = stream.read(6)
-        stream.seek(position)
-        # The first element shows the encoding, whatever the transfer syntax claims.
-        explicit = first[4:6].isalpha() and first[4:6].isupper()
-        big = explicit and first[:2] in (b"\0\x04", b"\0\x08", b"\0\x10")
-        dataset = read_dataset(
-            stream,
-            not explicit,
-            not big,
-            stop_when=lambda tag, _vr, _length: tag in PIXEL_TAGS,
-            defer_size=DEFER_BYTES,
-            specific_tags=cast("Any", None if only is None else [*only, *IDENTIFYING]),
-        )
-    if not (any(tag in dataset for tag in IDENTIFYING) if not has_prefix else len(dataset) or len(meta)):
-        raise InputError(path, problem, advice)
-    cast("Any", dataset).file_meta = meta
-    return Header(path, dataset, "big" if big else "little")
+    pixels: dict[int, PixelElement] = {}
 
+    last_end = 0
 
-def _scan_pixels(stream: Any, header: Header) -> bool:
-    """Skip the pixel elements, record where they are, and read what follows; return whether they are complete."""
-    implicit, order = bool(header.dataset.original_encoding[0]), header.byte_order
-    while head := stream.read(ELEMENT_HEADER_BYTES):
-        tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
-        if tag not in PIXEL_TAGS:
-            stream.seek(-len(head), io.SEEK_CUR)
-            with _parser_errors(header.path, DAMAGED, FETCH_AGAIN):
-                header.dataset.update(read_dataset(stream, implicit, order == "little", defer_size=DEFER_BYTES))
-            return True
-        vr, length = "OW", int.from_bytes(head[4:], order)
-        if not implicit:
-            vr, length = head[4:6].decode("latin-1"), int.from_bytes(head[6:], order)
-            if head[4:6] in LONG_VRS:
-                length = int.from_bytes(stream.read(4), order)
-        header.pixels[tag] = PixelElement(vr, None if length == UNDEFINED else length, stream.tell())
+    def inspect(tag: int, vr: str | None, length: int) -> bool:
+        nonlocal last_end
         if length != UNDEFINED:
-            stream.seek(length, io.SEEK_CUR)
-        elif not _skip_items(stream, order):
-            return False
-    return True
+            last_end = stream.tell() + length
+        if tag in PIXEL_TAGS:
+            pixels[int(tag)] = PixelElement(vr or "OW", None if length == UNDEFINED else length, stream.tell())
+        return False  # go on
 
-
-def _skip_items(stream: Any, order: Literal["little", "big"]) -> bool:
-    """Skip the fragments of encapsulated pixel data (PS3.5 A.4); return False when the file ends before they do."""
-    while len(head := stream.read(8)) == 8:
-        tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
-        if tag != ITEM:
-            return tag == SEQUENCE_END
-        stream.seek(int.from_bytes(head[4:], order), io.SEEK_CUR)
-    return False
+    size = stream.seek(0, io.SEEK_END)
+    stream.seek(0)
+    if size <= IN_MEMORY_BYTES:
+        stream = io.BytesIO(stream.read())  # without a system call for every element
+    meta = _read_file_meta(stream)
+    position = stream.tell()
+    first = stream.read(6)
+    stream.seek(position)
+    # The first element shows the encoding, whatever the transfer syntax claims.
+    explicit = first[4:6].isalpha() and first[4:6].isupper()
+    big = explicit and first[:2] in (b"\0\x04", b"\0\x08", b"\0\x10")
+    detector = EofDetector(stream)
+    dataset = read_dataset(
+        cast("Any", detector),
+        not explicit,
+        not big,
+        bytelength=size - position,
+        stop_when=inspect,
+        defer_size=DEFER_BYTES,
+        specific_tags=cast("Any", None if only is None else [*only, *IDENTIFYING]),
+    )
+    cast("Any", dataset).file_meta = meta
+    return Header(path, dataset, "big" if big else "little", pixels, truncated=detector.hit_eof or last_end > size)
 
 
 def load_deferred(header: Header, key: int | str) -> Dataset:

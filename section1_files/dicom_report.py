@@ -19,7 +19,7 @@ from dicom_header import (
     read_header,
 )
 from dicom_tags import TagPath, format_tag
-from errors import InputError, os_error_text, printable, with_progress
+from errors import InputError, os_error_text, printable
 
 PATIENT_NAME, STUDY_DATE, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080005
 MAIN_TAGS = {"patient_name": PATIENT_NAME, "study_date": STUDY_DATE, "modality": MODALITY}
@@ -129,8 +129,7 @@ def _list_archive(path: Path) -> list[tuple[Path, InputError | None]]:
 
 def report_folder(folder: Path, tags: Sequence[TagPath] = ()) -> Iterator[tuple[Path, DicomReport | InputError]]:
     """Yield every file below a folder or in a ZIP archive with its report, or with its error."""
-    files = walk_files(folder)
-    for path, error in with_progress(files, len(files), "files"):
+    for path, error in walk_files(folder):
         try:
             yield path, error or build_report(path, tags, table=True)
         except InputError as failure:

@@ -1,11 +1,6 @@
 """The error that the section's modules raise on bad input, and what several of them need."""
 
-import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class InputError(Exception):
@@ -60,12 +55,3 @@ def require_regular_file(path: Path) -> Path:
     if path.is_dir():
         raise InputError(path, "is a folder", "name a file inside it")
     raise InputError(path, "not a regular file (a pipe or a device)", "copy it to a file first")
-
-
-def with_progress(items: Iterable[T], total: int, unit: str) -> Iterable[T]:
-    """Iterate over items, after two seconds with a bar on standard error unless results go to the terminal."""
-    if total < 4 or sys.stdout.isatty() or not sys.stderr.isatty():
-        return items
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, unit=f" {unit}", delay=2, leave=False)

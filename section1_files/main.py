@@ -225,6 +225,7 @@ def build_parser() -> argparse.ArgumentParser:
     table.add_argument("--delimiter", type=_delimiter, help="comma, semicolon, tab, pipe, or a character; else guessed")
     table.add_argument("--decimal", choices=[".", ","], help="decimal mark; else guessed")
     table.add_argument("--encoding", help="utf-8, windows-1252, … (any that Python knows); else guessed")
+    table.add_argument("--header-line", type=_line_number, metavar="N", help="line with the names; else guessed")
     table.add_argument("--no-header", action="store_true", help="the first line is data, not names")
     table.add_argument(
         "--na-value", action="append", metavar="WORD", help="a word for a missing value, instead of NA, …"
@@ -276,6 +277,12 @@ def _delimiter(word: str) -> str:
     return character
 
 
+def _line_number(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise argparse.ArgumentTypeError(f"{word!r} is not the number of a line, from 1")
+    return int(word)
+
+
 def _run_list(arguments: argparse.Namespace) -> int:
     entries = list_folder_contents(arguments.path, details=arguments.long, as_json=arguments.json)
     return FAILED if entries is None else OK
@@ -289,6 +296,7 @@ def _run_csv(arguments: argparse.Namespace) -> int:
         encoding=arguments.encoding,
         delimiter=arguments.delimiter,
         decimal=arguments.decimal,
+        header_line=arguments.header_line,
         header=not arguments.no_header,
         na_values=NA_VALUES if arguments.na_value is None else tuple(arguments.na_value),
         columns=tuple(arguments.columns),

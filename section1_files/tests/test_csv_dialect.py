@@ -10,6 +10,7 @@ from support import ReadJson, Run, Write
 
 ENDINGS = ["a,b\r1,2\n3,4\n", "a,b\n1,2\r3,4", "a,b\r\n1,2\r3,4\n", "a,b\r1,2\r3,4", "a,b\n\r\n1,2\r\n3,4\r\n"]
 COMMAS = "the commas may be delimiters or decimal marks; decide with --delimiter , or with --decimal ,"
+HEADERS = "this line or line 1 may be the header; decide with --header-line 1 or with --header-line"
 DECIMALS = "may have decimals or a separator of thousands; decide with --decimal , or with --decimal ."
 
 
@@ -64,6 +65,11 @@ def test_invalid_bytes_after_utf8_text_are_rejected(run: Run, csv_file: Write) -
         ("Region,Males,,Females,\n,2019,2020,2019,2020\nA,1,2,3,4\n", ["", "2019", "2020", "2019", "2020"], [1]),
         ("name,,n\n,x,y\nBob,y,3\n", ["name", "", "n"], []),
         ("name,n,\nAnn,5,\nBob,x,y\nCy,6,\nDi,7,\n", ["name", "n", ""], []),
+        ("Patient,Ana\nDate,2024-01-01\ntime,value\n1,20\n2,30\n", ["time", "value"], [1, 2]),
+        ("Log\nPatient;Ana;\nAge;45;\nt;v;\n0,5;20;\n1,5;30;\n", ["t", "v", ""], [1, 2, 3]),
+        ("t,v\n(s),(mV)\n1,20\n2,30\n", ["t", "v"], []),
+        ("date,price\n2024-01-01,-\n2024-01-02,5\n2024-01-03,6\n", ["date", "price"], []),
+        ("name,score\nAnn,unknown\nBob,5\nCy,6\n", ["name", "score"], []),
     ],
     ids=[
         "title",
@@ -87,6 +93,11 @@ def test_invalid_bytes_after_utf8_text_are_rejected(run: Run, csv_file: Write) -
         "merged names",
         "no name in the middle",
         "no title but a trailing delimiter",
+        "names and values",
+        "padded names and values",
+        "units",
+        "first value is not a number",
+        "first value is a word",
     ],
 )
 def test_header_is_found_below_titles_and_comments(
@@ -100,6 +111,11 @@ def test_header_is_found_below_titles_and_comments(
 def test_skipped_lines_above_the_table_are_reported(run: Run, csv_file: Write) -> None:
     outcome = run("csv", csv_file("Temperature log\ntime,value\n1,20\n2,21\n"))
     assert '! 1 line above the table skipped: line 1 "Temperature log"' in outcome.output
+
+
+def test_header_line_beyond_the_sample_is_rejected(run: Run, csv_file: Write) -> None:
+    path = csv_file("a,b\n1,2\n")
+    assert run("csv", path, "--header-line", "7").log == [f"{path}: no data; check --header-line"]
 
 
 def test_single_row_without_a_line_ending_is_read(read: ReadJson) -> None:
@@ -122,6 +138,9 @@ def test_line_numbers_below_a_title_are_those_of_the_file(read: ReadJson) -> Non
         ("a;b\n1.234;x\n999;y\n12.345;z\n", f'numbers such as "1.234" {DECIMALS}'),
         ("a,b\n980,x\n750,y\n2.340,z\n", f'numbers such as "2.340" {DECIMALS}'),
         ("a\tb\n98\tx\n75\ty\n2.341\tz\n1.234\tx\n3.211\tz\n", f'numbers such as "2.341" {DECIMALS}'),
+        ("Patient,Ana\ntime,value\n1,20\n2,30\n", f"line 2: {HEADERS} 2"),
+        ("depth,temp\nsurface,none\nbottom,none\n1,5\n2,6\n", f"line 3: {HEADERS} 3"),
+        ("Patient,Ana\nDate,2024-01-01\n\nward,n\nA,20\nB,30\n", f"line 4: {HEADERS} 4"),
     ],
 )
 def test_ambiguous_table_is_rejected(run: Run, csv_file: Write, content: str, message: str) -> None:
@@ -137,6 +156,9 @@ def test_ambiguous_table_is_rejected(run: Run, csv_file: Write, content: str, me
         ("a\n1,5\n2,5\n", ["--delimiter", ","], {"a": 1.5, "": 5}),
         ("a;b\n1,234;x\n2,345;y\n", ["--decimal", ","], {"a": 1.7895}),
         ("a;b\n1,234;x\n2,345;y\n", ["--decimal", "."], {"a": 1789.5}),
+        ("Patient,Ana\ntime,value\n1,20\n2,30\n", ["--header-line", "2"], {"time": 1.5, "value": 25}),
+        ("x-axis,1\nsecond,Volt\n1,20\n2,30\n", ["--header-line", "1"], {"x-axis": 1.5, "1": 25}),
+        ("ward,n\n\nname,age\nAna,20\n", ["--header-line", "3"], {"age": 20}),
     ],
 )
 def test_option_resolves_an_ambiguous_table(

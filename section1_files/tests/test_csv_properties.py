@@ -75,7 +75,7 @@ def read_table(text: str, *, polars_min_bytes: int, block_bytes: int) -> CsvStat
         path.write_text(text, encoding="utf-8", newline="")
         patch.setattr(csv_statistics, "POLARS_MIN_BYTES", polars_min_bytes)
         patch.setattr(csv_source, "BLOCK_BYTES", block_bytes)
-        return compute_statistics(path, Options(encoding="utf-8", delimiter=",", decimal="."))
+        return compute_statistics(path, Options(encoding="utf-8", delimiter=",", decimal=".", header_line=1))
 
 
 def read_with_polars(text: str) -> CsvStatistics:
