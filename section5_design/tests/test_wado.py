@@ -17,6 +17,7 @@ import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
 from PIL import Image, ImageCms
+from pydicom.data import get_testdata_file
 from pydicom.pixels import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -330,6 +331,21 @@ def test_frames_are_sent_as_stored(archive: System) -> None:
     answer = get(archive, path_of("1.3.4") + "/frames/2", "image/jls")
     assert (answer.status, answer.body) == (200, stored[1])
     assert get(archive, path_of("1.3.4") + "/frames/1,2", "image/jls").status == 406
+
+
+@pytest.mark.parametrize(
+    ("content", "syntax"),
+    [
+        (Path(str(get_testdata_file("badVR.dcm"))).read_bytes(), "1.2.840.10008.1.2.1"),  # NumberOfFrames 1A
+        (Path(str(get_testdata_file("SC_rgb_jpeg.dcm"))).read_bytes(), "*"),  # JPEG, with native pixels
+        (instance(Rows=200)[1], "*"),
+    ],
+)
+def test_corrupt_frames_are_not_acceptable(archive: System, content: bytes, syntax: str) -> None:
+    address = archive.post(content).json()["00081199"]["Value"][0]["00081190"]["Value"][0]
+    path = f"/dicom-web{address.partition('/dicom-web')[2]}/frames/1"
+    answer = get(archive, path, RELATED.format("application/octet-stream") + f"; transfer-syntax={syntax}")
+    assert (answer.status, answer.body.startswith(b"a frame cannot be decoded")) == (406, True)
 
 
 def picture(answer: Answer) -> Image.Image:
