@@ -57,6 +57,11 @@ def columns_at(level: str) -> dict[str, Column]:
     return found
 
 
+def matchable_at(level: str) -> list[str]:
+    """Return the keywords of the attributes that a query at a level can match."""
+    return [*columns_at(level), *(["ModalitiesInStudy"] if level == STUDY else [])]
+
+
 def find_keyword(name: str) -> str:
     """Return the keyword of an attribute that is given as keyword or as eight hexadecimal digits; empty if unknown."""
     if tag_for_keyword(name) is not None:

@@ -9,7 +9,6 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from accounts.readers import Reader
 from archive.models import Instance, Series, Study
 from query.attributes import COUNTED, IMAGE, MODELS, PATIENT, PATIENT_KEYWORDS, SERIES, STUDY, columns_at
-from query.errors import InvalidRequestError
 from query.matching import match, match_any
 
 BATCH = 1000
@@ -26,12 +25,12 @@ def find_rows(
     Args:
         reader: sees only instances that it may see, also in counts.
         level: what is found: PATIENT, STUDY, SERIES or IMAGE.
-        keys: values to match, by keyword; attributes of this level and of those above it.
+        keys: values to match, by keyword; attributes that can be matched at this level.
         wanted: keywords of the attributes to return.
         window: which of the results.
 
     Raises:
-        InvalidRequestError: a key is unknown at this level, or its value is invalid.
+        InvalidRequestError: the value of a key is invalid.
 
     """
     if level == PATIENT:
@@ -90,10 +89,8 @@ def select(
     for keyword, text in keys.items():
         if keyword == "ModalitiesInStudy" and level == STUDY:
             modalities = text.strip()
-        elif keyword in columns:
+        else:
             condition &= match(keyword, columns[keyword].path, text)
-        elif text.strip() not in ("", "*"):  # an empty key matches everything (PS3.4, C.2.2.2.3)
-            raise InvalidRequestError(f"{keyword}: cannot be matched at the level {level}")
     if level == IMAGE:
         return first_of_each(visible).filter(condition)
     link = LINKS[level]

@@ -39,7 +39,10 @@ PIXEL_TYPES = {
 @dicomweb
 def retrieve(request: HttpRequest, reader: Reader, **path: str) -> HttpResponseBase:
     """Retrieve a study, a series or an instance as DICOM files, each in the transfer syntax that is negotiated."""
-    types, found = accepted(request), find_instances(reader, path)
+    types = [one for one in accepted(request) if "instance" in path or one.multipart or one.name == "*/*"]
+    if not any(one.covers(DICOM) for one in types) and any(one.multipart and one.covers(OCTETS) for one in types):
+        return all_bulk_data(request, **path)  # PS3.18, 10.4.4
+    found = find_instances(reader, path)
     single = is_single(types, DICOM, len(found))
     parts = [build_part(request, one, types, several=len(found) > 1) for one in found]
     record_access(request, "retrieved", f"{len(found)} instances", subject=about(found), actor=reader.name)
@@ -53,7 +56,7 @@ def is_single(types: list[MediaType], name: str, count: int) -> bool:
 
 
 def build_part(request: HttpRequest, one: Instance, types: list[MediaType], *, several: bool) -> Part:
-    """Return the part of an instance; of several, one whose pixels turn out to be corrupt is sent as stored.
+    """Return the part of an instance; one whose pixels turn out to be corrupt is sent as stored, if that may be.
 
     Raises:
         NotAcceptableError: none of the accepted transfer syntaxes can be sent.
@@ -68,8 +71,9 @@ def build_part(request: HttpRequest, one: Instance, types: list[MediaType], *, s
         if as_stored:
             return Part(f"{DICOM}; transfer-syntax={stored}", partial(iter_stored, one), one.size, address)
         if wanted == EXPLICIT_LITTLE and can_decode(one):
-            return Part(DICOM, partial(iter_decoded, one, or_stored=several), location=address)
-    raise NotAcceptableError(f"offered: {DICOM} as stored (transfer-syntax=*), or in {EXPLICIT_LITTLE}")
+            return Part(DICOM, partial(iter_decoded, one, or_stored=several or media.name == "*/*"), location=address)
+    offered = f'multipart/related; type="{DICOM}", of one instance also {DICOM}'
+    raise NotAcceptableError(f"offered: {offered}; as stored (transfer-syntax=*), or in {EXPLICIT_LITTLE}")
 
 
 @dicomweb

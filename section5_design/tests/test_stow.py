@@ -37,4 +37,4 @@ def test_representations_that_cannot_be_sent_are_406() -> None:
 
 def test_options_name_the_methods() -> None:
     answer = Client().options("/dicom-web/studies")
-    assert (answer.status_code, answer.headers["Allow"]) == (204, "GET, POST, OPTIONS")
+    assert (answer.status_code, answer.headers["Allow"]) == (204, "GET, POST, HEAD, OPTIONS")
