@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -85,3 +86,9 @@ class Arrival(models.Model):
     """An instance that was stored and not yet announced to the apps above (`arrivals.py`)."""
 
     instance = models.OneToOneField(Instance, models.DO_NOTHING, primary_key=True, db_constraint=False)
+
+
+class Release(models.Model):
+    """An association that was released and not yet announced: the IDs of the instances that it brought."""
+
+    instances = ArrayField(models.BigIntegerField())
