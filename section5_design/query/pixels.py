@@ -159,6 +159,6 @@ class PixelReader:
         with _slots:
             self._file.seek(0)
             values = decode_frame(self._file, index)
-        if bits % 8:
+        if self._header.BitsAllocated == 1:
             return np.packbits(values.astype(np.uint8), bitorder="little").tobytes()
         return values.astype(values.dtype.newbyteorder("<")).tobytes()

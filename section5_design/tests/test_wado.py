@@ -36,6 +36,7 @@ NAMES = {
     "1.3.9": "liver.dcm",  # segmentation of 1 bit
     "1.3.10": "image_dfl.dcm",  # deflated
     "1.3.11": "SC_rgb_jpeg_dcmtk.dcm",
+    "1.3.12": "liver_expb_1frame.dcm",  # 1 bit, big endian
 }
 STUDY, SERIES = "1.3", "1.3.0"
 LATIN = {"SpecificCharacterSet": "ISO_IR 192"}
