@@ -140,7 +140,12 @@ def require_uid(attributes: dict[str, Any], keyword: str) -> str:
 def find_uid(attributes: dict[str, Any], keyword: str) -> str:
     """Return a UID; empty if it is missing or invalid."""
     found = clean_text(attributes.get(keyword), MAX_UID_LENGTH + 1)
-    return found if len(found) <= MAX_UID_LENGTH and UID_RULE.match(found) else ""
+    return found if is_uid(found) else ""
+
+
+def is_uid(text: str) -> bool:
+    """Return whether a text is a UID."""
+    return len(text) <= MAX_UID_LENGTH and bool(UID_RULE.match(text))
 
 
 def clean_text(value: Any, longest: int) -> str:

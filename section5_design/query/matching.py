@@ -7,7 +7,7 @@ from django.db.models import CharField, F, Lookup, Q
 from django.db.models.functions import Collate
 from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
-from ingest.header import MAX_UID_LENGTH, UID_RULE, strip_delimiters
+from ingest.header import is_uid, strip_delimiters
 from query.attributes import vr_of
 from query.errors import InvalidRequestError
 
@@ -73,7 +73,7 @@ def match(keyword: str, path: str, text: str) -> Q:
 def parse_uids(keyword: str, text: str) -> list[str]:
     """Parse a list of UIDs, separated by commas (PS3.18) or backslashes (PS3.4)."""
     uids = re.split(r"[,\\]", text)
-    if any(len(uid) > MAX_UID_LENGTH or not UID_RULE.match(uid) for uid in uids):
+    if not all(map(is_uid, uids)):
         raise InvalidRequestError(f"{keyword}: not a UID")
     return uids
 

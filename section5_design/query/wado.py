@@ -22,7 +22,8 @@ from query.multipart import Part, respond
 from query.pixels import NATIVE, PixelReader, can_decode, iter_decoded, iter_stored
 from query.service import dicomweb
 
-DICOM, OCTETS = "application/dicom", "application/octet-stream"
+DICOM, OCTETS, PDF = "application/dicom", "application/octet-stream", "application/pdf"
+ENCAPSULATED_DOCUMENT = "00420011"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 MAX_FRAMES = 10_000  # in a list
 # Media types of compressed pixels by transfer syntax (PS3.18, 8.7.3.3.2)
@@ -201,13 +202,17 @@ def bulk_data(request: HttpRequest, reader: Reader, tags: str, **path: str) -> H
     record_access_once(request, "viewed", subject=about([one]), actor=reader.name)
     if tags.upper() == PIXEL_DATA and one.decoded_size:
         return respond_pixels(request, one)
-    types = accepted(request)
-    if not any(media.covers(OCTETS) for media in types):
-        raise NotAcceptableError(f"offered: {OCTETS}")
     with open_object(object_key(one.sha256)) as file:
-        content = find_bulk_data(read_header(file), tags)
-    part = Part(OCTETS, lambda: iter([content]), len(content), request.build_absolute_uri(request.path))
-    return respond(str(request.method), [part], multipart=not is_single(types, OCTETS, 1))
+        header = read_header(file)
+        content = find_bulk_data(header, tags)
+    types, names = accepted(request), [OCTETS]
+    if tags == ENCAPSULATED_DOCUMENT and header.get("MIMETypeOfEncapsulatedDocument") == PDF:
+        names.append(PDF)
+    name = next((name for media in types for name in names if media.covers(name)), "")
+    if not name:
+        raise NotAcceptableError(f"offered: {', '.join(names)}")
+    part = Part(name, lambda: iter([content]), len(content), request.build_absolute_uri(request.path))
+    return respond(str(request.method), [part], multipart=not is_single(types, name, 1))
 
 
 @dicomweb

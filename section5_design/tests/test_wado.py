@@ -349,6 +349,20 @@ def test_bulk_data_is_found_where_the_metadata_says(archive: System) -> None:
         assert parts_of(get(archive, path))[0][1][: len(value) * 1000] == value * 1000
 
 
+@pytest.mark.parametrize(("kind", "status"), [("application/pdf", 200), ("text/html", 406)])
+def test_an_encapsulated_pdf_is_sent_as_such(archive: System, kind: str, status: int) -> None:
+    """A viewer adds the query parameter to the address in the metadata."""
+    place = {"StudyInstanceUID": "1.12", "SeriesInstanceUID": "1.12.1"}
+    document = b"%PDF-1.4" + b"\n" * 2000
+    uid, content = instance(**place, EncapsulatedDocument=document, MIMETypeOfEncapsulatedDocument=kind)
+    assert archive.post(content).status == 200
+    path = f"/dicom-web/studies/1.12/series/1.12.1/instances/{uid}/bulkdata/00420011"
+    answer = get(archive, f"{path}?accept={kind}", "image/png")
+    assert answer.status == status
+    if status == 200:
+        assert (answer.headers["Content-Type"], answer.body) == (kind, document)
+
+
 def test_bulk_data_of_pixels_is_their_frames(archive: System) -> None:
     parts = parts_of(get(archive, path_of("1.3.3") + "/bulkdata/7FE00010"))
     assert b"".join(content for _, content in parts) == read(original("1.3.3")).PixelData
