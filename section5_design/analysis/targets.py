@@ -1,9 +1,9 @@
 """Registered analyses: schedule them as images are stored, run them, and save what they return.
 
 A target (an instance, series or study) has one job. Each image that is added moves the job to the end of a quiet
-period (which the release of an association may end), or queues it again if it is running or done; the run lists the images that it covers. So an image that comes
-late makes a new run, which supersedes the earlier one. Images that keep coming delay a run by at most ten quiet
-periods.
+period (which the release of an association may end), or queues it again if it is running or done; the run lists the
+images that it covers. So an image that comes late makes a new run, which supersedes the earlier one. Images that keep
+coming delay a run by at most ten quiet periods.
 """
 
 import io

@@ -122,7 +122,11 @@ def receiver_port() -> Iterator[int]:
 def write_two_series(folder: Path) -> list[str]:
     """Write two series of two images each."""
     for number in range(4):
-        place = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": f"1.2.{number // 2}", "InstanceNumber": number}
+        place: dict[str, Any] = {
+            "StudyInstanceUID": "1.2",
+            "SeriesInstanceUID": f"1.2.{number // 2}",
+            "InstanceNumber": number,
+        }
         (folder / f"{number}.dcm").write_bytes(instance(**place)[1])
     return [str(path) for path in sorted(folder.glob("*.dcm"))]
 
