@@ -45,6 +45,8 @@ class Series(models.Model):
     body_part_examined = models.CharField(max_length=16, default="", db_default="")
     performed_procedure_step_start_date = models.CharField(max_length=8, default="", db_default="")
     performed_procedure_step_start_time = models.CharField(max_length=14, default="", db_default="")
+    # IDs by keyword, for each request that the series belongs to
+    request_attributes = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
 
     class Meta:
         """One row for each series of a study."""

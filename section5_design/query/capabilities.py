@@ -8,7 +8,7 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 
-from query.attributes import find_keyword, matchable_at, vr_of
+from query.attributes import matchable_at, vr_of
 from query.qido import OPTIONS, search
 from query.rendered import ANNOTATIONS, FUNCTIONS, PARAMETERS, rendered, thumbnail
 from query.wadl import WADL, build_wadl
@@ -102,7 +102,7 @@ STORED_TYPES = ("application/dicom", "multipart/related")
 
 def parameter(name: str) -> dict[str, Any]:
     """Describe a query parameter."""
-    text = DESCRIPTIONS.get(name) or f"matches the attribute ({vr_of(find_keyword(name))})"
+    text = DESCRIPTIONS.get(name) or f"matches the attribute ({vr_of(name)})"
     schema = {"type": "integer", "minimum": 0} if name in INTEGERS else {"type": "string"}
     return {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
 

@@ -8,8 +8,19 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from accounts.readers import Reader
 from archive.models import Instance, Series, Study
-from query.attributes import COUNTED, IMAGE, MODELS, PATIENT, PATIENT_KEYWORDS, SERIES, STUDY, columns_at
-from query.matching import match, match_any
+from query.attributes import (
+    COUNTED,
+    IMAGE,
+    MODELS,
+    PATIENT,
+    PATIENT_KEYWORDS,
+    REQUEST_KEYS,
+    REQUESTS,
+    SERIES,
+    STUDY,
+    columns_at,
+)
+from query.matching import match, match_any, match_item
 
 BATCH = 1000
 FEW = 200  # studies or series of which each image is checked on its own
@@ -86,7 +97,12 @@ def select(
     """Return the rows of a level that match; `studies` are those of the visible instances, if they are known."""
     columns, condition = columns_at(level), Q()
     modalities = ""
+    requests = {REQUEST_KEYS[keyword]: text for keyword, text in keys.items() if keyword in REQUEST_KEYS}
+    if requests:
+        condition &= match_item(columns[REQUESTS].path, requests)
     for keyword, text in keys.items():
+        if keyword in REQUEST_KEYS:
+            continue
         if keyword == "ModalitiesInStudy" and level == STUDY:
             modalities = text.strip()
         else:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from dicomweb_client import DICOMwebClient
 from django.test import Client
+from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from archive.models import Study
@@ -30,6 +31,12 @@ STUDIES: list[dict[str, Any]] = [
 ]
 
 
+def build_request(step: str, procedure: str) -> Dataset:
+    item = Dataset()
+    item.ScheduledProcedureStepID, item.RequestedProcedureID = step, procedure
+    return item
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A web part with four studies: the first has two series, with two images and one."""
@@ -41,7 +48,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
                 assert running.post(instance(**values, **place, InstanceNumber=1)[1]).status == 200
             first = STUDIES[0] | {"StudyInstanceUID": "1.2.1"}
             assert running.post(instance(**first, SeriesInstanceUID="1.2.1.1", InstanceNumber=2)[1]).status == 200
+            requests = [build_request("SPS1", "RP1"), build_request("SPS_2", "RP2")]
             second = first | {"SeriesInstanceUID": "1.2.1.2", "Modality": "SR", "SeriesNumber": 7}
+            second |= {"RequestAttributesSequence": requests}
             assert running.post(instance(**second)[1]).status == 200
             yield running
 
@@ -193,6 +202,34 @@ def test_series_and_instances_of_a_study(archive: System) -> None:
     assert instances[0]["00280010"] == {"vr": "US", "Value": [128]}
     assert instances[0]["00100010"]["Value"] == [{"Alphabetic": "Doe^Jane"}]
     assert len(search(archive, "studies/1.2.1/instances")) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS1", 1),
+        ("00400275.00401001=RP*", 1),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS1&00400275.00401001=RP1", 1),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS1&00400275.00401001=RP2", 0),  # not in one item
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS%3F2", 1),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS_1", 0),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=", 2),
+        ("RequestAttributesSequence=*&Modality=SR", 1),
+    ],
+)
+def test_series_match_by_their_requests(archive: System, query: str, count: int) -> None:
+    assert len(search(archive, f"studies/1.2.1/series?{query}")) == count
+    assert len(search(archive, f"instances?StudyInstanceUID=1.2.1&{query}")) == (count if count < 2 else 3)
+
+
+def test_series_have_their_requests(archive: System) -> None:
+    (found,) = search(archive, "studies/1.2.1/series?Modality=SR")
+    assert found["00400275"]["Value"] == [
+        {"00400009": {"vr": "SH", "Value": [step]}, "00401001": {"vr": "SH", "Value": [procedure]}}
+        for step, procedure in (("SPS1", "RP1"), ("SPS_2", "RP2"))
+    ]
+    (other,) = search(archive, "studies/1.2.1/series?Modality=CT")
+    assert other["00400275"] == {"vr": "SQ"}
 
 
 def test_all_series_and_all_instances(archive: System) -> None:
