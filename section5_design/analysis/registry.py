@@ -45,6 +45,7 @@ class Analysis:
     where: dict[str, list[str]] = field(default_factory=dict)  # any attribute: patterns such as "AXIAL" or "Liver*"
     quiet_seconds: float = 30  # a series or study is complete when nothing was received for so long, ...
     images: int = 0  # ... as soon as it has so many images (0: never), or after ten such periods if images keep coming
+    on_release: bool = False  # ... or when the DICOM association that brought images of it is released
     seconds: int = 60
     memory_mb: int = 1000
     output_mb: int = 100

@@ -1,9 +1,9 @@
 """Registered analyses: schedule them as images are stored, run them, and save what they return.
 
 A target (an instance, series or study) has one job. Each image that is added moves the job to the end of a quiet
-period, or queues it again if it is running or done; the run lists the images that it covers. So an image that comes
-late makes a new run, which supersedes the earlier one. Images that keep coming delay a run by at most ten quiet
-periods.
+period (which the release of an association may end), or queues it again if it is running or done; the run lists the
+images that it covers. So an image that comes late makes a new run, which supersedes the earlier one. Images that keep
+coming delay a run by at most ten quiet periods.
 """
 
 import io
@@ -34,7 +34,7 @@ from analysis.sandbox import Limits, isolation_prefix, run_command, work_folder
 from archive.encryption import ObjectIntegrityError
 from archive.models import Instance
 from archive.object_store import object_key, open_object, store
-from archive.signals import instances_erased, instances_stored
+from archive.signals import association_released, instances_erased, instances_stored
 from archive.spool import StorageFullError, spool_file
 from audit.events import Subject
 from core import metrics
@@ -54,6 +54,14 @@ def schedule_arrivals(instances: Sequence[Instance], **_: Any) -> None:
     """Schedule the registered analyses of stored instances."""
     for analysis in load_analyses(settings.ANALYSES).values():
         schedule_targets(analysis, [one for one in instances if selects(analysis, one)], analysis.quiet_seconds)
+
+
+@receiver(association_released)
+def schedule_released(instances: Sequence[Instance], **_: Any) -> None:
+    """Schedule the analyses that wait for the end of an association, on the images that it brought."""
+    for analysis in load_analyses(settings.ANALYSES).values():
+        if analysis.on_release and analysis.scope != "instance":
+            schedule_targets(analysis, [one for one in instances if selects(analysis, one)], quiet=0)
 
 
 def selects(analysis: Analysis, instance: Instance) -> bool:

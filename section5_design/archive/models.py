@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models.functions import Now
 
@@ -44,6 +45,8 @@ class Series(models.Model):
     body_part_examined = models.CharField(max_length=16, default="", db_default="")
     performed_procedure_step_start_date = models.CharField(max_length=8, default="", db_default="")
     performed_procedure_step_start_time = models.CharField(max_length=14, default="", db_default="")
+    # IDs by keyword, for each request that the series belongs to
+    request_attributes = models.JSONField(default=list, db_default=models.Value([], models.JSONField()))
 
     class Meta:
         """One row for each series of a study."""
@@ -85,3 +88,9 @@ class Arrival(models.Model):
     """An instance that was stored and not yet announced to the apps above (`arrivals.py`)."""
 
     instance = models.OneToOneField(Instance, models.DO_NOTHING, primary_key=True, db_constraint=False)
+
+
+class Release(models.Model):
+    """An association that was released and not yet announced: the IDs of the instances that it brought."""
+
+    instances = ArrayField(models.BigIntegerField())

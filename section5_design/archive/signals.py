@@ -9,3 +9,6 @@ instances_erased = Signal()
 # Sent once for each instance, in batches, with `instances` (their series and studies loaded), inside a transaction that
 # is repeated if a receiver fails.
 instances_stored = Signal()
+
+# Sent once for each association that was released, in the same way, after its instances were announced.
+association_released = Signal()

@@ -3,11 +3,17 @@
 Pixels are never decoded here.
 """
 
+import io
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from ingest.header_scanner import HeaderScanner, ScanError
+from pydicom.charset import convert_encodings
+from pydicom.filereader import read_sequence
+
+from ingest.header_scanner import EncodedSequence, HeaderScanner, ScanError
 
 TRAILING_DELIMITERS = re.compile(r"\^+(?==|$)")
 UID_RULE = re.compile(r"[0-9]+(\.[0-9]+)*\Z")  # PS3.5, 9.1; leading zeros occur in real archives and are harmless
@@ -39,6 +45,7 @@ INSTANCE_NUMBERS = {
     "columns": "Columns",
     "bits_allocated": "BitsAllocated",
 }
+REQUEST_IDS = ("ScheduledProcedureStepID", "RequestedProcedureID")  # kept of each request that a series belongs to
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -69,6 +76,8 @@ class Header:
     study: dict[str, str] = field(default_factory=dict)  # values of the study's columns
     series: dict[str, str | int | None] = field(default_factory=dict)
     numbers: dict[str, int | None] = field(default_factory=dict)  # values of the instance's columns
+    # Decodes the request attributes, which only a new series needs.
+    requests: Callable[[], list[dict[str, str]]] = field(default=list, compare=False)
 
 
 def read_header(scanner: HeaderScanner) -> Header:
@@ -105,7 +114,22 @@ def build_header(attributes: dict[str, Any]) -> Header:
         series=build_texts(attributes, SERIES_TEXTS) | {"series_number": parse_integer(attributes.get("SeriesNumber"))},
         numbers={name: parse_integer(attributes.get(keyword)) for name, keyword in INSTANCE_NUMBERS.items()},
         decoded_size=compute_decoded_size(attributes),
+        requests=partial(decode_requests, attributes.get("RequestAttributesSequence"), attributes),
     )
+
+
+def decode_requests(sequence: EncodedSequence | None, attributes: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the IDs in the items of the request attributes, by keyword; none if the sequence is malformed."""
+    if sequence is None:
+        return []
+    content = io.BytesIO(sequence.content)
+    try:
+        encodings = convert_encodings(attributes.get("SpecificCharacterSet"))
+        items = read_sequence(content, sequence.is_implicit, sequence.is_little, sequence.length, encodings)
+        found = [{name: clean_text(item.get(name), 16) for name in REQUEST_IDS} for item in items]
+    except Exception:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed values
+        return []
+    return [{name: text for name, text in item.items() if text} for item in found]
 
 
 def build_texts(attributes: dict[str, Any], columns: dict[str, tuple[str, int]]) -> dict[str, Any]:
@@ -140,7 +164,12 @@ def require_uid(attributes: dict[str, Any], keyword: str) -> str:
 def find_uid(attributes: dict[str, Any], keyword: str) -> str:
     """Return a UID; empty if it is missing or invalid."""
     found = clean_text(attributes.get(keyword), MAX_UID_LENGTH + 1)
-    return found if len(found) <= MAX_UID_LENGTH and UID_RULE.match(found) else ""
+    return found if is_uid(found) else ""
+
+
+def is_uid(text: str) -> bool:
+    """Return whether a text is a UID."""
+    return len(text) <= MAX_UID_LENGTH and bool(UID_RULE.match(text))
 
 
 def clean_text(value: Any, longest: int) -> str:

@@ -9,6 +9,7 @@ import re
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom.dataelem import RawDataElement
@@ -51,6 +52,7 @@ WANTED = {
     0x7FE00010: ("PixelData", b""),
 }
 FIRST_PIXELS = 0x7FE00008
+REQUESTS = 0x00400275  # RequestAttributesSequence, of which the bytes are kept
 STEP = struct.Struct("<L2sH")  # tag with its halves swapped, VR and length of an element in Explicit VR Little Endian
 STOPS = frozenset((tag & 0xFFFF) << 16 | tag >> 16 for tag in WANTED)
 
@@ -66,6 +68,7 @@ UNDEFINED = 0xFFFFFFFF
 
 PREFIX_END = 132
 MAX_VALUE = 1 << 12  # bytes kept of a value
+MAX_SEQUENCE = 1 << 14  # bytes kept of a sequence
 MAX_ELEMENTS = 20_000  # on the first level; the standard defines about 5,000
 MAX_NESTED = 2_000_000  # elements and items in sequences of undefined length
 MAX_DEPTH = 100
@@ -73,6 +76,20 @@ MAX_INFLATED, MAX_RATIO = 256 << 20, 200
 CHUNK = 1 << 16
 
 META, DATA_SET, NESTED, ITEMS = range(4)  # what contains the next element
+
+
+@dataclass
+class EncodedSequence:
+    """The bytes of a sequence, as far as they are kept, and how they are encoded."""
+
+    length: int
+    is_implicit: bool
+    is_little: bool
+    content: bytearray = field(default_factory=bytearray)
+
+    def keep(self, part: memoryview) -> None:
+        """Append bytes up to the end of the sequence or the limit."""
+        self.content += part[: min(self.length, MAX_SEQUENCE) - len(self.content)]
 
 
 class ScanError(Exception):
@@ -94,6 +111,8 @@ class HeaderScanner:
         self._endian = "<"
         self._elements = self._nested = 0
         self._values: dict[int, tuple[bytes, bytes]] = {}  # VR and value of each attribute found
+        self._requests: EncodedSequence | None = None
+        self._requests_at = 0  # where its bytes begin in those that are scanned now
         self._inflater: Any = None
         self._deflated = self._inflated = 0
 
@@ -110,7 +129,7 @@ class HeaderScanner:
             self._error, self._pending = error, b""
 
     def finish(self) -> dict[str, Any]:
-        """Return the attributes that the file has, by keyword; pixels have the value "".
+        """Return the attributes that the file has, by keyword; pixels have the value "", a sequence is encoded.
 
         Raises:
             ScanError: The file is truncated, exceeds a limit, or is not structured as DICOM.
@@ -129,22 +148,30 @@ class HeaderScanner:
         if not self._elements:
             raise ScanError("contains no elements")
         try:
-            return self._decode_plain()
+            found = self._decode_plain()
         except NotPlainError:
-            return self._decode_with_pydicom()
+            found = self._decode_with_pydicom()
+        return found | ({"RequestAttributesSequence": self._requests} if self._requests else {})
 
     def _take(self, part: bytes | memoryview) -> None:
         """Scan the next bytes, inflated if need be."""
+        self._keep(memoryview(part)[: self._skip])
         if self._skip >= len(part):
             self._skip -= len(part)
             return
         data = memoryview(self._pending + bytes(part)) if self._pending else memoryview(part)[self._skip :]
+        self._requests_at = 0
         end = self._scan(data)
+        self._keep(data[self._requests_at : end])
         self._skip = max(0, end - len(data))
         self._pending = bytes(data[end:])
         if self._inflater is not None and not self._inflated:
             deflated, self._pending = self._pending, b""
             self._inflate(deflated)
+
+    def _keep(self, part: memoryview) -> None:
+        if self._requests is not None:
+            self._requests.keep(part)
 
     def _inflate(self, part: bytes | memoryview) -> None:
         """Inflate and scan the next bytes of a deflated data set (PS3.5, A.5)."""
@@ -245,6 +272,9 @@ class HeaderScanner:
                 self._values[tag] = vr, bytes(data[value_at : value_at + kept])
             count += 1
             at = value_at
+            if tag == REQUESTS and kind == DATA_SET and self._requests is None:
+                self._requests = EncodedSequence(length, implicit or vr == b"UN", self._endian == "<")
+                self._requests_at = at
             if group == 0xFFFE:
                 self._leave_item(tag)
                 break

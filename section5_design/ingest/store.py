@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
 from psycopg2 import sql
+from psycopg2.extras import Json
 
 from analysis.handler import KIND, choose_queue
 from archive.garbage import LOCK_SHARED
@@ -249,7 +250,7 @@ def create_series(cursor: Any, header: Header) -> None:
     columns = sql.SQL(", ").join(map(sql.Identifier, study))
     insert = sql.SQL("INSERT INTO archive_study ({}) VALUES %s ON CONFLICT (uid) DO NOTHING")
     cursor.execute(insert.format(columns), (tuple(study.values()),))
-    series = {"uid": header.series_uid, **header.series}
+    series = {"uid": header.series_uid, **header.series, "request_attributes": Json(header.requests())}
     columns = sql.SQL(", ").join(map(sql.Identifier, [*series, "study_id"]))
     insert = sql.SQL("INSERT INTO archive_series ({}) VALUES %s ON CONFLICT (study_id, uid) DO NOTHING")
     cursor.execute("SELECT id FROM archive_study WHERE uid = %s", (header.study_uid,))

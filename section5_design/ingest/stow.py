@@ -15,7 +15,7 @@ from archive.object_store import StoreUnavailableError
 from archive.spool import StorageFullError
 from core.dicom_xml import XML, to_xml
 from ingest.addresses import study_url
-from ingest.header import RefusedError
+from ingest.header import RefusedError, is_uid
 from ingest.incoming import IncomingFile, incoming_file
 from ingest.multipart import MultipartError, PartEnd, PartStart, PartTypeError, iter_parts, parse_boundary
 from ingest.store import Sender, Stored, store_instance
@@ -48,6 +48,10 @@ def stow(request: HttpRequest, study: str | None = None) -> HttpResponse:
     response_type = request.get_preferred_type([JSON, "application/json", XML])
     if response_type is None:
         return plain(406, f"offered: {JSON}, {XML}; nothing was stored")
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        return plain(415, "the body must not be compressed; nothing was stored", {"Accept-Encoding": "identity"})
+    if study is not None and not is_uid(study):
+        return plain(400, "the study in the address is not a UID; nothing was stored")
     body: IO[bytes] = request.META.get("wsgi.input", request)
     try:
         client = authenticate(request)

@@ -6,14 +6,16 @@ from typing import Any
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
 from archive.models import Instance, Series, Study
-from ingest.header import INSTANCE_NUMBERS, SERIES_TEXTS, STUDY_TEXTS
+from ingest.header import INSTANCE_NUMBERS, REQUEST_IDS, SERIES_TEXTS, STUDY_TEXTS
 
 PATIENT, STUDY, SERIES, IMAGE = "PATIENT", "STUDY", "SERIES", "IMAGE"
 LEVELS = (STUDY, SERIES, IMAGE)
 MODELS: dict[str, Any] = {STUDY: Study, SERIES: Series, IMAGE: Instance}
+REQUESTS = "RequestAttributesSequence"  # of a series; its items are matched by their IDs
+REQUEST_KEYS = {f"{REQUESTS}.{name}": name for name in REQUEST_IDS}
 COLUMNS = {
     STUDY: {"StudyInstanceUID": "uid"} | {keyword: column for column, (keyword, _) in STUDY_TEXTS.items()},
-    SERIES: {"SeriesInstanceUID": "uid", "SeriesNumber": "series_number"}
+    SERIES: {"SeriesInstanceUID": "uid", "SeriesNumber": "series_number", REQUESTS: "request_attributes"}
     | {keyword: column for column, (keyword, _) in SERIES_TEXTS.items()},
     IMAGE: {"SOPInstanceUID": "sop_instance_uid", "SOPClassUID": "sop_class_uid"}
     | {keyword: column for column, keyword in INSTANCE_NUMBERS.items()}
@@ -57,6 +59,12 @@ def columns_at(level: str) -> dict[str, Column]:
     return found
 
 
+def matchable_at(level: str) -> list[str]:
+    """Return the keywords of the attributes that a query at a level can match."""
+    columns = [keyword for keyword in columns_at(level) if keyword != REQUESTS]
+    return [*columns, *(["ModalitiesInStudy"] if level == STUDY else REQUEST_KEYS)]
+
+
 def find_keyword(name: str) -> str:
     """Return the keyword of an attribute that is given as keyword or as eight hexadecimal digits; empty if unknown."""
     if tag_for_keyword(name) is not None:
@@ -77,5 +85,5 @@ def find_path(name: str) -> str:
 
 
 def vr_of(keyword: str) -> str:
-    """Return the VR of an attribute."""
-    return dictionary_VR(keyword)
+    """Return the VR of an attribute, which may be in sequences."""
+    return dictionary_VR(keyword.rpartition(".")[2])

@@ -8,7 +8,7 @@ import orjson
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 
-from query.attributes import STUDY, columns_at, find_keyword, vr_of
+from query.attributes import matchable_at, vr_of
 from query.qido import OPTIONS, search
 from query.rendered import ANNOTATIONS, FUNCTIONS, PARAMETERS, rendered, thumbnail
 from query.wadl import WADL, build_wadl
@@ -91,7 +91,7 @@ def describe(view: Any) -> dict[str, Any]:
         return {"summary": summary, "requestBody": body, "responses": responses(STORE_STATUSES)}
     names: list[str] = ["accept"]
     if function is search:
-        names = [*OPTIONS, *columns_at(level), *(["ModalitiesInStudy"] if level == STUDY else [])]
+        names = [*OPTIONS, *matchable_at(level)]
     elif function in (rendered, thumbnail):
         names = sorted(PARAMETERS)
     return {"summary": summary, "parameters": [parameter(name) for name in names], "responses": responses(STATUSES)}
@@ -102,7 +102,7 @@ STORED_TYPES = ("application/dicom", "multipart/related")
 
 def parameter(name: str) -> dict[str, Any]:
     """Describe a query parameter."""
-    text = DESCRIPTIONS.get(name) or f"matches the attribute ({vr_of(find_keyword(name))})"
+    text = DESCRIPTIONS.get(name) or f"matches the attribute ({vr_of(name)})"
     schema = {"type": "integer", "minimum": 0} if name in INTEGERS else {"type": "string"}
     return {"name": name, "in": "query", "required": False, "description": text, "schema": schema}
 

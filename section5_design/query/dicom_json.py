@@ -22,6 +22,8 @@ def element(vr: str, value: Any) -> dict[str, Any]:
     values = [one for one in (value if isinstance(value, list) else [value]) if one not in ("", None)]
     if vr == "PN":
         values = [person_name(one) for one in values]
+    if vr == "SQ":
+        values = [to_json(one) for one in values]
     return {"vr": vr, "Value": values} if values else {"vr": vr}
 
 

@@ -24,7 +24,18 @@ from ingest.dimse.negotiation import FINDS
 from ingest.dimse.pdu import ProtocolError
 from ingest.dimse.queries import OutgoingInstance, QueryChannel, QueryRequest, StorageUser
 from ingest.dimse.requestor import RejectedError, associate
-from query.attributes import COUNTED, IMAGE, LEVELS, PATIENT, PATIENT_KEYWORDS, UNIQUE_KEYS, columns_at, levels_to
+from query.attributes import (
+    COUNTED,
+    IMAGE,
+    LEVELS,
+    PATIENT,
+    PATIENT_KEYWORDS,
+    REQUESTS,
+    UNIQUE_KEYS,
+    columns_at,
+    levels_to,
+    matchable_at,
+)
 from query.errors import InvalidRequestError, NotAcceptableError
 from query.pixels import can_decode, decode
 from query.selectors import iter_rows, select
@@ -72,8 +83,12 @@ def read_identifier(identifier: Dataset, sop_class: str) -> tuple[str, dict[str,
     level = str(identifier.get("QueryRetrieveLevel", "")).strip()
     if level not in (*LEVELS, *((PATIENT,) if sop_class.startswith(PATIENT_ROOT) else ())):
         raise InvalidRequestError("QueryRetrieveLevel is missing, or unknown in this model")
-    keys = {}
+    keys: dict[str, str] = {}
     for element in identifier:
+        if element.keyword == REQUESTS and element.value:
+            items = {f"{REQUESTS}.{one.keyword}": str(one.value or "") for one in element.value[0]}
+            keys |= {REQUESTS: ""} | items
+            continue
         value = "" if element.value is None or element.VR == "SQ" else element.value
         values = value if isinstance(value, MultiValue) else [value]
         if element.keyword not in NOT_KEYS and element.tag.element != 0:
@@ -83,20 +98,18 @@ def read_identifier(identifier: Dataset, sop_class: str) -> tuple[str, dict[str,
 
 def find(request: QueryRequest, channel: QueryChannel, reader: Reader, level: str, keys: dict[str, str]) -> None:
     """Answer a C-FIND: a response for each match."""
-    known = PATIENT_KEYWORDS if level == PATIENT else {*columns_at(level), *COUNTED[level]}
-    matched = {keyword: text for keyword, text in keys.items() if keyword in known}
-    for keyword in COUNTED.get(level, ()):  # returned, not matched, except for the modalities
-        if keyword != "ModalitiesInStudy":
-            matched.pop(keyword, None)
-    extra = ("NumberOfPatientRelatedStudies",) if level == PATIENT else ()
-    unsupported = set(keys) - set(known) - set(extra)
+    matchable = PATIENT_KEYWORDS if level == PATIENT else matchable_at(level)
+    computed = ("NumberOfPatientRelatedStudies",) if level == PATIENT else (*columns_at(level), *COUNTED[level])
+    matched = {keyword: text for keyword, text in keys.items() if keyword in matchable}
+    unsupported = set(keys) - {*matchable, *computed}
     upper = [UNIQUE_KEYS[name] for name in levels_to(level)] if level != PATIENT else []
     status, count = PENDING_WITH_UNSUPPORTED_KEYS if unsupported else PENDING, 0
-    for row in iter_rows(reader, level, matched, {*keys, *upper}):
+    keywords = {keyword.partition(".")[0] for keyword in keys} | set(upper)
+    for row in iter_rows(reader, level, matched, keywords):
         if channel.is_cancelled():
             channel.respond(CANCELLED)
             return
-        wanted = {keyword: value for keyword, value in row.items() if keyword in keys or keyword in upper}
+        wanted = {keyword: value for keyword, value in row.items() if keyword in keywords}
         channel.respond(status, encode(build_identifier(level, wanted), request.transfer_syntax))
         count += 1
     record_event("queried", reader.name, f"C-FIND, {level}: {count} rows", address=request.address)
@@ -110,8 +123,18 @@ def build_identifier(level: str, values: dict[str, Any]) -> Dataset:
     dataset.QueryRetrieveLevel = level
     dataset.RetrieveAETitle, dataset.InstanceAvailability = TITLE, "ONLINE"
     for keyword, value in values.items():
+        if keyword == REQUESTS:
+            value = [build_item(item) for item in value]
         setattr(dataset, keyword, [one for one in value if one] if isinstance(value, list) else value)
     return dataset
+
+
+def build_item(values: dict[str, str]) -> Dataset:
+    """Return an item of a sequence."""
+    item = Dataset()
+    for keyword, value in values.items():
+        setattr(item, keyword, value)
+    return item
 
 
 def encode(dataset: Dataset, transfer_syntax: str) -> bytes:

@@ -1,13 +1,14 @@
 """Match attributes as PS3.4, C.2.2.2 says: single value, list, wildcard and range; an empty key matches everything."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import CharField, F, Lookup, Q
+from django.db.models import CharField, F, JSONField, Lookup, Q
 from django.db.models.functions import Collate
 from django.db.models.lookups import GreaterThanOrEqual, LessThanOrEqual
 
-from ingest.header import MAX_UID_LENGTH, UID_RULE, strip_delimiters
+from ingest.header import is_uid, strip_delimiters
 from query.attributes import vr_of
 from query.errors import InvalidRequestError
 
@@ -36,6 +37,47 @@ class CaseInsensitiveLike(Like):
 
     lookup_name = "ilike"
     operator = "ILIKE"
+
+
+@JSONField.register_lookup
+class HasItem(Lookup):
+    """An item of a JSON array of which each of some values matches its pattern (PS3.4, C.2.2.2.6)."""
+
+    lookup_name = "has_item"
+    prepare_rhs = False
+
+    def get_db_prep_lookup(self, value: Any, connection: Any) -> tuple[str, list[Any]]:  # noqa: ARG002
+        """Return the keys and patterns as they are."""
+        return "", [text for pair in value.items() for text in pair]
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+        """Return the condition."""
+        left, left_parameters = self.process_lhs(compiler, connection)
+        _, parameters = self.process_rhs(compiler, connection)
+        each = " AND ".join(["item ->> %s LIKE %s"] * (len(parameters) // 2))
+        return f"EXISTS (SELECT FROM jsonb_array_elements({left}) AS item WHERE {each})", [
+            *left_parameters,
+            *parameters,
+        ]
+
+
+def match_item(path: str, keys: Mapping[str, str]) -> Q:
+    """Build the condition that an item of a column has what keys say, by the keyword of its value.
+
+    Raises:
+        InvalidRequestError: a key is too long, or contains a NUL.
+
+    """
+    patterns = {name: text.strip() for name, text in keys.items() if text.strip() not in ("", "*")}
+    if any(len(text) > MAX_KEY_LENGTH or "\0" in text for text in patterns.values()):
+        raise InvalidRequestError("a value is too long, or contains a NUL")
+    return Q(**{f"{path}__has_item": {name: like(text) for name, text in patterns.items()}}) if patterns else Q()
+
+
+def like(pattern: str) -> str:
+    """Return the pattern of SQL for one with the wildcards * and ?."""
+    escaped = re.sub(r"([\\%_])", r"\\\1", re.sub(r"\*+", "*", pattern))
+    return escaped.replace("*", "%").replace("?", "_")
 
 
 def match(keyword: str, path: str, text: str) -> Q:
@@ -73,7 +115,7 @@ def match(keyword: str, path: str, text: str) -> Q:
 def parse_uids(keyword: str, text: str) -> list[str]:
     """Parse a list of UIDs, separated by commas (PS3.18) or backslashes (PS3.4)."""
     uids = re.split(r"[,\\]", text)
-    if any(len(uid) > MAX_UID_LENGTH or not UID_RULE.match(uid) for uid in uids):
+    if not all(map(is_uid, uids)):
         raise InvalidRequestError(f"{keyword}: not a UID")
     return uids
 
@@ -96,11 +138,10 @@ def match_any(path: str, patterns: list[str], lookup: str) -> Q:
     """Match any of some values, which may contain the wildcards * and ?."""
     found = Q()
     for pattern in patterns:
-        escaped = re.sub(r"([\\%_])", r"\\\1", re.sub(r"\*+", "*", pattern))
         if lookup == "like" and not re.search(r"[*?]", pattern):
             found |= Q(**{path: pattern})
         else:
-            found |= Q(**{f"{path}__{lookup}": escaped.replace("*", "%").replace("?", "_")})
+            found |= Q(**{f"{path}__{lookup}": like(pattern)})
     return found
 
 

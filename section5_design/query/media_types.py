@@ -1,5 +1,6 @@
-"""Negotiate media types (PS3.18, 8.7): the Accept header, or the query parameter `accept` instead of it."""
+"""Negotiate media types (PS3.18, 8.7): the query parameter `accept`, then the Accept header."""
 
+import re
 from dataclasses import dataclass, field
 from email.message import Message
 
@@ -36,19 +37,27 @@ ANY = MediaType("*/*")
 
 
 def accepted(request: HttpRequest) -> list[MediaType]:
-    """Return what a request accepts, the preferred first.
+    """Return what a request accepts, the preferred first: the query parameter, then the header (PS3.18, 8.7.8.1).
 
     Raises:
         InvalidRequestError: it is malformed.
 
     """
-    text = request.GET.get("accept") or request.headers.get("Accept", "")
+    parameter = re.sub(r"(?<=[a-z]) (?=[a-z])", "+", request.GET.get("accept", ""))  # a + that was not escaped
+    found = [*parse_list(parameter), *parse_list(request.headers.get("Accept", ""))]
+    return [one for one in found if one.quality] if found else [ANY]
+
+
+def parse_list(text: str) -> list[MediaType]:
+    """Parse media types, and sort them by their quality.
+
+    Raises:
+        InvalidRequestError: one is malformed.
+
+    """
     if len(text) > MAX_ACCEPT:
         raise InvalidRequestError("the accepted media types are too long")
-    found = [parse(part) for part in split(text) if part.strip()]
-    if not found:
-        return [ANY]
-    return sorted((one for one in found if one.quality), key=lambda one: -one.quality)
+    return sorted((parse(part) for part in split(text) if part.strip()), key=lambda one: -one.quality)
 
 
 def split(text: str) -> list[str]:
@@ -76,6 +85,6 @@ def parse(text: str) -> MediaType:
     if "/" not in name or not 0 <= quality <= 1:
         raise InvalidRequestError("Accept: not a media type")
     syntax = values.get("transfer-syntax", "")
-    if name == "multipart/related":
+    if name in ("multipart/related", "multipart/*"):
         return MediaType(values.get("type", "*/*").lower(), True, syntax, quality)
     return MediaType(name, False, syntax, quality)

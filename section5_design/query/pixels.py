@@ -4,6 +4,7 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,13 +13,13 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
 from pydicom.pixels.utils import get_expected_length
-from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from analysis.windowing import decode_frame
 from archive.encryption import ObjectIntegrityError
 from archive.models import Instance
 from archive.object_store import object_key, open_object
-from query.errors import NotAcceptableError, NotFoundError
+from query.errors import NotAcceptableError, NotFoundError, RequestError
 
 CHUNK = 1 << 20
 MAX_DECODED = 256 << 20  # bytes of an instance that is decoded in memory; larger ones are sent only as stored
@@ -28,6 +29,24 @@ NATIVE = {"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2", DEF
 SWAPPED = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}  # bytes of a value
 
 _slots = threading.BoundedSemaphore(MAX_DECODINGS)
+
+
+@contextmanager
+def reading(subject: str) -> Iterator[None]:
+    """Read pixels: pydicom raises all kinds of errors on malformed ones.
+
+    Raises:
+        NotAcceptableError: they cannot be read.
+
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except (ObjectIntegrityError, RequestError):
+            raise
+        except Exception as error:
+            raise NotAcceptableError(f"{subject} cannot be decoded ({type(error).__name__})") from error
 
 
 def can_decode(instance: Instance) -> bool:
@@ -74,21 +93,15 @@ def iter_decoded(instance: Instance, *, or_stored: bool = False) -> Iterator[byt
 
 def decode(instance: Instance, *, implicit: bool = False) -> bytes:
     """Convert a file to Explicit or Implicit VR Little Endian."""
-    with _slots, warnings.catch_warnings(), open_object(object_key(instance.sha256)) as file:
-        warnings.simplefilter("ignore")
-        try:
-            dataset = dcmread(file, force=True)
-            if instance.transfer_syntax_uid not in NATIVE and "PixelData" in dataset:
-                dataset.decompress(generate_instance_uid=False)
-            elif instance.transfer_syntax_uid == ExplicitVRBigEndian:
-                dataset.walk(swap_bytes)
-            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-            target = io.BytesIO()
-            dcmwrite(target, dataset, implicit_vr=implicit, little_endian=True, force_encoding=True)
-        except ObjectIntegrityError:
-            raise
-        except Exception as error:
-            raise NotAcceptableError(f"an instance cannot be decoded ({type(error).__name__})") from error
+    with _slots, reading("an instance"), open_object(object_key(instance.sha256)) as file:
+        dataset = dcmread(file, force=True)
+        if instance.transfer_syntax_uid not in NATIVE and "PixelData" in dataset:
+            dataset.decompress(generate_instance_uid=False)
+        elif instance.transfer_syntax_uid == ExplicitVRBigEndian:
+            dataset.walk(swap_bytes)
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        target = io.BytesIO()
+        dcmwrite(target, dataset, implicit_vr=implicit, little_endian=True, force_encoding=True)
         return target.getvalue()
 
 
@@ -102,6 +115,7 @@ class PixelReader:
     """Reads the frames of one instance, which are counted from 0.
 
     Raises:
+        NotAcceptableError: its header or a frame cannot be read.
         NotFoundError: it has no frames.
 
     """
@@ -109,14 +123,13 @@ class PixelReader:
     def __init__(self, file: BinaryIO, instance: Instance) -> None:
         self._file = file
         self._syntax = instance.transfer_syntax_uid
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with reading("a frame"):
             self._header = dcmread(file, force=True, stop_before_pixels=True)
             self.count = max(1, int(self._header.get("NumberOfFrames") or 1))
         if not instance.decoded_size:
             raise NotFoundError("the instance has no frames")
-        long = not UID(self._syntax).is_implicit_VR if self._syntax in AllTransferSyntaxes else True
-        self._start = file.tell() + (12 if long else 8)  # of the value
+        is_implicit, _ = self._header.original_encoding  # as it is, not as the transfer syntax says
+        self._start = file.tell() + (8 if is_implicit else 12)  # of the value
 
     def stored(self, index: int) -> bytes:
         """Return a frame as it is stored: encapsulated, or native."""
@@ -126,29 +139,26 @@ class PixelReader:
         offsets = None
         if "ExtendedOffsetTable" in self._header:
             offsets = (self._header.ExtendedOffsetTable, self._header.ExtendedOffsetTableLengths)
-        return get_frame(self._file, index, number_of_frames=self.count, extended_offsets=offsets)
+        with reading("a frame"):
+            return get_frame(self._file, index, number_of_frames=self.count, extended_offsets=offsets)
 
     def decoded(self, index: int) -> bytes:
-        """Return a frame in Explicit VR Little Endian: native as it is stored, else decoded, colour as RGB.
+        """Return a frame in Explicit VR Little Endian: native as it is stored, else decoded, colour as RGB."""
+        with reading("a frame"):
+            return self._decode(index)
 
-        Raises:
-            NotAcceptableError: it cannot be decoded.
-
-        """
+    def _decode(self, index: int) -> bytes:
         bits = get_expected_length(self._header, "pixels") * int(self._header.BitsAllocated) // self.count
         if self._syntax in NATIVE - {DEFLATED, ExplicitVRBigEndian} and bits % 8 == 0:
             length = get_expected_length(self._header, "bytes") // self.count
             self._file.seek(self._start + index * length)
-            return self._file.read(length)
-        with _slots, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                self._file.seek(0)
-                values = decode_frame(self._file, index)
-            except ObjectIntegrityError:
-                raise
-            except Exception as error:
-                raise NotAcceptableError(f"a frame cannot be decoded ({type(error).__name__})") from error
-        if bits % 8:
+            frame = self._file.read(length)
+            if len(frame) < length:
+                raise EOFError
+            return frame
+        with _slots:
+            self._file.seek(0)
+            values = decode_frame(self._file, index)
+        if self._header.BitsAllocated == 1:
             return np.packbits(values.astype(np.uint8), bitorder="little").tobytes()
         return values.astype(values.dtype.newbyteorder("<")).tobytes()

@@ -1,7 +1,6 @@
 """Rendered images and thumbnails (PS3.18, 10.4.1.1.3 and .4) as JPEG, PNG or GIF."""
 
 import io
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from query.errors import InvalidRequestError, NotAcceptableError, NotFoundError
 from query.instances import find_instances
 from query.media_types import accepted
 from query.multipart import Part, respond
-from query.service import dicomweb
+from query.service import build_warning, dicomweb, list_names
 from query.wado import is_single, parse_frames
 
 JPEG, PNG, GIF = FORMATS = ("image/jpeg", "image/png", "image/gif")  # the preferred first
@@ -101,11 +100,14 @@ def thumbnail(request: HttpRequest, reader: Reader, numbers: str = "", **path: s
 
 
 def warn(response: HttpResponseBase, request: HttpRequest) -> HttpResponseBase:
-    """Name the requested annotations that are not supported (PS3.18, 8.3.5.1.1)."""
-    unknown = [name for name in split_annotations(request) if name not in ANNOTATIONS]
-    if unknown:
-        names = ", ".join(re.sub(r"[^\w.-]", "?", name, flags=re.ASCII)[:16] for name in unknown[:8])
-        response.headers["Warning"] = f'299 section5 "The following annotation values are not supported: {names}"'
+    """Name the parameters and annotations in the request that are not supported (PS3.18, 8.3 and 8.3.5.1.1)."""
+    unknown = {
+        "query parameters": [name for name in request.GET if name not in PARAMETERS],
+        "annotation values": [name for name in split_annotations(request) if name not in ANNOTATIONS],
+    }
+    texts = [f"The following {kind} are not supported: {list_names(names)}" for kind, names in unknown.items() if names]
+    if texts:
+        response.headers["Warning"] = ", ".join(map(build_warning, texts))
     return response
 
 
@@ -212,12 +214,10 @@ def parse_style(request: HttpRequest, side: int = 0) -> Style:
         side: of the default viewport, a square; 0 for none.
 
     Raises:
-        InvalidRequestError: a parameter is unknown or malformed.
+        InvalidRequestError: a parameter is malformed.
         NotAcceptableError: none of the formats is accepted.
 
     """
-    if set(request.GET) - PARAMETERS:
-        raise InvalidRequestError(f"unknown parameter; supported: {', '.join(sorted(PARAMETERS))}")
     types = accepted(request)
     media_type = next((name for one in types for name in FORMATS if one.covers(name)), "")
     if not media_type:

@@ -8,9 +8,19 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from accounts.readers import Reader
 from archive.models import Instance, Series, Study
-from query.attributes import COUNTED, IMAGE, MODELS, PATIENT, PATIENT_KEYWORDS, SERIES, STUDY, columns_at
-from query.errors import InvalidRequestError
-from query.matching import match, match_any
+from query.attributes import (
+    COUNTED,
+    IMAGE,
+    MODELS,
+    PATIENT,
+    PATIENT_KEYWORDS,
+    REQUEST_KEYS,
+    REQUESTS,
+    SERIES,
+    STUDY,
+    columns_at,
+)
+from query.matching import match, match_any, match_item
 
 BATCH = 1000
 FEW = 200  # studies or series of which each image is checked on its own
@@ -26,12 +36,12 @@ def find_rows(
     Args:
         reader: sees only instances that it may see, also in counts.
         level: what is found: PATIENT, STUDY, SERIES or IMAGE.
-        keys: values to match, by keyword; attributes of this level and of those above it.
+        keys: values to match, by keyword; attributes that can be matched at this level.
         wanted: keywords of the attributes to return.
         window: which of the results.
 
     Raises:
-        InvalidRequestError: a key is unknown at this level, or its value is invalid.
+        InvalidRequestError: the value of a key is invalid.
 
     """
     if level == PATIENT:
@@ -87,13 +97,16 @@ def select(
     """Return the rows of a level that match; `studies` are those of the visible instances, if they are known."""
     columns, condition = columns_at(level), Q()
     modalities = ""
+    requests = {REQUEST_KEYS[keyword]: text for keyword, text in keys.items() if keyword in REQUEST_KEYS}
+    if requests:
+        condition &= match_item(columns[REQUESTS].path, requests)
     for keyword, text in keys.items():
+        if keyword in REQUEST_KEYS:
+            continue
         if keyword == "ModalitiesInStudy" and level == STUDY:
             modalities = text.strip()
-        elif keyword in columns:
+        else:
             condition &= match(keyword, columns[keyword].path, text)
-        elif text.strip() not in ("", "*"):  # an empty key matches everything (PS3.4, C.2.2.2.3)
-            raise InvalidRequestError(f"{keyword}: cannot be matched at the level {level}")
     if level == IMAGE:
         return first_of_each(visible).filter(condition)
     link = LINKS[level]

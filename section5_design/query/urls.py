@@ -10,7 +10,7 @@ from query.attributes import IMAGE, SERIES, STUDY
 from query.capabilities import capabilities
 from query.qido import search
 from query.rendered import rendered, thumbnail
-from query.service import by_method
+from query.service import by_method, unknown_resource
 from query.wado import all_bulk_data, bulk_data, frames, metadata, pixel_data, retrieve
 
 STUDIES, ONE_STUDY = "studies", "studies/<str:study>"
@@ -48,4 +48,9 @@ resources = [
     path("instances", by_method(GET=search_at(IMAGE))),
 ]
 describe = partial(capabilities, resources=resources)
-urlpatterns = [path("", by_method(GET=describe, OPTIONS=describe), name="dicomweb"), *resources]
+urlpatterns = [
+    path("", by_method(GET=describe, OPTIONS=describe), name="dicomweb"),
+    *resources,
+    *(path(f"{one.pattern}/", one.callback) for one in resources),  # clients disagree about a slash at the end
+    path("<path:name>", unknown_resource),
+]

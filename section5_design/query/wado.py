@@ -22,7 +22,8 @@ from query.multipart import Part, respond
 from query.pixels import NATIVE, PixelReader, can_decode, iter_decoded, iter_stored
 from query.service import dicomweb
 
-DICOM, OCTETS = "application/dicom", "application/octet-stream"
+DICOM, OCTETS, PDF = "application/dicom", "application/octet-stream", "application/pdf"
+ENCAPSULATED_DOCUMENT = "00420011"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 MAX_FRAMES = 10_000  # in a list
 # Media types of compressed pixels by transfer syntax (PS3.18, 8.7.3.3.2)
@@ -39,7 +40,10 @@ PIXEL_TYPES = {
 @dicomweb
 def retrieve(request: HttpRequest, reader: Reader, **path: str) -> HttpResponseBase:
     """Retrieve a study, a series or an instance as DICOM files, each in the transfer syntax that is negotiated."""
-    types, found = accepted(request), find_instances(reader, path)
+    types = [one for one in accepted(request) if "instance" in path or one.multipart or one.name == "*/*"]
+    if not any(one.covers(DICOM) for one in types) and any(one.multipart and one.covers(OCTETS) for one in types):
+        return all_bulk_data(request, **path)  # PS3.18, 10.4.4
+    found = find_instances(reader, path)
     single = is_single(types, DICOM, len(found))
     parts = [build_part(request, one, types, several=len(found) > 1) for one in found]
     record_access(request, "retrieved", f"{len(found)} instances", subject=about(found), actor=reader.name)
@@ -53,7 +57,7 @@ def is_single(types: list[MediaType], name: str, count: int) -> bool:
 
 
 def build_part(request: HttpRequest, one: Instance, types: list[MediaType], *, several: bool) -> Part:
-    """Return the part of an instance; of several, one whose pixels turn out to be corrupt is sent as stored.
+    """Return the part of an instance; one whose pixels turn out to be corrupt is sent as stored, if that may be.
 
     Raises:
         NotAcceptableError: none of the accepted transfer syntaxes can be sent.
@@ -68,8 +72,9 @@ def build_part(request: HttpRequest, one: Instance, types: list[MediaType], *, s
         if as_stored:
             return Part(f"{DICOM}; transfer-syntax={stored}", partial(iter_stored, one), one.size, address)
         if wanted == EXPLICIT_LITTLE and can_decode(one):
-            return Part(DICOM, partial(iter_decoded, one, or_stored=several), location=address)
-    raise NotAcceptableError(f"offered: {DICOM} as stored (transfer-syntax=*), or in {EXPLICIT_LITTLE}")
+            return Part(DICOM, partial(iter_decoded, one, or_stored=several or media.name == "*/*"), location=address)
+    offered = f'multipart/related; type="{DICOM}", of one instance also {DICOM}'
+    raise NotAcceptableError(f"offered: {offered}; as stored (transfer-syntax=*), or in {EXPLICIT_LITTLE}")
 
 
 @dicomweb
@@ -197,13 +202,17 @@ def bulk_data(request: HttpRequest, reader: Reader, tags: str, **path: str) -> H
     record_access_once(request, "viewed", subject=about([one]), actor=reader.name)
     if tags.upper() == PIXEL_DATA and one.decoded_size:
         return respond_pixels(request, one)
-    types = accepted(request)
-    if not any(media.covers(OCTETS) for media in types):
-        raise NotAcceptableError(f"offered: {OCTETS}")
     with open_object(object_key(one.sha256)) as file:
-        content = find_bulk_data(read_header(file), tags)
-    part = Part(OCTETS, lambda: iter([content]), len(content), request.build_absolute_uri(request.path))
-    return respond(str(request.method), [part], multipart=not is_single(types, OCTETS, 1))
+        header = read_header(file)
+        content = find_bulk_data(header, tags)
+    types, names = accepted(request), [OCTETS]
+    if tags == ENCAPSULATED_DOCUMENT and header.get("MIMETypeOfEncapsulatedDocument") == PDF:
+        names.append(PDF)
+    name = next((name for media in types for name in names if media.covers(name)), "")
+    if not name:
+        raise NotAcceptableError(f"offered: {', '.join(names)}")
+    part = Part(name, lambda: iter([content]), len(content), request.build_absolute_uri(request.path))
+    return respond(str(request.method), [part], multipart=not is_single(types, name, 1))
 
 
 @dicomweb

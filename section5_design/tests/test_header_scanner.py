@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from ingest.header import Header, RefusedError, build_header, read_header
-from ingest.header_scanner import MAX_NESTED, WANTED, HeaderScanner
+from ingest.header import Header, RefusedError, build_header, decode_requests, read_header
+from ingest.header_scanner import MAX_NESTED, WANTED, EncodedSequence, HeaderScanner
 
 FOLDERS = [Path(pydicom.__file__).parent / "data", Path(str(importlib.resources.files("data_store")))]  # pydicom-data
 FILES = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.is_file() and path.suffix != ".py")
@@ -133,3 +133,30 @@ def test_endless_items_are_refused() -> None:
         scanner.feed(items)
     with pytest.raises(RefusedError, match=f"more than {MAX_NESTED:,} elements in sequences"):
         read_header(scanner)
+
+
+@pytest.mark.parametrize("part", [1, 7, 1 << 16])
+@pytest.mark.parametrize("undefined", [False, True])
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_request_attributes_are_decoded_in_any_encoding(name: str, undefined: bool, part: int) -> None:
+    dataset = pydicom.dcmread(io.BytesIO(BY_NAME[name]))
+    items = [pydicom.Dataset() for _ in range(2)]
+    for number, item in enumerate(items):
+        item.ScheduledProcedureStepID, item.RequestedProcedureDescription = f"S{number}", "x" * 64
+        item.is_undefined_length_sequence_item = undefined
+    items[1].RequestedProcedureID = "R1"
+    dataset.RequestAttributesSequence = items
+    dataset["RequestAttributesSequence"].is_undefined_length = undefined
+    target = io.BytesIO()
+    dataset.save_as(target)
+    header = scan(target.getvalue(), part)
+    assert isinstance(header, Header)
+    assert header.requests() == [
+        {"ScheduledProcedureStepID": "S0"},
+        {"ScheduledProcedureStepID": "S1", "RequestedProcedureID": "R1"},
+    ]
+
+
+def test_malformed_request_attributes_are_left_out() -> None:
+    for length, content in ((7, b"\xff" * 7), (1 << 20, b"\xfe\xff\x00\xe0\xff")):
+        assert decode_requests(EncodedSequence(length, False, True, bytearray(content)), {}) == []

@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from dicomweb_client import DICOMwebClient
 from django.test import Client
+from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from archive.models import Study
@@ -30,6 +31,12 @@ STUDIES: list[dict[str, Any]] = [
 ]
 
 
+def build_request(step: str, procedure: str) -> Dataset:
+    item = Dataset()
+    item.ScheduledProcedureStepID, item.RequestedProcedureID = step, procedure
+    return item
+
+
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A web part with four studies: the first has two series, with two images and one."""
@@ -41,7 +48,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
                 assert running.post(instance(**values, **place, InstanceNumber=1)[1]).status == 200
             first = STUDIES[0] | {"StudyInstanceUID": "1.2.1"}
             assert running.post(instance(**first, SeriesInstanceUID="1.2.1.1", InstanceNumber=2)[1]).status == 200
+            requests = [build_request("SPS1", "RP1"), build_request("SPS_2", "RP2")]
             second = first | {"SeriesInstanceUID": "1.2.1.2", "Modality": "SR", "SeriesNumber": 7}
+            second |= {"RequestAttributesSequence": requests}
             assert running.post(instance(**second)[1]).status == 200
             yield running
 
@@ -116,12 +125,6 @@ def test_studies_match(archive: System, query: str, expected: str) -> None:
         *("limit=-1", "limit=x", "offset=1.5", "limit=%D9%A1"),
         *(
             "PatientName=%00",
-            "Unknown=1",
-            "SOPInstanceUID=1.2",
-            "InstitutionName=x",
-            "RequestAttributesSequence.ScheduledProcedureStepID=x",
-            "RequestAttributesSequence.Nothing=",
-            "00000000=1",
             "includefield=Nothing",
         ),
         *("StudyDate=20210101-20200101", "StudyDate=tomorrow", "StudyDate=-", "StudyDate=2020*", "StudyTime=25:00"),
@@ -133,6 +136,39 @@ def test_a_malformed_query_is_400(archive: System, query: str) -> None:
     answer = archive.ask("GET", f"/dicom-web/studies?{query}")
     assert (answer.status, answer.headers["Content-Type"]) == (400, "text/plain; charset=utf-8")
     assert answer.body.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["Unknown", "SOPInstanceUID", "InstitutionName", "Modality", "orderby", "00091001", "00000000", "_\u00e9"]
+)
+def test_unsupported_parameters_are_ignored_with_a_warning(archive: System, name: str) -> None:
+    answer = archive.ask("GET", f"/dicom-web/studies?PatientID=A1&{quote(name)}=x")
+    assert (answer.status, len(answer.json())) == (200, 1)
+    shown = name.replace("\u00e9", "?")
+    expected = f'299 section5 "The following parameters are not supported and were ignored: {shown}"'
+    assert answer.headers["Warning"] == expected
+
+
+def test_private_attributes_may_be_asked_for(archive: System) -> None:
+    assert len(search(archive, "studies?includefield=00091001&includefield=all&PatientID=A1")) == 1
+
+
+def test_a_slash_at_the_end_changes_nothing(archive: System) -> None:
+    for path in ("studies", "studies/1.2.1/series", "studies/1.2.1/metadata"):
+        with_slash, without = (archive.ask("GET", f"/dicom-web/{path}{end}") for end in ("/", ""))
+        assert (with_slash.status, with_slash.body) == (200, without.body)
+    assert archive.ask("OPTIONS", "/dicom-web/studies/").headers["Allow"] == "GET, POST, HEAD, OPTIONS"
+
+
+def test_unknown_resources_and_methods_are_answered_in_one_line(archive: System) -> None:
+    for method, path, status in (
+        ("GET", "patients", 404),
+        ("POST", "studies/1.2.1/frames", 404),
+        ("PUT", "studies", 405),
+    ):
+        answer = archive.ask(method, f"/dicom-web/{path}")
+        assert (answer.status, answer.headers["Content-Type"]) == (status, "text/plain; charset=utf-8")
+        assert answer.body.count(b"\n") == 1
 
 
 def test_a_study_has_the_attributes_of_the_standard(archive: System) -> None:
@@ -168,6 +204,34 @@ def test_series_and_instances_of_a_study(archive: System) -> None:
     assert len(search(archive, "studies/1.2.1/instances")) == 3
 
 
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS1", 1),
+        ("00400275.00401001=RP*", 1),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS1&00400275.00401001=RP1", 1),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS1&00400275.00401001=RP2", 0),  # not in one item
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS%3F2", 1),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=SPS_1", 0),
+        ("RequestAttributesSequence.ScheduledProcedureStepID=", 2),
+        ("RequestAttributesSequence=*&Modality=SR", 1),
+    ],
+)
+def test_series_match_by_their_requests(archive: System, query: str, count: int) -> None:
+    assert len(search(archive, f"studies/1.2.1/series?{query}")) == count
+    assert len(search(archive, f"instances?StudyInstanceUID=1.2.1&{query}")) == (count if count < 2 else 3)
+
+
+def test_series_have_their_requests(archive: System) -> None:
+    (found,) = search(archive, "studies/1.2.1/series?Modality=SR")
+    assert found["00400275"]["Value"] == [
+        {"00400009": {"vr": "SH", "Value": [step]}, "00401001": {"vr": "SH", "Value": [procedure]}}
+        for step, procedure in (("SPS1", "RP1"), ("SPS_2", "RP2"))
+    ]
+    (other,) = search(archive, "studies/1.2.1/series?Modality=CT")
+    assert other["00400275"] == {"vr": "SQ"}
+
+
 def test_all_series_and_all_instances(archive: System) -> None:
     (found,) = search(archive, "series?Modality=MR&PatientID=A2")
     assert found["00100020"]["Value"] == ["A2"]
@@ -183,7 +247,8 @@ def test_results_are_paged(archive: System) -> None:
     answer = archive.ask("GET", "/dicom-web/studies?limit=3")
     assert "additional results" in answer.headers["Warning"]
     assert archive.ask("GET", "/dicom-web/studies?limit=4").headers["Warning"] is None
-    assert archive.ask("GET", "/dicom-web/studies?limit=0").status == 204
+    empty = archive.ask("GET", "/dicom-web/studies?limit=0")
+    assert (empty.status, empty.headers["Content-Type"]) == (204, None)
     assert archive.ask("GET", "/dicom-web/studies?offset=99999999999999999999").status == 400
 
 

@@ -119,6 +119,23 @@ def test_counts_are_returned_where_they_are_asked_for(archive: System) -> None:
     assert "PatientName" not in found
 
 
+def test_items_of_a_sequence_are_matched_and_returned(archive: System) -> None:
+    request = Dataset()
+    request.ScheduledProcedureStepID, request.RequestedProcedureID = "S1", "R1"
+    place: dict[str, Any] = {
+        "StudyInstanceUID": "1.9.4",
+        "SeriesInstanceUID": "1.9.4.1",
+        "RequestAttributesSequence": [request],
+    }
+    assert archive.post(instance(**place, PatientID="R4")[1]).status == 200
+    for step, count in (("S*", 1), ("S2", 0), ("", 1)):
+        key = Dataset()
+        key.ScheduledProcedureStepID = step
+        statuses, found = find(archive, "SERIES", StudyInstanceUID="1.9.4", RequestAttributesSequence=[key])
+        assert statuses == [0xFF00] * count + [0]
+        assert [one.RequestAttributesSequence[0].RequestedProcedureID for one in found] == ["R1"] * count
+
+
 def test_patient_root_finds_patients(archive: System) -> None:
     model = PatientRootQueryRetrieveInformationModelFind
     _, found = find(archive, "PATIENT", model, PatientID="P*", PatientName="")

@@ -37,4 +37,10 @@ def test_representations_that_cannot_be_sent_are_406() -> None:
 
 def test_options_name_the_methods() -> None:
     answer = Client().options("/dicom-web/studies")
-    assert (answer.status_code, answer.headers["Allow"]) == (204, "GET, POST, OPTIONS")
+    assert (answer.status_code, answer.headers["Allow"]) == (204, "GET, POST, HEAD, OPTIONS")
+
+
+def test_compressed_bodies_and_malformed_studies_are_refused() -> None:
+    compressed = Client().post("/dicom-web/studies", b"", DICOM, headers={"Content-Encoding": "gzip"})
+    assert (compressed.status_code, compressed.headers["Accept-Encoding"]) == (415, "identity")
+    assert Client().post("/dicom-web/studies/abc", b"", DICOM).status_code == 400

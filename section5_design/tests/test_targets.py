@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import os
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,7 +16,9 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
-from pydicom.uid import generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pynetdicom import AE
+from pynetdicom.sop_class import CTImageStorage
 
 from analysis.contract import Context, Output
 from analysis.models import Result, Run, Target
@@ -22,11 +26,12 @@ from analysis.registry import load_analyses
 from analysis.services import run_again
 from analysis.targets import KIND
 from archive.erasure import erase_study
-from archive.models import Instance, Series, Study
+from archive.models import Instance, Release, Series, Study
 from archive.object_store import store
+from ingest.dimse.receiver import Server
 from jobs.models import Job
 from pipeline import announce, make_due, query, run_due, run_jobs, send, send_series
-from system import instance
+from system import instance, needs, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("local_store")]
 Register = Callable[..., None]
@@ -100,6 +105,63 @@ def test_steady_arrivals_delay_a_series_only_for_ten_quiet_periods(register: Reg
     assert current().figures == {"images": 4}
     run_jobs()
     assert current().figures == {"images": 5}
+
+
+@pytest.fixture
+def receiver_port() -> Iterator[int]:
+    """Run a receiver; its database sessions are closed in the end."""
+    server = Server("127.0.0.1", 0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.port
+    query(
+        "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
+def write_two_series(folder: Path) -> list[str]:
+    """Write two series of two images each."""
+    for number in range(4):
+        place: dict[str, Any] = {
+            "StudyInstanceUID": "1.2",
+            "SeriesInstanceUID": f"1.2.{number // 2}",
+            "InstanceNumber": number,
+        }
+        (folder / f"{number}.dcm").write_bytes(instance(**place)[1])
+    return [str(path) for path in sorted(folder.glob("*.dcm"))]
+
+
+def test_release_of_an_association_ends_the_quiet_period(
+    register: Register, receiver_port: int, tmp_path: Path
+) -> None:
+    register(on_release=True, quiet_seconds=3600)
+    command = [needs("storescu", "dcmtk"), "localhost", str(receiver_port), *write_two_series(tmp_path)]
+    subprocess.run(command, check=True, env=os.environ | {"TCP_NODELAY": "1"})
+    until(Release.objects.exists)
+    announce()
+    run_due()
+    assert sorted((run.figures["images"], run.superseded) for run in Run.objects.all()) == [(2, False), (2, False)]
+    assert not Release.objects.exists()
+    query("UPDATE jobs_job SET next_run_at = now() WHERE state = 'queued' RETURNING id")
+    assert run_due() == 0
+
+
+def test_aborted_association_does_not_end_the_quiet_period(
+    register: Register, receiver_port: int, tmp_path: Path
+) -> None:
+    register(on_release=True, quiet_seconds=3600)
+    entity = AE()
+    entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", receiver_port)
+    for path in write_two_series(tmp_path):
+        assert association.send_c_store(path).Status == 0
+    association.abort()
+    again = entity.associate("127.0.0.1", receiver_port)  # duplicates bring nothing
+    assert again.send_c_store(path).Status == 0
+    again.release()
+    announce()
+    run_due()
+    assert not Run.objects.exists()
 
 
 def test_late_image_makes_a_new_run_and_the_earlier_one_stays_readable(register: Register) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -17,6 +18,7 @@ import pydicom
 import pytest
 from dicomweb_client import DICOMwebClient
 from PIL import Image, ImageCms
+from pydicom.data import get_testdata_file
 from pydicom.pixels import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -34,6 +36,7 @@ NAMES = {
     "1.3.9": "liver.dcm",  # segmentation of 1 bit
     "1.3.10": "image_dfl.dcm",  # deflated
     "1.3.11": "SC_rgb_jpeg_dcmtk.dcm",
+    "1.3.12": "liver_expb_1frame.dcm",  # 1 bit, big endian
 }
 STUDY, SERIES = "1.3", "1.3.0"
 LATIN = {"SpecificCharacterSet": "ISO_IR 192"}
@@ -146,7 +149,6 @@ def test_a_single_instance_is_sent_without_parts_where_the_client_wants_it(archi
         ("/rendered?quality=0", "*/*", 400),
         ("/rendered?iccprofile=adobergb", "*/*", 400),
         ("/rendered?iccprofile=yes", "image/gif", 400),
-        ("/rendered?unknown=1", "*/*", 400),
         ("/pixeldata", "image/jpeg", 406),
         ("/pixeldata", "application/octet-stream", 406),
         ("/bulkdata", "text/plain", 406),
@@ -159,6 +161,60 @@ def test_what_cannot_be_answered_has_the_status_of_the_standard(
     archive: System, resource: str, accept: str, status: int
 ) -> None:
     assert get(archive, path_of("1.3.1") + resource, accept).status == status
+
+
+@pytest.mark.parametrize(
+    ("accept", "parameter", "expected"),
+    [
+        ("multipart/related; type=application/dicom", "", "multipart/related"),
+        ('Multipart/Related; Type="Application/DICOM"; q=1.0', "", "multipart/related"),
+        ("multipart/*", "", "multipart/related"),
+        ("text/html, application/xml;q=0.9, application/dicom;q=0.8, */*;q=0.1", "", "application/dicom"),
+        ("text/html", "application/dicom", "application/dicom"),
+        ("application/dicom", "text/html", "application/dicom"),  # PS3.18, 8.7.8.1: neither excludes the other
+        ("application/dicom", 'multipart/related; type="application/dicom"', "multipart/related"),
+    ],
+)
+def test_media_types_are_negotiated(archive: System, accept: str, parameter: str, expected: str) -> None:
+    answer = get(archive, path_of("1.3.1") + (f"?accept={quote(parameter)}" if parameter else ""), accept)
+    assert (answer.status, answer.headers["Content-Type"].partition(";")[0]) == (200, expected)
+
+
+def test_a_plus_in_the_query_parameter_need_not_be_escaped(archive: System) -> None:
+    answer = get(archive, path_of("1.3.1") + "/metadata?accept=application/dicom+xml", "application/dicom+json")
+    assert answer.headers["Content-Type"] == "application/dicom+xml"
+
+
+def test_a_study_is_not_sent_as_a_single_part(archive: System) -> None:
+    assert archive.post(instance(StudyInstanceUID="1.10", SeriesInstanceUID="1.10.1")[1]).status == 200
+    for resource in ("/dicom-web/studies/1.10", "/dicom-web/studies/1.10/series/1.10.1"):
+        assert get(archive, resource, "application/dicom").status == 406
+        assert len(parts_of(get(archive, resource, 'application/dicom, multipart/related; type="*/*"'))) == 1
+
+
+def test_octets_of_instances_are_their_bulk_data(archive: System) -> None:
+    octets = RELATED.format("application/octet-stream")
+    parts = parts_of(get(archive, path_of("1.3.1"), octets))
+    assert [content for _, content in parts] == [
+        content for _, content in parts_of(get(archive, path_of("1.3.1") + "/bulkdata", octets))
+    ]
+
+
+def test_an_unsupported_parameter_is_ignored_with_a_warning(archive: System) -> None:
+    answer = get(archive, path_of("1.3.1") + "/rendered?presentationUID=1.2")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "image/jpeg")
+    assert (
+        answer.headers["Warning"] == '299 section5 "The following query parameters are not supported: presentationUID"'
+    )
+
+
+def test_pixels_that_cannot_be_decoded_are_sent_as_stored_where_that_may_be(archive: System) -> None:
+    uid, content = instance("JPEG2000.dcm", StudyInstanceUID="1.11", SeriesInstanceUID="1.11.1", Rows=1)
+    content = content.replace(b"\xff\x4f\xff\x51", b"\xff\x4f\xff\x00")
+    assert archive.post(content).status == 200
+    path = f"/dicom-web/studies/1.11/series/1.11.1/instances/{uid}"
+    assert [sent for _, sent in parts_of(get(archive, path))] == [content]
+    assert get(archive, path, RELATED.format("application/dicom")).status == 406
 
 
 def test_unknown_and_malformed_uids(archive: System) -> None:
@@ -293,6 +349,20 @@ def test_bulk_data_is_found_where_the_metadata_says(archive: System) -> None:
         assert parts_of(get(archive, path))[0][1][: len(value) * 1000] == value * 1000
 
 
+@pytest.mark.parametrize(("kind", "status"), [("application/pdf", 200), ("text/html", 406)])
+def test_an_encapsulated_pdf_is_sent_as_such(archive: System, kind: str, status: int) -> None:
+    """A viewer adds the query parameter to the address in the metadata."""
+    place = {"StudyInstanceUID": "1.12", "SeriesInstanceUID": "1.12.1"}
+    document = b"%PDF-1.4" + b"\n" * 2000
+    uid, content = instance(**place, EncapsulatedDocument=document, MIMETypeOfEncapsulatedDocument=kind)
+    assert archive.post(content).status == 200
+    path = f"/dicom-web/studies/1.12/series/1.12.1/instances/{uid}/bulkdata/00420011"
+    answer = get(archive, f"{path}?accept={kind}", "image/png")
+    assert answer.status == status
+    if status == 200:
+        assert (answer.headers["Content-Type"], answer.body) == (kind, document)
+
+
 def test_bulk_data_of_pixels_is_their_frames(archive: System) -> None:
     parts = parts_of(get(archive, path_of("1.3.3") + "/bulkdata/7FE00010"))
     assert b"".join(content for _, content in parts) == read(original("1.3.3")).PixelData
@@ -330,6 +400,21 @@ def test_frames_are_sent_as_stored(archive: System) -> None:
     answer = get(archive, path_of("1.3.4") + "/frames/2", "image/jls")
     assert (answer.status, answer.body) == (200, stored[1])
     assert get(archive, path_of("1.3.4") + "/frames/1,2", "image/jls").status == 406
+
+
+@pytest.mark.parametrize(
+    ("content", "syntax"),
+    [
+        (Path(str(get_testdata_file("badVR.dcm"))).read_bytes(), "1.2.840.10008.1.2.1"),  # NumberOfFrames 1A
+        (Path(str(get_testdata_file("SC_rgb_jpeg.dcm"))).read_bytes(), "*"),  # JPEG, with native pixels
+        (instance(Rows=200)[1], "*"),
+    ],
+)
+def test_corrupt_frames_are_not_acceptable(archive: System, content: bytes, syntax: str) -> None:
+    address = archive.post(content).json()["00081199"]["Value"][0]["00081190"]["Value"][0]
+    path = f"/dicom-web{address.partition('/dicom-web')[2]}/frames/1"
+    answer = get(archive, path, RELATED.format("application/octet-stream") + f"; transfer-syntax={syntax}")
+    assert (answer.status, answer.body.startswith(b"a frame cannot be decoded")) == (406, True)
 
 
 def picture(answer: Answer) -> Image.Image:

@@ -110,16 +110,18 @@ class Association:
         self._query: tuple[Command, bytes] | None = None  # complete, to be answered
         self._receives: set[str] = set()
 
-    def serve(self) -> None:
+    def serve(self) -> bool:
         """Serve the association until it ends; the connection stays for the caller to close.
+
+        Returns:
+            whether the peer released it.
 
         Raises:
             OSError: The connection broke, or a time limit passed.
 
         """
         try:
-            if self._establish():
-                self._serve_messages()
+            return self._establish() and self._serve_messages()
         except ProtocolError as error:  # AA-1, AA-8
             self._abort(error.reason)
             raise
@@ -160,8 +162,8 @@ class Association:
             return APPLICATION_CONTEXT_NOT_SUPPORTED
         return self._handlers.authorize(request.calling, request.called, self._address)
 
-    def _serve_messages(self) -> None:
-        """Take messages until the peer releases, aborts or closes (Sta6)."""
+    def _serve_messages(self) -> bool:
+        """Take messages until the peer releases, aborts or closes (Sta6); return whether it released."""
         read, idle, limit = self._reader.read, self._settings.idle_seconds, self._settings.pdu_seconds
         while (received := read(idle, limit)) is not None and received[0] != pdu.ABORT:  # AA-4, AA-3
             kind, content = received
@@ -172,9 +174,10 @@ class Association:
             elif kind == pdu.RELEASE_RQ:  # AR-2, AR-4
                 self._connection.sendall(pdu.encode_pdu(pdu.RELEASE_RP, bytes(4)))
                 self._await_close()
-                return
+                return True
             else:
                 raise ProtocolError("a PDU that does not belong to an association", pdu.UNEXPECTED_PDU)
+        return False
 
     def _take_fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
         """Take a fragment of a command set or of a data set (PS3.8, E.2)."""
@@ -303,8 +306,11 @@ class Association:
             return
 
 
-def serve_association(connection: socket.socket, address: str, settings: Settings, handlers: Handlers) -> None:
+def serve_association(connection: socket.socket, address: str, settings: Settings, handlers: Handlers) -> bool:
     """Serve one association on an accepted connection, and close it.
+
+    Returns:
+        whether the peer released it.
 
     Raises:
         OSError: The connection broke, or a time limit passed.
@@ -312,4 +318,4 @@ def serve_association(connection: socket.socket, address: str, settings: Setting
 
     """
     with connection:
-        Association(connection, address, settings, handlers).serve()
+        return Association(connection, address, settings, handlers).serve()

@@ -13,11 +13,14 @@ from collections import Counter
 from queue import SimpleQueue
 from typing import Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from pydicom.config import IGNORE
 from pydicom.config import settings as pydicom_settings
 
 from accounts.application_entities import may_send
+from analysis.registry import load_analyses
+from archive.models import Release
 from archive.spool import StorageFullError, map_disk_full
 from audit.events import record_event
 from core import metrics
@@ -52,6 +55,13 @@ MAX_IDLE_THREADS = 4  # per process, with their database sessions; a new one cos
 BACKLOG = 128
 
 
+class _Current(threading.local):
+    """The association that a thread serves."""
+
+    def __init__(self) -> None:
+        self.instances: list[int] = []  # that it brought
+
+
 class Server:
     """Accepts connections and serves each in a thread.
 
@@ -67,6 +77,7 @@ class Server:
         self._tls = server_context()
         self._queries = queries
         self._settings = Settings(queries=queries is not None)
+        self._current = _Current()
         self._lock = threading.Lock()
         self._connections: Counter[str] = Counter()  # by address
         self._idle: list[SimpleQueue[tuple[socket.socket, str]]] = []  # a queue for each idle thread
@@ -102,7 +113,7 @@ class Server:
 
     def open_sink(self, calling: str) -> "InstanceSink":
         """Open a spool file for a C-STORE."""
-        return InstanceSink(Sender(f"dicom:{calling}"))
+        return InstanceSink(Sender(f"dicom:{calling}"), self._current.instances)
 
     def commitment(self, request: ActionRequest) -> int:
         """Save a request for storage commitment."""
@@ -159,8 +170,9 @@ class Server:
             with client:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 secured = self._negotiate_tls(client, host)
-                if secured is not None:
-                    serve_association(secured, host, self._settings, self)
+                self._current.instances = []
+                if secured is not None and serve_association(secured, host, self._settings, self):
+                    record_release(self._current.instances)
         except ProtocolError as error:
             log.warning("from %s: association aborted: %s", host, error)
         except OSError as error:
@@ -185,12 +197,23 @@ class Server:
             return None
 
 
+def record_release(instances: list[int]) -> None:
+    """Record that an association was released, if an analysis waits for that; otherwise its quiet period counts."""
+    if not instances or not any(one.on_release for one in load_analyses(settings.ANALYSES).values()):
+        return
+    try:
+        Release.objects.create(instances=instances)
+    except (OperationalError, InterfaceError) as error:
+        log.error("the database does not respond (%s)", type(error).__name__)  # noqa: TRY400
+        connection.close()
+
+
 class InstanceSink:
     """Spools a data set while it arrives, and stores it; errors become the status of the C-STORE."""
 
-    def __init__(self, sender: Sender) -> None:
+    def __init__(self, sender: Sender, instances: list[int]) -> None:
         begin_correlation()
-        self._sender = sender
+        self._sender, self._instances = sender, instances
         self._file: IncomingFile | None = None
         self._error: Exception | None = None
         try:
@@ -230,6 +253,8 @@ class InstanceSink:
         finally:
             self.abort()
         images.info("from %s: instance %d, %s", source, stored.instance_id, stored.outcome)
+        if stored.outcome != "duplicate":
+            self._instances.append(stored.instance_id)
         return SUCCESS
 
     def abort(self) -> None:
