@@ -673,7 +673,8 @@ def long_series(system: System) -> int:
             pixels[:16, 16 * column : 16 * column + 16] = 1024 + 5 * value + 2
         place = {"InstanceNumber": number, "ImagePositionPatient": [0, 0, number]}
         files.append(instance(**names, **place, PixelData=pixels.tobytes())[1])
-    known(system, "ana").send(*files)
+    for start in range(0, LONG, 100):
+        known(system, "ana").send(*files[start : start + 100])
     done = (
         "SELECT s.id, count(*) FROM archive_series AS s JOIN archive_instance AS i ON s.id = series_id"
         " JOIN analysis_job AS job ON instance_id = i.id WHERE s.uid = '1.2.82.1' AND state = 'done' GROUP BY s.id"

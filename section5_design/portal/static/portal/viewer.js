@@ -319,7 +319,7 @@
       const factor = { "+": 1.25, "=": 1.25, "-": 0.8 }[event.key];
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       const button = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
-      if (key === " ") toggle();
+      if (key === " ") { if (cine) toggle(); }
       else if (event.target !== this.slider && step) move(this, this.position + step);
       else if (event.target !== this.slider && end !== undefined) move(this, end);
       else if (factor) this.zoom(factor);
