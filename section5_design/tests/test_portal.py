@@ -498,6 +498,14 @@ def test_wheel_and_keys_scroll_and_the_address_keeps_the_image(ana: Visit, serie
     expect(ana.page.get_by_text("Image 11 of 12")).to_be_visible()
 
 
+def test_the_first_image_is_requested_once(ana: Visit, series: tuple[int, list[int]]) -> None:
+    asked: list[str] = []
+    ana.page.on("request", lambda request: asked.append(request.url))
+    ana.page.goto(f"/series/{series[0]}/?image=2&center=40&width=400")
+    shown(ana.page, 2)
+    assert len([url for url in asked if f"/images/{series[1][1]}/picture.png" in url]) == 1
+
+
 def test_dragging_and_presets_change_the_window_in_the_address(ana: Visit, series: tuple[int, list[int]]) -> None:
     ana.page.goto(f"/series/{series[0]}/")
     shown(ana.page, 7)
@@ -904,6 +912,30 @@ def test_the_state_of_a_study_is_on_the_screen_of_a_phone(system: System, browse
     box = visit.page.locator("tbody .badge.done").first.bounding_box()
     assert box
     assert 0 <= box["x"] <= box["x"] + box["width"] <= 375
+    visit.close()
+
+
+def test_the_viewer_fits_a_phone_and_two_fingers_zoom(
+    system: System, browser: Browser, series: tuple[int, list[int]]
+) -> None:
+    size = {"width": 375, "height": 740}
+    visit = Visit(system, browser, "ana", viewport=size, has_touch=True, is_mobile=True)
+    page = visit.page
+    page.goto(f"/series/{series[0]}/?image=2")
+    shown(page, 2)
+    expect(page.get_by_role("button", name="Scroll")).to_have_attribute("aria-pressed", "true")
+    boxes = [page.locator(name).bounding_box() for name in (".frame", "[data-tool=line]")]
+    assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 375 for box in boxes)
+    assert all(box and box["y"] >= 0 and box["y"] + box["height"] <= 740 for box in boxes)
+    frame = boxes[0] or {}
+    assert frame["width"] > 330
+    assert frame["height"] > 330
+    touch = visit.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 20), ("touchMove", 40)):
+        points = [{"x": 180 - apart, "y": 300, "id": 0}, {"x": 180 + apart, "y": 300, "id": 1}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_url("**/?image=2&zoom=2.00*")
     visit.close()
 
 
