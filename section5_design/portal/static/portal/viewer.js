@@ -10,7 +10,7 @@
   const field = form.elements, cine = document.getElementById("cine");
   const number = (input) => (input?.value ? Number(input.value) : null);
   const address = new URLSearchParams(location.search);
-  const hidden = new Set(address.get("hide")?.split(",")); // segments
+  const hidden = new Set((address.get("hide") || "").split(",").filter(Boolean)); // segments
   let opacity = Number(address.get("opacity")) || 50; // of segments, in percent
   const language = document.documentElement.lang, help = document.getElementById("keys");
   const answers = new Map(); // JSON, by address
