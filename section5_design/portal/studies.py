@@ -92,6 +92,11 @@ class Row:
     modalities: set[str] = field(default_factory=set)
     labels: list[str] = field(default_factory=list)
 
+    @property
+    def sorted_modalities(self) -> list[str]:
+        """Return the modalities, always in the same order."""
+        return sorted(self.modalities)
+
 
 @require_GET
 @login_required
