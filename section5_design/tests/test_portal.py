@@ -790,26 +790,37 @@ def test_segments_of_another_plane_are_not_drawn(system: System, segmented: tupl
     assert answer.status_code == 404
 
 
+def build_label_map(sources: list[pydicom.Dataset], labels: np.ndarray) -> bytes:
+    """Build a label map of two segments."""
+    kind, method = Code("91723000", "SCT", "Anatomical structure"), hd.seg.SegmentAlgorithmTypeValues.MANUAL
+    label_map = hd.seg.Segmentation(
+        sources,
+        labels,
+        hd.seg.SegmentationTypeValues.LABELMAP,
+        [hd.seg.SegmentDescription(at, name, kind, kind, method) for at, name in ((1, "upper"), (2, "lower"))],
+        series_instance_uid="1.2.78.5",
+        series_number=9,
+        sop_instance_uid=pydicom.uid.generate_uid(),
+        instance_number=1,
+        manufacturer="m",
+        manufacturer_model_name="n",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    target = io.BytesIO()
+    label_map.save_as(target)
+    return target.getvalue()
+
+
 def test_a_label_map_is_drawn_as_segments(system: System, segmented: tuple[int, list[int]]) -> None:
     person, (series, ids) = known(system, "ana"), segmented
     sources = [pydicom.dcmread(io.BytesIO(person.get(f"/images/{id_}/result.dcm").content)) for id_ in ids[:3]]
     labels = np.zeros((3, 128, 128), np.uint8)
     labels[:2, :10], labels[1:, 10:30] = 1, 2
-    kind, method = Code("91723000", "SCT", "Anatomical structure"), hd.seg.SegmentAlgorithmTypeValues.MANUAL
-    segments = [hd.seg.SegmentDescription(at, name, kind, kind, method) for at, name in ((1, "upper"), (2, "lower"))]
-    made = {"series_number": 9, "instance_number": 1, "manufacturer": "m", "manufacturer_model_name": "n"}
-    made |= {"software_versions": "1", "device_serial_number": "1"}
-    names = {"series_instance_uid": "1.2.78.5", "sop_instance_uid": pydicom.uid.generate_uid()}
-    map_type = hd.seg.SegmentationTypeValues.LABELMAP
-    label_map = hd.seg.Segmentation(sources, labels, map_type, segments, **made, **names)
-    target = io.BytesIO()
-    label_map.save_as(target)
-    (map_id,) = send(system, target.getvalue())
+    (map_id,) = send(system, build_label_map(sources, labels))
     legend = person.get(f"/series/{series}/segments").text
-    assert [re.search(rf'data-segment="{map_id}.{number}".*?data-ranges="(.*?)"', legend)[1] for number in (1, 2)] == [
-        "[[0, 1]]",
-        "[[1, 2]]",
-    ]
+    ranges = re.findall(rf'data-segment="{map_id}\.([0-9])" data-colour="\w+" data-ranges="(.*?)"', legend)
+    assert ranges == [("1", "[[0, 1]]"), ("2", "[[1, 2]]")]
     address = f"/images/{ids[1]}/segments.png?segments={map_id}.1.ff8000,{map_id}.2.0080ff"
     layer = np.asarray(Image.open(io.BytesIO(person.get(address).content)))
     assert (layer[:10] == [255, 128, 0, 255]).all()
@@ -823,9 +834,8 @@ def test_viewing_a_segmentation_shows_its_segments_over_the_images(
     person, (series, ids) = known(system, "ana"), segmented
     ((made,),) = system.query("SELECT series_id FROM archive_instance WHERE id = %s", ids[3])
     assert person.get(f"/series/{made}/").headers["Location"].split("&")[0] == f"/series/{series}/?image=1"
-    study = {"StudyInstanceUID": "1.2.81", "SeriesInstanceUID": "1.2.81.1"}
     dataset = pydicom.dcmread(io.BytesIO(person.get(f"/images/{ids[3]}/result.dcm").content))
-    dataset.update(study)
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.81", "1.2.81.1"
     dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
     target = io.BytesIO()
     dataset.save_as(target)
@@ -924,12 +934,13 @@ def test_the_viewer_fits_a_phone_and_two_fingers_zoom(
     page.goto(f"/series/{series[0]}/?image=2")
     shown(page, 2)
     expect(page.get_by_role("button", name="Scroll")).to_have_attribute("aria-pressed", "true")
-    boxes = [page.locator(name).bounding_box() for name in (".frame", "[data-tool=line]")]
-    assert all(box and box["x"] >= 0 and box["x"] + box["width"] <= 375 for box in boxes)
-    assert all(box and box["y"] >= 0 and box["y"] + box["height"] <= 740 for box in boxes)
-    frame = boxes[0] or {}
-    assert frame["width"] > 330
-    assert frame["height"] > 330
+    frame, tool = (page.locator(name).bounding_box() for name in (".frame", "[data-tool=line]"))
+    assert frame
+    assert tool
+    for box in (frame, tool):
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 375
+        assert 0 <= box["y"] <= box["y"] + box["height"] <= 740
+    assert min(frame["width"], frame["height"]) > 330
     touch = visit.context.new_cdp_session(page)
     for kind, apart in (("touchStart", 20), ("touchMove", 40)):
         points = [{"x": 180 - apart, "y": 300, "id": 0}, {"x": 180 + apart, "y": 300, "id": 1}]
