@@ -81,7 +81,7 @@ def find_positions(stack: list[Place]) -> dict[str, Any]:
 
     Returns:
         `reference`, the UID of the coordinate system, `normal` and `positions`, in mm; empty if a frame states no
-        plane, or the planes are not parallel or not in one coordinate system.
+        plane, the planes are not parallel or not in one coordinate system, or two frames are at one position.
 
     """
     found = [(read_geometry(place.sha256), place.frame) for place in stack]
@@ -94,4 +94,6 @@ def find_positions(stack: list[Place]) -> dict[str, Any]:
         return {}
     normal = np.cross(values[0, 3:6], values[0, 6:9])
     positions = (values[:, :3] @ normal).round(3).tolist()
+    if len(set(positions)) < len(positions):  # phases, or echoes
+        return {}
     return {"reference": references.pop(), "normal": normal.tolist(), "positions": positions}

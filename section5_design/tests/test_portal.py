@@ -798,7 +798,7 @@ def build_label_map(sources: list[pydicom.Dataset], labels: np.ndarray) -> bytes
         labels,
         hd.seg.SegmentationTypeValues.LABELMAP,
         [hd.seg.SegmentDescription(at, name, kind, kind, method) for at, name in ((1, "upper"), (2, "lower"))],
-        series_instance_uid="1.2.78.5",
+        series_instance_uid="1.2.83.5",
         series_number=9,
         sop_instance_uid=pydicom.uid.generate_uid(),
         instance_number=1,
@@ -812,9 +812,10 @@ def build_label_map(sources: list[pydicom.Dataset], labels: np.ndarray) -> bytes
     return target.getvalue()
 
 
-def test_a_label_map_is_drawn_as_segments(system: System, segmented: tuple[int, list[int]]) -> None:
-    person, (series, ids) = known(system, "ana"), segmented
-    sources = [pydicom.dcmread(io.BytesIO(person.get(f"/images/{id_}/result.dcm").content)) for id_ in ids[:3]]
+def test_a_label_map_is_drawn_as_segments(system: System) -> None:
+    person = known(system, "ana")
+    series, ids = stack(system, "1.2.83.1", 3, step=5, StudyInstanceUID="1.2.83", FrameOfReferenceUID="1.2.83.9")
+    sources = [pydicom.dcmread(io.BytesIO(person.get(f"/images/{id_}/result.dcm").content)) for id_ in ids]
     labels = np.zeros((3, 128, 128), np.uint8)
     labels[:2, :10], labels[1:, 10:30] = 1, 2
     (map_id,) = send(system, build_label_map(sources, labels))
