@@ -8,7 +8,7 @@ import re
 import shutil
 import zipfile
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -674,13 +674,13 @@ LONG = 500  # images
 def long_series(system: System) -> int:
     """A CT series whose images show their number: as two grey values in their first rows."""
     pixels = pydicom.dcmread(str(get_testdata_file("CT_small.dcm"))).pixel_array
-    names = {"StudyInstanceUID": "1.2.82", "SeriesInstanceUID": "1.2.82.1", "FrameOfReferenceUID": "1.2.82.9"}
+    names: dict[str, Any] = {"StudyInstanceUID": "1.2.82", "SeriesInstanceUID": "1.2.82.1"}
     files = []
     for number in range(1, LONG + 1):
         for column, value in enumerate(divmod(number, 25)):
             pixels[:16, 16 * column : 16 * column + 16] = 1024 + 5 * value + 2
-        place = {"InstanceNumber": number, "ImagePositionPatient": [0, 0, number]}
-        files.append(instance(**names, **place, PixelData=pixels.tobytes())[1])
+        names |= {"InstanceNumber": number, "ImagePositionPatient": [0, 0, number]}
+        files.append(instance(**names, PixelData=pixels.tobytes())[1])
     for start in range(0, LONG, 100):
         known(system, "ana").send(*files[start : start + 100])
     done = (
@@ -790,7 +790,7 @@ def test_segments_of_another_plane_are_not_drawn(system: System, segmented: tupl
     assert answer.status_code == 404
 
 
-def build_label_map(sources: list[pydicom.Dataset], labels: np.ndarray) -> bytes:
+def build_label_map(sources: Sequence[pydicom.Dataset], labels: np.ndarray) -> bytes:
     """Build a label map of two segments."""
     kind, method = Code("91723000", "SCT", "Anatomical structure"), hd.seg.SegmentAlgorithmTypeValues.MANUAL
     label_map = hd.seg.Segmentation(
