@@ -58,6 +58,30 @@ def render_image(file: BinaryIO, frame: int, window: Window | None, *, overlays:
             raise RenderingError(f"cannot be decoded ({type(error).__name__})") from error
 
 
+def read_values(file: BinaryIO, frame: int) -> tuple[NDArray[np.float64] | None, str]:
+    """Return the rescaled values of a grey frame, counted from 0, and their unit; None for colour.
+
+    Raises:
+        RenderingError: there is no such frame, or it is too large, or cannot be decoded.
+
+    """
+    with _slots, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            header = pydicom.dcmread(file, force=True, defer_size=1024)
+            check(header, frame)
+            if not str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
+                return None, ""
+            file.seek(0)
+            values = rescale(decode_frame(file, frame), header)
+            unit = str(header.get("RescaleType") or ("HU" if header.get("Modality") == "CT" else ""))
+            return values, "" if unit == "US" else unit  # unspecified
+        except (RenderingError, ObjectIntegrityError):
+            raise
+        except Exception as error:
+            raise RenderingError(f"cannot be decoded ({type(error).__name__})") from error
+
+
 def check(header: Dataset, frame: int) -> None:
     """Reject missing and too large frames."""
     if not 0 <= frame < int(header.get("NumberOfFrames") or 1):

@@ -3,13 +3,11 @@
 import csv
 import io
 from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import timedelta
 from typing import Any
 
-from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from accounts.access import AUDIT
@@ -23,7 +21,7 @@ from audit.signing import public_pem
 from portal.api import json
 from portal.decorators import requires
 from portal.labels import EVENTS
-from portal.studies import parse_number
+from portal.studies import is_reversed, parse_day, parse_number
 
 COLUMNS = ("id", "at", "kind", "actor", "address", "study_uid", "sop_instance_uid", "detail", "correlation_id")
 PARAMETERS = ("actor", "kind", "patient", "uid", "from", "to")
@@ -42,6 +40,7 @@ def show_audit(request: HttpRequest) -> HttpResponse:
     context = {
         "rows": rows,
         "wanted": wanted,
+        "reversed": is_reversed(wanted),
         "kinds": EVENTS.items(),
         "more": address.urlencode() if len(rows) == MAX_ROWS else "",
         "export": request.GET.urlencode(),
@@ -74,14 +73,6 @@ def build_filter(wanted: dict[str, str]) -> dict[str, Any]:
     found["since"] = parse_day(wanted["from"]) if wanted["from"] else None
     found["until"] = parse_day(wanted["to"]) + timedelta(days=1) if wanted["to"] else None
     return found
-
-
-def parse_day(text: str) -> datetime:
-    """Return the beginning of a day."""
-    try:
-        return datetime.combine(date.fromisoformat(text), time(), timezone.get_current_timezone())
-    except ValueError:
-        raise BadRequest("from and to must be dates, YYYY-MM-DD") from None
 
 
 def iter_csv(chosen: dict[str, Any]) -> Iterator[str]:

@@ -74,8 +74,8 @@ class RuleForm(forms.ModelForm):
 def show_deliveries(request: HttpRequest) -> HttpResponse:
     """Show destinations, rules and the latest deliveries; POST adds a destination or a rule."""
     kind = request.POST.get("form")
-    destination = DestinationForm(request.POST if kind == "destination" else None)
-    rule = RuleForm(request.POST if kind == "rule" else None)
+    destination = DestinationForm(request.POST if kind == "destination" else None, label_suffix="")
+    rule = RuleForm(request.POST if kind == "rule" else None, label_suffix="")
     key = ""
     if kind == "destination" and destination.is_valid():
         key = save_destination(destination.instance, actor_of(request), destination.cleaned_data["token"])

@@ -41,6 +41,7 @@ JOBS: dict[str, Promise] = {
     "results": gettext_lazy("Results to DICOM"),
     "delivery": gettext_lazy("Delivery to a destination"),
 }
+ANALYSES: dict[str, Promise] = dict.fromkeys(("default", "analysis.default.analyse"), gettext_lazy("Default analysis"))
 EVENTS: dict[str, Promise] = {
     "received": gettext_lazy("Received"),
     "committed": gettext_lazy("Storage committed"),

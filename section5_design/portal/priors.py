@@ -64,8 +64,8 @@ class PriorRuleForm(forms.ModelForm):
 def show_priors(request: HttpRequest) -> HttpResponse:
     """Show archives, rules, searches and fetches; POST adds an archive or a rule."""
     kind = request.POST.get("form")
-    archive = ArchiveForm(request.POST if kind == "archive" else None)
-    rule = PriorRuleForm(request.POST if kind == "rule" else None)
+    archive = ArchiveForm(request.POST if kind == "archive" else None, label_suffix="")
+    rule = PriorRuleForm(request.POST if kind == "rule" else None, label_suffix="")
     if kind == "archive" and archive.is_valid():
         save_archive(archive.instance, actor_of(request))
         return redirect("priors")

@@ -5,19 +5,20 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.pixels import iter_pixels
 
 from accounts.access import visible_instances
 from accounts.audit_events import about_instance, record_access_once
@@ -26,15 +27,17 @@ from analysis.rendering import MAX_FRAME_BYTES
 from archive.encryption import ObjectIntegrityError
 from archive.models import Instance, Series
 from archive.object_store import object_key, open_object
+from portal.geometry import read_geometry, read_plane
 from portal.selectors import build_stack, get_instance, get_series
 from portal.studies import parse_number
 from query.errors import NotAcceptableError, NotFoundError
 from query.pixels import PixelReader
 
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"  # the SOP class
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # SOP classes; the second: label maps
 MAX_SEGMENTATIONS = 20  # of a study
 MAX_FRAMES = 20_000  # of a segmentation; of a larger one, reading the header takes too long
 MAX_CHOSEN = 200  # segments in a layer
+MAX_LABELS = 256 << 20  # pixels of a label map that are read for its legend
 COLOURS = ("e69f00", "56b4e9", "1fbf8f", "f0e442", "cc79a7", "e8663c", "8f9bff", "9acd32")  # on black and on grey
 TOLERANCE = 0.01  # mm between the positions of an image and of its segments
 
@@ -82,6 +85,7 @@ class Contents:
     Attributes:
         size: rows and columns.
         maximum: the value of full coverage; 0 for a binary segmentation.
+        labels: whether it is a label map: the value of a pixel is the number of its segment.
         segments: the label and the recommended colour, or "", of each segment number.
         frames: segment numbers with their frames, from 0, of each image UID and frame of the image, from 0.
         planes: position and orientation of each frame, in mm; empty where it states none.
@@ -90,6 +94,7 @@ class Contents:
 
     size: tuple[int, int]
     maximum: int
+    labels: bool
     segments: dict[int, tuple[str, str]]
     frames: dict[tuple[str, int], list[tuple[int, int]]] = field(default_factory=dict)
     planes: list[list[float]] = field(default_factory=list)
@@ -132,8 +137,32 @@ def find_segments(user: Any, series: Series) -> list[Segment]:
 def list_segmentations(user: Any) -> QuerySet[Instance]:
     """Return the visible segmentations that are processed."""
     visible = visible_instances(user, per_row=True).select_related("series__study")
-    done = visible.filter(sop_class_uid=SEGMENTATION, job__state=AnalysisJob.State.DONE)
+    done = visible.filter(sop_class_uid__in=SEGMENTATIONS, job__state=AnalysisJob.State.DONE)
     return done.exclude(number_of_frames__gt=MAX_FRAMES)
+
+
+def find_segmented(user: Any, series: Series) -> tuple[Series, list[Segment], list[Segment]] | None:
+    """Find the series that a series of segmentations refers to.
+
+    Returns:
+        the series with the most referenced images, its segments of these segmentations, and its others; None if the
+        series has other objects than segmentations, or none of their images can be shown here.
+
+    """
+    own = visible_instances(user, per_row=True).filter(series=series)
+    made = set(list_segmentations(user).filter(series=series).values_list("pk", "sha256")[:MAX_SEGMENTATIONS])
+    if not made or own.exclude(sop_class_uid__in=SEGMENTATIONS).exists():
+        return None
+    uids = {uid for _, sha256 in made for uid, _ in getattr(read_contents(sha256), "frames", ())}
+    images = visible_instances(user, per_row=True).filter(series__study=series.study_id, sop_instance_uid__in=uids)
+    counted = images.order_by().values_list("series").annotate(count=Count("pk")).order_by("-count", "series")
+    for series_id, _ in counted:
+        source = Series.objects.select_related("study").get(pk=series_id)
+        found = find_segments(user, source)
+        keys = tuple(f"{pk}." for pk, _ in made)
+        if mine := [one for one in found if one.key.startswith(keys)]:
+            return source, mine, [one for one in found if one not in mine]
+    return None
 
 
 def join_ranges(positions: Iterable[int]) -> list[list[int]]:
@@ -153,31 +182,50 @@ def read_contents(sha256: str) -> Contents | None:
     with warnings.catch_warnings(), open_object(object_key(sha256)) as file:
         warnings.simplefilter("ignore")
         try:
-            return parse_contents(pydicom.dcmread(file, force=True, stop_before_pixels=True))
+            header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
+            return parse_contents(header, list_numbers(header, file))
         except (ObjectIntegrityError, OSError):
             raise
         except Exception:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed elements
             return None
 
 
-def parse_contents(header: Dataset) -> Contents:
-    """Parse the functional groups of a segmentation (PS3.3, C.8.20.2)."""
-    fractional = header.SegmentationType == "FRACTIONAL"
+def list_numbers(header: Dataset, file: BinaryIO) -> list[list[int]]:
+    """Return the numbers of the segments in each frame; in a label map the values of its pixels, but the background."""
+    if header.SegmentationType != "LABELMAP":
+        shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+        groups = header.PerFrameFunctionalGroupsSequence
+        named = [one.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence for one in groups]
+        return [[int(item.ReferencedSegmentNumber) for item in items] for items in named]
+    background = int(header.get("PixelPaddingValue") or 0)
+    count = len(header.PerFrameFunctionalGroupsSequence)
+    if header.Rows * header.Columns * count > MAX_LABELS:
+        return [
+            [int(item.SegmentNumber) for item in header.SegmentSequence if item.SegmentNumber != background]
+        ] * count
+    file.seek(0)
+    counts = (np.bincount(frame.ravel()) for frame in iter_pixels(file, raw=True))
+    return [[number for number in np.flatnonzero(one).tolist() if number != background] for one in counts]
+
+
+def parse_contents(header: Dataset, numbers: list[list[int]]) -> Contents:
+    """Parse the functional groups of a segmentation (PS3.3, C.8.20.2), with the segments in each frame."""
+    kind = header.SegmentationType
     segments = {
         int(item.SegmentNumber): (str(item.get("SegmentLabel") or item.SegmentNumber), parse_colour(item))
         for item in header.SegmentSequence
     }
-    maximum = int(header.get("MaximumFractionalValue") or 255) if fractional else 0
-    contents = Contents((int(header.Rows), int(header.Columns)), maximum, segments)
+    maximum = int(header.get("MaximumFractionalValue") or 255) if kind == "FRACTIONAL" else 0
+    contents = Contents((int(header.Rows), int(header.Columns)), maximum, kind == "LABELMAP", segments)
     shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    for index, group in enumerate(header.PerFrameFunctionalGroupsSequence):
-        (named,) = group.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence
+    groups = zip(header.PerFrameFunctionalGroupsSequence, numbers, strict=True)
+    for index, (group, here) in enumerate(groups):
         contents.planes.append(read_plane(group, shared))
         for source in iter_sources(group, shared):
             frames = source.get("ReferencedFrameNumber") or 1
             for frame in [frames] if isinstance(frames, int) else frames:
                 place = (str(source.ReferencedSOPInstanceUID), int(frame) - 1)
-                contents.frames.setdefault(place, []).append((int(named.ReferencedSegmentNumber), index))
+                contents.frames.setdefault(place, []).extend((number, index) for number in here)
     return contents
 
 
@@ -187,18 +235,6 @@ def iter_sources(group: Dataset, shared: Dataset) -> Iterator[Dataset]:
         for source in derivation.get("SourceImageSequence") or []:
             if source.get("SpatialLocationsPreserved", "YES") == "YES":
                 yield source
-
-
-def read_plane(group: Dataset, shared: Dataset) -> list[float]:
-    """Return position and orientation of a frame, in mm; nothing if it states none."""
-    values: list[float] = []
-    for name, keyword in (
-        ("PlanePositionSequence", "ImagePositionPatient"),
-        ("PlaneOrientationSequence", "ImageOrientationPatient"),
-    ):
-        items = group.get(name) or shared.get(name)
-        values += [float(value) for value in (items[0].get(keyword) or [] if items else [])]
-    return values if len(values) == 9 else []
 
 
 def parse_colour(segment: Dataset) -> str:
@@ -267,39 +303,30 @@ def draw_segments(
     if contents.size != layer.shape[:2] or not all(fits(contents.planes[index], image, frame) for _, index in parts):
         raise NotAcceptableError("the segmentation is not on the grid of the image")
     with open_object(object_key(one.sha256)) as file:
-        reader = PixelReader(file, one)
-        for number, index in parts:
-            values = np.frombuffer(reader.decoded(index), np.uint8)
-            alpha = values if contents.maximum else np.unpackbits(values, bitorder="little")
-            if len(alpha) < layer[..., 3].size:
-                raise NotAcceptableError("the segmentation is truncated")
-            covered = alpha[: layer[..., 3].size].reshape(layer.shape[:2])
-            layer[covered > 0, :3] = np.frombuffer(colours[number], np.uint8)
-            strength = covered / contents.maximum if contents.maximum else covered
-            layer[..., 3] = np.maximum(layer[..., 3], np.clip(strength, 0, 1) * 255)
+        frames = {
+            index: decode_mask(PixelReader(file, one), index, contents) for index in {index for _, index in parts}
+        }
+    for number, index in parts:
+        covered = frames[index] == number if contents.labels else frames[index]
+        layer[covered > 0, :3] = np.frombuffer(colours[number], np.uint8)
+        strength = covered / contents.maximum if contents.maximum else covered
+        layer[..., 3] = np.maximum(layer[..., 3], np.clip(strength, 0, 1) * 255)
+
+
+def decode_mask(reader: PixelReader, index: int, contents: Contents) -> NDArray[Any]:
+    """Return the pixels of a frame of a segmentation."""
+    rows, columns = contents.size
+    content = reader.decoded(index)
+    wide = contents.labels and len(content) >= 2 * rows * columns  # 16 bits
+    values = np.frombuffer(content, "<u2" if wide else np.uint8)
+    if not (contents.maximum or contents.labels):
+        values = np.unpackbits(values, bitorder="little")
+    if len(values) < rows * columns:
+        raise NotAcceptableError("the segmentation is truncated")
+    return values[: rows * columns].reshape(rows, columns)
 
 
 def fits(plane: list[float], image: Instance, frame: int) -> bool:
     """Return whether a plane is that of an image's frame; a plane that one of them does not state fits."""
-    found = read_image_planes(image.sha256)
-    own = found[frame] if frame < len(found) else []
+    own = read_geometry(image.sha256).plane(frame)
     return not (plane and own) or bool(np.allclose(plane, own, atol=TOLERANCE))
-
-
-@lru_cache(maxsize=1024)
-def read_image_planes(sha256: str) -> list[list[float]]:
-    """Return position and orientation of each frame of an image."""
-    with warnings.catch_warnings(), open_object(object_key(sha256)) as file:
-        warnings.simplefilter("ignore")
-        try:
-            header = pydicom.dcmread(file, force=True, stop_before_pixels=True)
-            if groups := header.get("PerFrameFunctionalGroupsSequence"):
-                shared = (header.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-                return [read_plane(group, shared) for group in groups]
-            position, orientation = header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")
-            plane = [float(value) for value in [*(position or []), *(orientation or [])]]
-        except (ObjectIntegrityError, OSError):
-            raise
-        except Exception:  # noqa: BLE001  # pydicom raises all kinds of errors on malformed elements
-            return []
-    return [plane if len(plane) == 9 else []]

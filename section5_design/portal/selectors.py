@@ -17,6 +17,7 @@ class Place(NamedTuple):
     Attributes:
         pk: the image's ID.
         uid: its SOP Instance UID.
+        sha256: the hash of its content.
         size: its rows and columns.
         frame: the frame, from 0.
         image: the number of the image in the series, from 1.
@@ -26,6 +27,7 @@ class Place(NamedTuple):
 
     pk: int
     uid: str
+    sha256: str
     size: tuple[int, int]
     frame: int
     image: int
@@ -61,8 +63,8 @@ def build_stack(user: Any, series: Series) -> list[Place]:
     """Return the frames of the processed images of a series, in the order of InstanceNumber."""
     ready = images_of(user, series).filter(rows__isnull=False, job__state=AnalysisJob.State.DONE)
     stack: list[Place] = []
-    columns = ("pk", "sop_instance_uid", "rows", "columns", "number_of_frames")
-    for image, (pk, uid, rows, width, frames) in enumerate(ready.values_list(*columns), 1):
+    columns = ("pk", "sop_instance_uid", "sha256", "rows", "columns", "number_of_frames")
+    for image, (pk, uid, sha256, rows, width, frames) in enumerate(ready.values_list(*columns), 1):
         count = max(1, frames or 1)
-        stack += [Place(pk, uid, (rows, width), frame, image, count) for frame in range(count)]
+        stack += [Place(pk, uid, sha256, (rows, width), frame, image, count) for frame in range(count)]
     return stack

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date, datetime, time
 from typing import Any
 
 from django.conf import settings
@@ -40,8 +41,21 @@ def _in_study(visible: QuerySet[Instance], **what: Any) -> Exists:
     return Exists(visible.filter(series__study=OuterRef("pk"), **what))
 
 
-def _digits(text: str) -> str:
-    return text.replace("-", "").replace(".", "")
+def parse_day(text: str) -> datetime:
+    """Return the beginning of a day."""
+    try:
+        return datetime.combine(date.fromisoformat(text), time(), timezone.get_current_timezone())
+    except ValueError:
+        raise BadRequest("dates must be YYYY-MM-DD") from None
+
+
+def is_reversed(wanted: dict[str, str]) -> bool:
+    """Return whether a range of dates, `from` and `to`, ends before it begins."""
+    return bool(wanted["from"] and wanted["to"]) and parse_day(wanted["from"]) > parse_day(wanted["to"])
+
+
+def _date(text: str) -> str:
+    return parse_day(text).strftime("%Y%m%d")  # as DICOM has it
 
 
 FILTERS: dict[str, Filter] = {
@@ -51,9 +65,9 @@ FILTERS: dict[str, Filter] = {
     "modality": lambda found, _v, text: found.filter(
         Exists(Series.objects.filter(study=OuterRef("pk"), modality=text.upper()))
     ),
-    "from": lambda found, _v, text: found.filter(study_date__gte=_digits(text)),
-    "to": lambda found, _v, text: found.filter(study_date__lte=_digits(text)).exclude(study_date=""),
-    "received": lambda found, _v, text: found.filter(created_at__gte=_parse_day(text)),
+    "from": lambda found, _v, text: found.filter(study_date__gte=_date(text)),
+    "to": lambda found, _v, text: found.filter(study_date__lte=_date(text)).exclude(study_date=""),
+    "received": lambda found, _v, text: found.filter(created_at__gte=parse_day(text)),
     "state": lambda found, visible, text: found.filter(_in_study(visible, job__state=text)),
     "label": lambda found, _v, text: found.filter(Exists(StudyLabel.objects.filter(study=OuterRef("pk"), text=text))),
     "sender": lambda found, visible, text: found.filter(_in_study(visible, source__icontains=text)),
@@ -67,13 +81,6 @@ SORTS = {
 }
 
 
-def _parse_day(text: str) -> Any:
-    try:
-        return timezone.datetime.fromisoformat(text).replace(tzinfo=timezone.get_current_timezone())
-    except ValueError:
-        raise BadRequest("received must be a date, YYYY-MM-DD") from None
-
-
 @dataclass
 class Row:
     """A study in the list, with what the reader may see of it."""
@@ -84,6 +91,11 @@ class Row:
     series: set[int] = field(default_factory=set)
     modalities: set[str] = field(default_factory=set)
     labels: list[str] = field(default_factory=list)
+
+    @property
+    def sorted_modalities(self) -> list[str]:
+        """Return the modalities, always in the same order."""
+        return sorted(self.modalities)
 
 
 @require_GET
@@ -110,6 +122,7 @@ def show_studies(request: HttpRequest) -> HttpResponse:
         "label_names": label_names,
         "states": AnalysisJob.State.values,
         "more_filters": any(wanted[name] for name in ("accession", "description", "sender")),
+        "reversed": is_reversed(wanted),
         "filtered": bool(used) or "after" in request.GET,
         **build_first_run(request),
     }

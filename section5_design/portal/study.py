@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import log1p
 from typing import Any
 
 from django.contrib import messages
@@ -215,7 +216,7 @@ def build_histogram(histogram: dict[str, Any]) -> dict[str, Any]:
     names = [number_format(f"{low + place * step:.6g}") for place in range(len(counts))]
     return {
         "limits": histogram,
-        "histogram": bars(counts, _("Histogram of the stored values")),
+        "histogram": bars([log1p(count) for count in counts], _("Histogram of the stored values")),
         "histogram_table": plot_table(names, counts, (_("From (stored value)"), _("Values"))),
     }
 

@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import BadRequest
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
@@ -21,7 +21,7 @@ from analysis.models import AnalysisJob, Result
 from analysis.windowing import Window
 from archive.models import Instance, Series
 from archive.object_store import object_key, open_object
-from portal.segments import SEGMENTATION, list_segmentations
+from portal.segments import SEGMENTATIONS, Segment, find_segmented, list_segmentations
 from portal.selectors import Place, build_stack, get_instance, get_series, get_study, images_of
 from portal.studies import parse_number
 from query.errors import NotAcceptableError
@@ -41,7 +41,8 @@ KEYS = (  # of the help
     (("↑", "↓", "←", "→"), gettext_lazy("previous and next image; the mouse wheel does the same")),
     (("Page ↑", "Page ↓", "Home", "End"), gettext_lazy("ten images, the first, the last")),
     ((gettext_lazy("Space"),), gettext_lazy("play and pause")),
-    (("W", "P", "Z", "M"), gettext_lazy("the left mouse button changes the window, pans, zooms, measures")),
+    (("W", "C", "P", "Z"), gettext_lazy("dragging changes the window, scrolls, pans, zooms; two fingers zoom")),
+    (("M", "E", "T"), gettext_lazy("dragging measures a length, an ellipse, a rectangle")),
     (("+", "−"), gettext_lazy("zoom; so do Ctrl and the wheel, and dragging with the right button")),
     ((gettext_lazy("Shift + drag"),), gettext_lazy("pan; so does the middle button")),
     (("F", "I", "R"), gettext_lazy("fit, invert, reset window, view and measurements")),
@@ -89,6 +90,9 @@ def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
     """Show a series frame by frame, beside another if the address names one; the state is in the address."""
     series = get_series(request, series_id)
     record_access_once(request, "viewed", subject=about_study(series.study))
+    segmentation = series.modality == "SEG"
+    if segmentation and (found := find_segmented(request.user, series)):
+        return redirect(address_of_segments(request, *found))
     panes = [build_pane(request, series, "")]
     if other := parse_number(request, "b"):
         panes.append(build_pane(request, get_series(request, other), "b_", panes[0]))
@@ -99,7 +103,8 @@ def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
         "study": series.study,
         "series": series,
         "panes": [pane for pane in panes if pane.stack],
-        "others": others.filter(pk__in=seen.values("series")),
+        "others": others.filter(pk__in=seen.values("series")).exclude(modality="SEG"),
+        "alone": segmentation,
         "b": other,
         "window": window,
         "window_query": "&" + urlencode({"center": window.center, "width": window.width}) if window else "",
@@ -112,6 +117,17 @@ def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
     if panes[0].stack:
         context |= panes[0].place | build_links(request, panes[0])
     return render(request, "portal/viewer.html", context)
+
+
+def address_of_segments(request: HttpRequest, series: Series, chosen: list[Segment], others: list[Segment]) -> str:
+    """Return the address that shows the chosen segments over the images of a series, in the middle of the first."""
+    place = build_stack(request.user, series)[chosen[0].middle]
+    values: dict[str, object] = {"image": place.image}
+    if place.frames > 1:
+        values["frame"] = place.frame + 1
+    if others:
+        values["hide"] = ",".join(segment.key for segment in others)
+    return f"{reverse('series', args=[series.pk])}?{urlencode(values)}"
 
 
 def build_pane(request: HttpRequest, series: Series, prefix: str, beside: Pane | None = None) -> Pane:
@@ -221,7 +237,7 @@ def study_thumbnail(request: HttpRequest, study_id: int) -> HttpResponse:
     """Answer a small picture of a study: the middle image of its largest series, of images before segmentations."""
     study = get_study(request, study_id)
     visible = visible_instances(request.user, per_row=True).filter(series__study=study, rows__isnull=False)
-    made = Q(sop_class_uid=SEGMENTATION)
+    made = Q(sop_class_uid__in=SEGMENTATIONS)
     counted = visible.order_by().values_list("series").annotate(count=Count("pk"), images=Count("pk", filter=~made))
     largest = counted.order_by("-images", "-count", "series").first()
     if largest is None:

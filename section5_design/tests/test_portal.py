@@ -8,17 +8,22 @@ import re
 import shutil
 import zipfile
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import highdicom as hd
+import numpy as np
 import pydicom
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from pydicom.data import get_testdata_file
+from pydicom.sr.coding import Code
 
 from analysis.dicom_results import Findings, build_results
 from people import PASSWORD, Person, make_people
@@ -121,10 +126,11 @@ def send(system: System, *contents: bytes) -> list[int]:
     return [id_ for id_, _ in rows]
 
 
-def stack(system: System, series: str, count: int, **changes: Any) -> tuple[int, list[int]]:
-    """Send a series of a study of its own in reverse order; return its ID and its images in InstanceNumber order."""
+def stack(system: System, series: str, count: int, step: float = 0, **changes: Any) -> tuple[int, list[int]]:
+    """Send a series in reverse order, `step` mm apart; return its ID and its images in InstanceNumber order."""
+    names = {"SeriesInstanceUID": series, "StudyInstanceUID": "1.2.77", **changes}
     files = [
-        instance(SeriesInstanceUID=series, StudyInstanceUID="1.2.77", InstanceNumber=number, **changes)[1]
+        instance(**names, InstanceNumber=number, ImagePositionPatient=[0, 0, step * number])[1]
         for number in range(count, 0, -1)
     ]
     ids = send(system, *files)[::-1]
@@ -348,6 +354,14 @@ def test_studies_are_found_by_the_address(system: System, image: int, query: str
     assert bool(found) == ("Old, Date" in page)
 
 
+@pytest.mark.parametrize("page", ["/", "/audit/"])
+def test_a_range_of_dates_that_ends_before_it_begins_is_explained(system: System, page: str) -> None:
+    person = known(system, "rui")
+    assert "The first date is later than the last." in person.get(f"{page}?from=2020-01-02&to=2020-01-01").text
+    assert "later than the last" not in person.get(f"{page}?from=2020-01-01&to=2020-01-01").text
+    assert person.get(f"{page}?from=yesterday").status_code == 400
+
+
 def test_a_search_updates_the_list_and_the_address(ana: Visit, image: int) -> None:
     ana.page.goto("/")
     ana.page.get_by_label("Patient name or ID").press_sequentially("nobody")
@@ -484,6 +498,14 @@ def test_wheel_and_keys_scroll_and_the_address_keeps_the_image(ana: Visit, serie
     expect(ana.page.get_by_text("Image 11 of 12")).to_be_visible()
 
 
+def test_the_first_image_is_requested_once(ana: Visit, series: tuple[int, list[int]]) -> None:
+    asked: list[str] = []
+    ana.page.on("request", lambda request: asked.append(request.url))
+    ana.page.goto(f"/series/{series[0]}/?image=2&center=40&width=400")
+    shown(ana.page, 2)
+    assert len([url for url in asked if f"/images/{series[1][1]}/picture.png" in url]) == 1
+
+
 def test_dragging_and_presets_change_the_window_in_the_address(ana: Visit, series: tuple[int, list[int]]) -> None:
     ana.page.goto(f"/series/{series[0]}/")
     shown(ana.page, 7)
@@ -497,7 +519,7 @@ def test_dragging_and_presets_change_the_window_in_the_address(ana: Visit, serie
 
 def test_a_length_is_measured_in_millimetres_and_is_in_the_address(ana: Visit, series: tuple[int, list[int]]) -> None:
     ana.page.goto(f"/series/{series[0]}/?image=2&line=2_1_10_20_40_60&line=3_1_0_0_9_9")
-    length = ana.page.locator(".lines text")
+    length = ana.page.locator(".shapes text")
     expect(length).to_have_text("33.1 mm")  # of 50 pixels of 0.661468 mm
     ana.page.keyboard.press("m")
     drag(ana.page, (0, 0), (40, 30))
@@ -510,11 +532,44 @@ def test_a_length_is_measured_in_millimetres_and_is_in_the_address(ana: Visit, s
     expect(length).to_have_count(0)
 
 
+def test_a_region_is_measured_and_is_in_the_address(ana: Visit, series: tuple[int, list[int]]) -> None:
+    ana.page.goto(f"/series/{series[0]}/?image=2&rectangle=2_1_10_20_40_60")
+    texts = ana.page.locator(".shapes text")
+    pixels = pydicom.dcmread(str(get_testdata_file("CT_small.dcm"))).pixel_array[20:60, 10:40] - 1024.0
+    expect(texts.nth(0)).to_have_text(f"Mean {round(pixels.mean(), 1):g} HU, SD {round(pixels.std(), 1):g}")
+    expect(texts.nth(1)).to_have_text(f"Range {pixels.min():g} – {pixels.max():g} HU")
+    expect(texts.nth(2)).to_have_text("Area 525 mm²")  # of 30 x 40 pixels of 0.661468 mm
+    ana.page.keyboard.press("e")
+    drag(ana.page, (0, 0), (60, 40))
+    expect(texts).to_have_count(6)
+    ana.page.wait_for_url(re.compile(r"ellipse=2_1_[0-9._]+&rectangle=2_1_10_20_40_60|rectangle=.*&ellipse=2_1_"))
+
+
+def test_statistics_are_of_the_rescaled_values_inside(system: System, series: tuple[int, list[int]]) -> None:
+    pixels = pydicom.dcmread(str(get_testdata_file("CT_small.dcm"))).pixel_array - 1024.0
+    y, x = np.mgrid[0:128, 0:128] + 0.5
+    inside = pixels[((x - 40) / 30) ** 2 + ((y - 50) / 20) ** 2 <= 1]
+    address = f"/images/{series[1][0]}/statistics"
+    found = known(system, "ana").get(f"{address}?shape=ellipse&box=10_30_70_70").json()
+    names = ("mean", "deviation", "minimum", "maximum", "count")
+    values = (inside.mean(), inside.std(), inside.min(), inside.max(), inside.size)
+    assert {name: found[name] for name in names} == pytest.approx(dict(zip(names, values, strict=True)))
+    assert found["area"] == pytest.approx(np.pi * 30 * 20 * 0.661468**2)
+    assert known(system, "ana").get(f"{address}?shape=ellipse&box=70_30_10_70").status_code == 400
+    assert Person(system, "nobody").get(f"{address}?shape=ellipse&box=10_30_70_70").status_code == 404
+
+
+def test_colours_have_an_area_and_no_statistics(system: System) -> None:
+    (id_,) = send(system, instance("examples_palette.dcm")[1])
+    found = known(system, "ana").get(f"/images/{id_}/statistics?shape=rectangle&box=0_0_10_20").json()
+    assert found == {"unit": "", "area": 200, "millimetres": False, "detector": False}
+
+
 def test_a_length_without_pixel_spacing_is_in_pixels(system: System, ana: Visit) -> None:
     (id_,) = send(system, instance(SeriesInstanceUID="1.2.79", PixelSpacing=None)[1])
     ((number,),) = system.query("SELECT series_id FROM archive_instance WHERE id = %s", id_)
     ana.page.goto(f"/series/{number}/?line=1_1_10_20_40_60")
-    expect(ana.page.locator(".lines text")).to_have_text("50 px (no pixel spacing)")
+    expect(ana.page.locator(".shapes text")).to_have_text("50 px (no pixel spacing)")
 
 
 def test_zoom_pan_and_inversion_survive_a_reload(ana: Visit, series: tuple[int, list[int]]) -> None:
@@ -597,6 +652,78 @@ def test_two_series_scroll_together(
     shown(ana.page, 11, pane=0)
 
 
+def test_parallel_series_scroll_together_by_position(system: System, ana: Visit) -> None:
+    space: dict[str, Any] = {"FrameOfReferenceUID": "1.2.77.9", "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+    thin, _ = stack(system, "1.2.77.3", 12, step=2.5, **space)
+    thick, _ = stack(system, "1.2.77.4", 4, step=10, **space | {"ImageOrientationPatient": [1, 0, 0, 0, -1, 0]})
+    elsewhere, _ = stack(system, "1.2.77.5", 4, step=10, **space | {"FrameOfReferenceUID": "1.2.77.8"})
+    for other, mode, last in ((thick, "together, by position", 3), (elsewhere, "together, by number", 4)):
+        ana.page.goto(f"/series/{thin}/?image=1&b={other}")
+        expect(ana.page.get_by_label("Scrolling").locator("option:checked")).to_have_text(mode)
+        shown(ana.page, 1, pane=1)
+        ana.page.keyboard.press("End")
+        shown(ana.page, 12)
+        shown(ana.page, last, pane=1)
+    expect(ana.page.get_by_text("Image 4 of 4")).to_have_text("Image 4 of 4")  # without a position
+
+
+LONG = 500  # images
+
+
+@pytest.fixture(scope="module")
+def long_series(system: System) -> int:
+    """A CT series whose images show their number: as two grey values in their first rows."""
+    pixels = pydicom.dcmread(str(get_testdata_file("CT_small.dcm"))).pixel_array
+    names: dict[str, Any] = {"StudyInstanceUID": "1.2.82", "SeriesInstanceUID": "1.2.82.1"}
+    files = []
+    for number in range(1, LONG + 1):
+        for column, value in enumerate(divmod(number, 25)):
+            pixels[:16, 16 * column : 16 * column + 16] = 1024 + 5 * value + 2
+        names |= {"InstanceNumber": number, "ImagePositionPatient": [0, 0, number]}
+        files.append(instance(**names, PixelData=pixels.tobytes())[1])
+    for start in range(0, LONG, 100):
+        known(system, "ana").send(*files[start : start + 100])
+    done = (
+        "SELECT s.id, count(*) FROM archive_series AS s JOIN archive_instance AS i ON s.id = series_id"
+        " JOIN analysis_job AS job ON instance_id = i.id WHERE s.uid = '1.2.82.1' AND state = 'done' GROUP BY s.id"
+    )
+    until(lambda: [count for _, count in system.query(done)] == [LONG])
+    return int(system.query(done)[0][0])
+
+
+def test_a_series_of_500_images_is_scrolled_by_wheel_keys_and_dragging(ana: Visit, long_series: int) -> None:
+    page = ana.page
+    page.goto(f"/series/{long_series}/?image=1&center=128&width=256")
+
+    def shows(number: int) -> None:
+        shown(page, number)
+        assert read_number(page) == number
+
+    shows(1)
+    page.locator("canvas").hover()
+    for _ in range(20):
+        page.mouse.wheel(0, 100)
+    shows(21)
+    for key, number in (("End", 500), ("PageUp", 490), ("Home", 1)):
+        page.keyboard.press(key)
+        shows(number)
+    page.keyboard.press("c")
+    drag(page, (0, -100), (0, 100))  # an image for every two pixels of the screen
+    shows(101)
+    page.get_by_label("Position in the series").fill("250")
+    shows(250)
+    if target := os.environ.get("SCREENSHOT"):
+        page.screenshot(path=target)
+
+
+def read_number(page: Page) -> int:
+    """Return the number that an image of the long series shows; its other pixels must not be blank."""
+    script = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 128, 128).data]"
+    pixels = np.array(page.locator("canvas").evaluate(script)).reshape(128, 128, 4)[..., 0]
+    assert pixels[32:].std() > 20
+    return int(pixels[8, 8] // 5 * 25 + pixels[8, 24] // 5)
+
+
 def test_the_viewer_works_without_a_script(system: System, browser: Browser, series: tuple[int, list[int]]) -> None:
     visit = Visit(system, browser, "ana", java_script_enabled=False)
     visit.page.goto(f"/series/{series[0]}/?image=2")
@@ -610,9 +737,6 @@ def test_the_viewer_works_without_a_script(system: System, browser: Browser, ser
 
 
 def test_overlays_and_palettes_are_drawn(system: System) -> None:
-    import numpy as np
-    from PIL import Image
-
     overlay, palette = send(system, instance("examples_overlay.dcm")[1], instance("examples_palette.dcm")[1])
     person = known(system, "ana")
 
@@ -631,8 +755,6 @@ def test_overlays_and_palettes_are_drawn(system: System) -> None:
 @pytest.fixture(scope="module")
 def segmented(system: System) -> tuple[int, list[int]]:
     """A CT series of three images, and a segmentation whose one segment covers a square of the first two."""
-    import numpy as np
-
     names = {"StudyInstanceUID": "1.2.78", "SeriesInstanceUID": "1.2.78.1", "FrameOfReferenceUID": "1.2.78.9"}
     images = [
         instance(**names, InstanceNumber=number, ImagePositionPatient=[0, 0, 5 * number])[1] for number in (1, 2, 3)
@@ -650,9 +772,6 @@ def segmented(system: System) -> tuple[int, list[int]]:
 
 
 def test_segments_are_drawn_in_their_colour_where_they_are(system: System, segmented: tuple[int, list[int]]) -> None:
-    import numpy as np
-    from PIL import Image
-
     person, (series, ids) = known(system, "ana"), segmented
     assert "nodule" in person.get(f"/series/{series}/segments").text
     answers = [person.get(f"/images/{id_}/segments.png?segments={ids[3]}.1.ff8000") for id_ in ids[:3]]
@@ -669,6 +788,61 @@ def test_segments_of_another_plane_are_not_drawn(system: System, segmented: tupl
     (moved,) = send(system, instance(**names, ImagePositionPatient=[0, 0, 6])[1])
     answer = known(system, "ana").get(f"/images/{moved}/segments.png?segments={segmented[1][3]}.1.ff8000")
     assert answer.status_code == 404
+
+
+def build_label_map(sources: Sequence[pydicom.Dataset], labels: np.ndarray) -> bytes:
+    """Build a label map of two segments."""
+    kind, method = Code("91723000", "SCT", "Anatomical structure"), hd.seg.SegmentAlgorithmTypeValues.MANUAL
+    label_map = hd.seg.Segmentation(
+        sources,
+        labels,
+        hd.seg.SegmentationTypeValues.LABELMAP,
+        [hd.seg.SegmentDescription(at, name, kind, kind, method) for at, name in ((1, "upper"), (2, "lower"))],
+        series_instance_uid="1.2.83.5",
+        series_number=9,
+        sop_instance_uid=pydicom.uid.generate_uid(),
+        instance_number=1,
+        manufacturer="m",
+        manufacturer_model_name="n",
+        software_versions="1",
+        device_serial_number="1",
+    )
+    target = io.BytesIO()
+    label_map.save_as(target)
+    return target.getvalue()
+
+
+def test_a_label_map_is_drawn_as_segments(system: System) -> None:
+    person = known(system, "ana")
+    series, ids = stack(system, "1.2.83.1", 3, step=5, StudyInstanceUID="1.2.83", FrameOfReferenceUID="1.2.83.9")
+    sources = [pydicom.dcmread(io.BytesIO(person.get(f"/images/{id_}/result.dcm").content)) for id_ in ids]
+    labels = np.zeros((3, 128, 128), np.uint8)
+    labels[:2, :10], labels[1:, 10:30] = 1, 2
+    (map_id,) = send(system, build_label_map(sources, labels))
+    legend = person.get(f"/series/{series}/segments").text
+    ranges = re.findall(rf'data-segment="{map_id}\.([0-9])" data-colour="\w+" data-ranges="(.*?)"', legend)
+    assert ranges == [("1", "[[0, 1]]"), ("2", "[[1, 2]]")]
+    address = f"/images/{ids[1]}/segments.png?segments={map_id}.1.ff8000,{map_id}.2.0080ff"
+    layer = np.asarray(Image.open(io.BytesIO(person.get(address).content)))
+    assert (layer[:10] == [255, 128, 0, 255]).all()
+    assert (layer[10:30] == [0, 128, 255, 255]).all()
+    assert (layer[30:, :, 3] == 0).all()
+
+
+def test_viewing_a_segmentation_shows_its_segments_over_the_images(
+    system: System, segmented: tuple[int, list[int]]
+) -> None:
+    person, (series, ids) = known(system, "ana"), segmented
+    ((made,),) = system.query("SELECT series_id FROM archive_instance WHERE id = %s", ids[3])
+    assert person.get(f"/series/{made}/").headers["Location"].split("&")[0] == f"/series/{series}/?image=1"
+    dataset = pydicom.dcmread(io.BytesIO(person.get(f"/images/{ids[3]}/result.dcm").content))
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.81", "1.2.81.1"
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    target = io.BytesIO()
+    dataset.save_as(target)
+    (lonely,) = send(system, target.getvalue())
+    ((alone,),) = system.query("SELECT series_id FROM archive_instance WHERE id = %s", lonely)
+    assert "so it is shown alone" in person.get(f"/series/{alone}/").text
 
 
 def test_a_malformed_segmentation_is_left_out(system: System, segmented: tuple[int, list[int]]) -> None:
@@ -749,6 +923,31 @@ def test_the_state_of_a_study_is_on_the_screen_of_a_phone(system: System, browse
     box = visit.page.locator("tbody .badge.done").first.bounding_box()
     assert box
     assert 0 <= box["x"] <= box["x"] + box["width"] <= 375
+    visit.close()
+
+
+def test_the_viewer_fits_a_phone_and_two_fingers_zoom(
+    system: System, browser: Browser, series: tuple[int, list[int]]
+) -> None:
+    size = {"width": 375, "height": 740}
+    visit = Visit(system, browser, "ana", viewport=size, has_touch=True, is_mobile=True)
+    page = visit.page
+    page.goto(f"/series/{series[0]}/?image=2")
+    shown(page, 2)
+    expect(page.get_by_role("button", name="Scroll")).to_have_attribute("aria-pressed", "true")
+    frame, tool = (page.locator(name).bounding_box() for name in (".frame", "[data-tool=line]"))
+    assert frame
+    assert tool
+    for box in (frame, tool):
+        assert 0 <= box["x"] <= box["x"] + box["width"] <= 375
+        assert 0 <= box["y"] <= box["y"] + box["height"] <= 740
+    assert min(frame["width"], frame["height"]) > 330
+    touch = visit.context.new_cdp_session(page)
+    for kind, apart in (("touchStart", 20), ("touchMove", 40)):
+        points = [{"x": 180 - apart, "y": 300, "id": 0}, {"x": 180 + apart, "y": 300, "id": 1}]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_url("**/?image=2&zoom=2.00*")
     visit.close()
 
 

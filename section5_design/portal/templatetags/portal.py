@@ -81,7 +81,7 @@ def figure(value: object) -> str:
 
 @register.filter
 def label(name: str, of: str) -> str:
-    """Return the label of a name: of a state, event, delivery, file, worker, queue, job, role or figure."""
+    """Return the label of a name: of a state, event, delivery, file, worker, queue, job, role, figure or analysis."""
     tables = {
         "state": labels.STATES,
         "event": labels.EVENTS,
@@ -92,6 +92,7 @@ def label(name: str, of: str) -> str:
         "job": labels.JOBS,
         "role": labels.ROLES,
         "figure": labels.FIGURES,
+        "analysis": labels.ANALYSES,
     }
     return ", ".join(str(tables[of].get(part, part)) for part in (name.split(",") if of == "queue" else [name]))
 

@@ -1,19 +1,20 @@
 "use strict";
-// The viewer: the server renders frames; this scrolls through them, fetches ahead, zooms, measures,
-// and keeps the state in the address.
+// The viewer: the server renders frames and computes statistics; this scrolls through the frames, fetches ahead,
+// zooms, draws measurements, and keeps the state in the address.
 (() => {
   const form = document.getElementById("viewer");
   if (!form) return;
   const AHEAD = 10, KEPT = 120; // frames fetched ahead; frames kept, in memory only: responses are no-store
-  const [imageText, frameText, of, windowText, play, pause, broken, noLayer, detector, noSpacing] = form.dataset.words.split("|");
+  const SHAPES = ["line", "ellipse", "rectangle"];
+  const [imageText, frameText, of, windowText, play, pause, broken, noLayer, detector, noSpacing, mean, deviation, range, area, noValues, byPosition] = form.dataset.words.split("|");
   const field = form.elements, cine = document.getElementById("cine");
   const number = (input) => (input?.value ? Number(input.value) : null);
   const address = new URLSearchParams(location.search);
-  const hidden = new Set(address.get("hide")?.split(",")); // segments
+  const hidden = new Set((address.get("hide") || "").split(",").filter(Boolean)); // segments
   let opacity = Number(address.get("opacity")) || 50; // of segments, in percent
   const language = document.documentElement.lang, help = document.getElementById("keys");
-  const spacings = new Map(); // of pixels in mm, by address
-  let tool = "window", inverted = address.get("invert") === "1", active; // the pane that keys act on
+  const answers = new Map(); // JSON, by address
+  let tool = matchMedia("(pointer: coarse)").matches ? "scroll" : "window", inverted = address.get("invert") === "1", active; // the pane that keys act on
   let level = number(field.center) === null ? null : { center: number(field.center), width: number(field.width) };
 
   const make = (name, attributes, ...children) => {
@@ -22,6 +23,12 @@
     element.append(...children);
     return element;
   };
+
+  function ask(url) { // a promise
+    if (!answers.has(url)) answers.set(url, fetch(url).then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status))));
+    answers.get(url).catch(() => answers.delete(url));
+    return answers.get(url);
+  }
 
   class Pane {
     constructor(section, index) {
@@ -33,8 +40,9 @@
       this.canvas.setAttribute("role", "img");
       this.canvas.setAttribute("aria-label", image.alt);
       this.prefix = index ? "b_" : "";
-      this.lines = address.getAll(`${this.prefix}line`).map((text) => text.split("_").map(Number)).filter((line) => line.length === 6);
-      this.drawing = make("svg", { class: "lines" });
+      this.shapes = SHAPES.flatMap((kind) => address.getAll(this.prefix + kind).map((text) => [kind, ...text.split("_").map(Number)]));
+      this.shapes = this.shapes.filter((shape) => shape.length === 7 && shape.slice(1).every(Number.isFinite)); // kind, image, frame, two corners
+      this.drawing = make("svg", { class: "shapes" });
       this.stage = document.createElement("div"); // zoomed and moved inside of its frame
       this.stage.append(this.canvas, this.drawing);
       this.frame = document.createElement("div");
@@ -44,13 +52,17 @@
       this.look({ zoom: Number(address.get(`${this.prefix}zoom`)) || 1, x: Number(address.get(`${this.prefix}x`)) || 0, y: Number(address.get(`${this.prefix}y`)) || 0 });
       this.slider = section.querySelector("input[type=range]");
       this.frames = new Map();
+      this.remember(this.url(this.position), image.decode().then(() => createImageBitmap(image))); // the page has asked for it
+      this.pointers = new Map(); // pressed, by ID
       this.segments = [];
       this.legend = section.querySelector(".legend");
       this.legend?.addEventListener("htmx:afterSettle", () => this.readLegend());
       this.direction = 1;
       this.slider.addEventListener("input", () => move(this, this.slider.value - 1));
       this.frame.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-      this.frame.addEventListener("pointerdown", (event) => this.drag(event));
+      this.frame.addEventListener("pointerdown", (event) => this.press(event));
+      this.frame.addEventListener("pointermove", (event) => this.drag(event));
+      for (const kind of ["pointerup", "pointercancel"]) this.frame.addEventListener(kind, (event) => this.release(event));
       this.frame.addEventListener("contextmenu", (event) => event.preventDefault()); // the right button zooms
       for (const kind of ["focusin", "pointerdown"]) section.addEventListener(kind, () => { active = this; });
     }
@@ -92,13 +104,13 @@
     }
 
     fetch(url) {
-      let frame = this.frames.get(url);
-      if (!frame) {
-        frame = fetch(url).then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status))).then(createImageBitmap);
-        const settle = () => { frame.settled = true; };
-        frame.then(settle, settle);
-      }
-      this.frames.delete(url);
+      const known = this.frames.get(url);
+      return this.remember(url, known || fetch(url).then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status))).then(createImageBitmap));
+    }
+
+    remember(url, frame) {
+      const settle = () => { frame.settled = true; };
+      if (!this.frames.delete(url)) frame.then(settle, settle);
       this.frames.set(url, frame); // the most recently used last
       for (const [old, kept] of this.frames) {
         if (this.frames.size <= KEPT) break;
@@ -129,10 +141,11 @@
         canvas.globalAlpha = opacity / 100;
         if (segments) canvas.drawImage(segments, 0, 0);
         const [, frame, image, frames] = this.stack[this.position], last = this.stack.at(-1)[2];
-        place.textContent = `${imageText} ${image} ${of} ${last}` + (frames > 1 ? `, ${frameText.toLowerCase()} ${frame + 1} ${of} ${frames}` : "") + (layer && !segments ? `. ${noLayer}` : "");
+        const depth = this.depths ? `, ${format(this.depths[this.position], "mm")}` : "";
+        place.textContent = `${imageText} ${image} ${of} ${last}` + (frames > 1 ? `, ${frameText.toLowerCase()} ${frame + 1} ${of} ${frames}` : "") + depth + (layer && !segments ? `. ${noLayer}` : "");
         const shown = level || this;
         this.section.querySelector("[data-window]").textContent = this.grey ? `${windowText} ${Math.round(shown.center)} / ${Math.round(shown.width)}` : "";
-        this.drawLines();
+        this.drawShapes();
         this.section.dataset.shown = this.position + 1;
         this.ahead();
       } catch {
@@ -157,6 +170,17 @@
       this.fetching = false;
     }
 
+    go(position) {
+      this.direction = Math.sign(position - this.position) || this.direction;
+      this.position = position;
+      this.slider.value = position + 1;
+    }
+
+    nearest(depth) { // the position of the frame at a depth
+      const distances = this.depths.map((own) => Math.abs(own - depth));
+      return distances.indexOf(Math.min(...distances));
+    }
+
     // Zoom, pan, measure
 
     look(view) { // zoom; x and y: offset in parts of the frame
@@ -176,17 +200,45 @@
       else move(this, this.position + Math.sign(event.deltaY));
     }
 
-    drag(start) {
-      const chosen = start.button === 1 || start.shiftKey ? "pan" : start.button === 2 ? "zoom" : tool;
-      const change = { window: () => this.dragWindow(start), pan: () => this.dragView(start), zoom: () => this.dragZoom(start), measure: () => this.dragLine(start) }[chosen]();
-      this.frame.setPointerCapture(start.pointerId);
-      this.frame.addEventListener("pointermove", change);
-      const end = () => {
-        this.frame.removeEventListener("pointermove", change);
-        this.lines = this.lines.filter(([, , x, y, right, bottom]) => Math.hypot(right - x, bottom - y) > 1).slice(-20);
-        update();
+    press(event) {
+      this.pointers.set(event.pointerId, event);
+      this.frame.setPointerCapture(event.pointerId);
+      if (this.pointers.size === 2) { // fingers
+        if (this.drawn) this.shapes.pop();
+        this.drawn = null;
+        this.change = this.pinch();
+        return;
+      }
+      const chosen = event.button === 1 || event.shiftKey ? "pan" : event.button === 2 ? "zoom" : tool;
+      const changes = { window: "dragWindow", scroll: "dragScroll", pan: "dragView", zoom: "dragZoom" };
+      this.change = changes[chosen] ? this[changes[chosen]](event) : this.dragShape(event, chosen);
+    }
+
+    drag(event) {
+      if (!this.pointers.has(event.pointerId)) return;
+      this.pointers.set(event.pointerId, event);
+      this.change?.(event);
+    }
+
+    release(event) {
+      this.pointers.delete(event.pointerId);
+      this.change = this.drawn = null;
+      this.shapes = this.shapes.filter(([, , , x, y, right, bottom]) => Math.hypot(right - x, bottom - y) > 1).slice(-20);
+      update();
+    }
+
+    pinch() {
+      const distance = () => {
+        const [one, other] = [...this.pointers.values()];
+        return Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
       };
-      for (const kind of ["pointerup", "pointercancel"]) this.frame.addEventListener(kind, end, { once: true });
+      let last = distance();
+      return () => { const now = distance(); this.zoom(now / last); last = now; };
+    }
+
+    dragScroll(start) { // all of a short series on the way from top to bottom
+      const from = this.position, step = Math.min(20, Math.max(2, this.frame.clientHeight / this.stack.length));
+      return (event) => move(this, from + Math.round((event.clientY - start.clientY) / step));
     }
 
     dragWindow(start) {
@@ -215,11 +267,11 @@
       return (event) => { this.zoom(1.01 ** (last - event.clientY)); last = event.clientY; };
     }
 
-    dragLine(start) {
+    dragShape(start, kind) {
       const [, frame, image] = this.stack[this.position], point = this.locate(start);
-      const line = [image, frame + 1, ...point, ...point];
-      this.lines.push(line);
-      return (event) => { [line[4], line[5]] = this.locate(event); this.drawLines(); };
+      const shape = this.drawn = [kind, image, frame + 1, ...point, ...point];
+      this.shapes.push(shape);
+      return (event) => { [shape[5], shape[6]] = this.locate(event); this.drawShapes(); };
     }
 
     scale() { // screen pixels of an image pixel
@@ -233,36 +285,45 @@
       return [Math.min(width, Math.max(0, x)), Math.min(height, Math.max(0, y))].map((value) => Math.round(value * 10) / 10);
     }
 
-    spacing() { // of the current frame: a promise
-      const [id, frame] = this.stack[this.position], url = `${this.section.dataset.spacing.replace("/0/", `/${id}/`)}?frame=${frame}`;
-      if (!spacings.has(url)) spacings.set(url, fetch(url).then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status))));
-      spacings.get(url).catch(() => spacings.delete(url));
-      return spacings.get(url);
+    async drawShapes() {
+      const [id, frame, image] = this.stack[this.position], { width, height } = this.canvas;
+      const shapes = this.shapes.filter(([, shapeImage, shapeFrame]) => shapeImage === image && shapeFrame === frame + 1);
+      const draw = (texts) => this.drawing.replaceChildren(...shapes.flatMap((shape, index) => [outline(shape), ...this.label(shape, texts[index] || [])]));
+      this.drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      draw([]);
+      const texts = await Promise.all(shapes.map((shape) => this.describe(shape, id, frame).catch(() => [noValues])));
+      if (this.stack[this.position][0] === id && this.stack[this.position][1] === frame) draw(texts);
     }
 
-    async drawLines() {
-      const [, frame, image] = this.stack[this.position], scale = this.scale();
-      const lines = this.lines.filter((line) => line[0] === image && line[1] === frame + 1);
-      this.drawing.setAttribute("viewBox", `0 0 ${this.canvas.width} ${this.canvas.height}`);
-      const known = lines.length ? await this.spacing().catch(() => null) : null;
-      if (this.stack[this.position][2] !== image || this.stack[this.position][1] !== frame) return; // overtaken
-      this.drawing.replaceChildren(...lines.flatMap(([, , x1, y1, x2, y2]) => [
-        make("line", { x1, y1, x2, y2 }),
-        make("text", { x: x2, y: y2 - 6 / scale, "text-anchor": x2 > this.canvas.width / 2 ? "end" : "start", "font-size": 14 / scale, "stroke-width": 3 / scale }, lengthText(x2 - x1, y2 - y1, known)),
-      ]));
+    async describe(shape, id, frame) { // its lines of text
+      const [kind, , , x1, y1, x2, y2] = shape, ofImage = (url) => `${url.replace("/0/", `/${id}/`)}?frame=${frame}`;
+      if (kind === "line") return [lengthText(x2 - x1, y2 - y1, await ask(ofImage(this.section.dataset.spacing)))];
+      if (shape === this.drawn || x1 === x2 || y1 === y2) return [];
+      const box = [Math.min(x1, x2), Math.min(y1, y2), Math.max(x1, x2), Math.max(y1, y2)].join("_");
+      return regionTexts(await ask(`${ofImage(this.section.dataset.statistics)}&shape=${kind}&box=${box}`));
     }
 
-    press(event) {
+    label([kind, , , x1, y1, x2, y2], texts) {
+      const { width, height } = this.canvas, scale = this.scale(), line = 17 / scale, gap = 6 / scale;
+      const region = kind !== "line", right = (region ? Math.max(x1, x2) : x2) > width / 2;
+      const x = region ? (right ? Math.max(x1, x2) : Math.min(x1, x2)) : x2;
+      const below = region && Math.max(y1, y2) < height * 0.75; // else above
+      const y = below ? Math.max(y1, y2) + line : (region ? Math.min(y1, y2) : y2) - gap - (texts.length - 1) * line;
+      const place = (index) => ({ x, y: y + index * line, "text-anchor": right ? "end" : "start", "font-size": 14 / scale, "stroke-width": 3 / scale });
+      return texts.map((text, index) => make("text", place(index), text));
+    }
+
+    type(event) {
       const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, PageDown: 10, PageUp: -10 }[event.key];
       const end = { Home: 0, End: this.stack.length - 1 }[event.key];
       const factor = { "+": 1.25, "=": 1.25, "-": 0.8 }[event.key];
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
       const button = document.querySelector(`[data-key="${CSS.escape(key)}"]`);
-      if (key === " ") toggle();
+      if (key === " ") { if (cine) toggle(); }
       else if (event.target !== this.slider && step) move(this, this.position + step);
       else if (event.target !== this.slider && end !== undefined) move(this, end);
       else if (factor) this.zoom(factor);
-      else if (key === "Delete" || key === "Backspace") { this.lines.pop(); update(); }
+      else if (key === "Delete" || key === "Backspace") { this.shapes.pop(); update(); }
       else if (key === "s") this.toggleSegments();
       else if (button) button.click();
       else return;
@@ -275,11 +336,28 @@
     }
   }
 
+  function outline([kind, , , x1, y1, x2, y2]) {
+    if (kind === "line") return make("line", { x1, y1, x2, y2 });
+    const width = Math.abs(x2 - x1), height = Math.abs(y2 - y1);
+    if (kind === "rectangle") return make("rect", { x: Math.min(x1, x2), y: Math.min(y1, y2), width, height });
+    return make("ellipse", { cx: (x1 + x2) / 2, cy: (y1 + y2) / 2, rx: width / 2, ry: height / 2 });
+  }
+
+  function format(value, unit) {
+    return `${value.toLocaleString(language, { maximumFractionDigits: 1 })} ${unit}`.trim();
+  }
+
   function lengthText(x, y, known) {
-    const format = (value, unit) => `${value.toLocaleString(language, { maximumFractionDigits: 1 })} ${unit}`;
-    if (!known?.spacing) return `${format(Math.hypot(x, y), "px")} (${noSpacing})`;
+    if (!known.spacing) return `${format(Math.hypot(x, y), "px")} (${noSpacing})`;
     const [row, column] = known.spacing; // distances between the centres of rows and of columns
     return format(Math.hypot(x * column, y * row), "mm") + (known.detector ? ` (${detector})` : "");
+  }
+
+  function regionTexts(known) {
+    const size = `${area} ${format(known.area, known.millimetres ? "mm²" : "px")}`;
+    const texts = [size + (known.detector ? ` (${detector})` : known.millimetres ? "" : ` (${noSpacing})`)];
+    if (known.count) texts.unshift(`${mean} ${format(known.mean, known.unit)}, ${deviation} ${format(known.deviation, "")}`, `${range} ${format(known.minimum, "")} – ${format(known.maximum, known.unit)}`);
+    return texts;
   }
 
   const panes = [...document.querySelectorAll("[data-pane]")].map((section, index) => new Pane(section, index));
@@ -287,15 +365,26 @@
   const together = (pane) => (linked() ? panes : [pane]);
   [active] = panes;
 
+  // Positions along the normal of two parallel series of one frame of reference: depths in mm.
+  async function match([one, other]) {
+    const [from, to] = await Promise.all([one, other].map((pane) => ask(pane.section.dataset.positions)));
+    const cosine = from.normal && to.normal ? from.normal.reduce((sum, value, index) => sum + value * to.normal[index], 0) : 0;
+    if (from.reference !== to.reference || Math.abs(cosine) < 0.9998) return; // a degree
+    one.depths = from.positions;
+    other.depths = cosine < 0 ? to.positions.map((depth) => -depth) : to.positions;
+    field.linked.options[0].text = byPosition;
+    if (linked() && !address.has("b_image")) other.go(other.nearest(one.depths[one.position]));
+    update();
+  }
+
   function move(pane, position) {
     const to = Math.min(pane.stack.length - 1, Math.max(0, Number(position)));
     if (to === pane.position) return;
-    for (const one of together(pane)) {
-      const last = pane.stack.length - 1;
-      const place = one === pane ? to : one.stack.length === pane.stack.length ? to : Math.round((to / Math.max(1, last)) * (one.stack.length - 1));
-      one.direction = Math.sign(place - one.position) || one.direction;
-      one.position = place;
-      one.slider.value = place + 1;
+    for (const other of together(pane)) {
+      if (other === pane) pane.go(to);
+      else if (pane.depths) other.go(other.nearest(pane.depths[to]));
+      else if (other.stack.length === pane.stack.length) other.go(to);
+      else other.go(Math.round((to / Math.max(1, pane.stack.length - 1)) * (other.stack.length - 1)));
     }
     update();
   }
@@ -319,7 +408,7 @@
       if (frames > 1) query.set(`${prefix}frame`, frame + 1);
       if (view.zoom !== 1) query.set(`${prefix}zoom`, view.zoom.toFixed(2));
       if (view.x || view.y) { query.set(`${prefix}x`, view.x.toFixed(3)); query.set(`${prefix}y`, view.y.toFixed(3)); }
-      for (const line of pane.lines) query.append(`${prefix}line`, line.join("_"));
+      for (const [kind, ...place] of pane.shapes) query.append(prefix + kind, place.join("_"));
     }
     if (inverted) query.set("invert", "1");
     if (level) { query.set("center", level.center); query.set("width", level.width); }
@@ -356,7 +445,7 @@
       level = null;
       inverted = false;
       actions.fit();
-      for (const pane of panes) pane.lines = [];
+      for (const pane of panes) pane.shapes = [];
     },
     help: () => help.showModal(),
   };
@@ -375,15 +464,16 @@
   });
   addEventListener("keydown", (event) => {
     const own = event.target.matches("input:not([type=range]), select, textarea") || (event.key === " " && event.target.matches("button, a"));
-    if (!own && !help.open && !event.ctrlKey && !event.metaKey && !event.altKey) active.press(event);
+    if (!own && !help.open && !event.ctrlKey && !event.metaKey && !event.altKey) active.type(event);
   });
-  addEventListener("resize", () => { for (const pane of panes) pane.drawLines(); });
+  addEventListener("resize", () => { for (const pane of panes) pane.drawShapes(); });
   form.addEventListener("change", ({ target }) => {
     if ("local" in target.dataset) return;
     remember();
     if (target.name === "b") location.assign(location.href);
     else update();
   });
+  if (panes.length > 1) match(panes).catch(() => {}); // else by number
   choose(tool);
   form.querySelector("[data-do=invert]").setAttribute("aria-pressed", String(inverted));
   update();
