@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from config.celery import broker_queue
 from core.health import beat
+from core.outage import report_outage, report_recovery
 from core.processes import child_setup
 from jobs.admission import memory_percent, overloaded
 from jobs.fallback import Fallback
@@ -182,9 +183,10 @@ class Worker:
                     "state": state,
                 }
                 cursor.execute(REGISTER, values)
+                report_recovery()
                 beat()
                 if cursor.fetchone()[0]:
                     self._draining.set()
         except (DatabaseError, InterfaceError) as error:
-            log.warning("the database does not respond (%s)", type(error).__name__)
+            report_outage(error)
             connection.close()
