@@ -131,7 +131,7 @@ def find_segments(user: Any, series: Series) -> list[Segment]:
 
 def list_segmentations(user: Any) -> QuerySet[Instance]:
     """Return the visible segmentations that are processed."""
-    visible = visible_instances(user, per_row=True).select_related("series__study")
+    visible = visible_instances(user).select_related("series__study")
     done = visible.filter(sop_class_uid=SEGMENTATION, job__state=AnalysisJob.State.DONE)
     return done.exclude(number_of_frames__gt=MAX_FRAMES)
 
