@@ -170,11 +170,13 @@ def sizes(pool: ProcessPoolExecutor) -> None:
 def limits() -> None:
     """Plot the bottlenecks: the measured rate of each component against the peak of a national archive."""
     peak = SITES["national archive"] * max(HOURS) / 100 / 3600
-    found = MEASURED["limits"]
+    found, standby = MEASURED["limits"], MEASURED["standby"]
+    replicated = standby["with a synchronous standby"] / standby["alone"]
     rows = {
         "database: jobs claimed and ended": found["database, jobs claimed and ended"],
         "storage: 0.5 MB sealed and synced": found["storage, objects of 0.5 MB made safe"],
         "database: instances recorded": found["database, instances recorded"],
+        "database: with a synchronous standby": found["database, instances recorded"] * replicated,
         "broker: jobs told of, 16 a message": 16 * found["broker, messages through"],
         "log: images chained, 2 lines each": found["log, lines linked"] / 2,
     }
