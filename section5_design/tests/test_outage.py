@@ -72,7 +72,7 @@ def test_a_program_waits_for_a_database_that_comes_later(program: str, tmp_path:
 def test_a_wake_up_without_the_database_is_one_line(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def claim(*_: object) -> list[tasks.Lease]:
+    def claim(*_: object) -> None:
         raise REFUSED
 
     monkeypatch.setattr(tasks, "claim", claim)
