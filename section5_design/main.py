@@ -267,7 +267,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def schema_missing() -> bool:
-    """Return whether the database responds and lacks its tables; an unreachable one counts as ready later.
+    """Return whether the database responds and lacks its tables; an unreachable one is reported, and tried again later.
 
     Raises:
         ImproperlyConfigured: the encryption or signing keys do not fit this database, or cannot be read.
@@ -275,7 +275,9 @@ def schema_missing() -> bool:
     """
     from django.db import InterfaceError, OperationalError, connection
 
-    with contextlib.suppress(OperationalError, InterfaceError):
+    from core.outage import report_outage
+
+    try:
         if "jobs_worker" not in connection.introspection.table_names():
             log.error("the database of DATABASE_URL lacks its tables; run manage.py migrate")
             return True
@@ -284,6 +286,8 @@ def schema_missing() -> bool:
 
         current_key()  # report a wrong master key now, not to each sender
         signing_key()
+    except (OperationalError, InterfaceError) as error:
+        report_outage(error)
     connection.close()  # forked processes open their own
     return False
 

@@ -1,6 +1,6 @@
 """Who reads, over HTTP or DIMSE, and what they may see: the same rules for a session, a token and an entity."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any
@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 
-from accounts.access import EVERYWHERE, program_instances, visible_instances, visible_studies
+from accounts.access import program_instances, visible_instances, visible_studies
 from accounts.api_tokens import UnknownTokenError, authenticate_token
 from accounts.audit_events import client_address
 from accounts.models import ApiToken, ApplicationEntity
@@ -28,7 +28,7 @@ class Reader:
     Attributes:
         name: as the audit log names it: user:NAME, http:TOKEN, dicom:AE.
         address: where it reads from.
-        instances: returns the instances that it may see; arguments as of `visible_instances`.
+        instances: returns the instances that it may see.
         studies: returns the studies of these, quickly; None for a program, whose studies are not recorded.
 
     """
@@ -38,17 +38,19 @@ class Reader:
     instances: Callable[..., QuerySet[Instance]]
     studies: Callable[[], QuerySet[Study]] | None = None
 
+    def find_instances(self) -> QuerySet[Instance]:
+        """Return the instances that it may see, by its studies: of an archive of any size, quickly."""
+        found = self.instances()
+        if self.studies is None or not (studies := self.studies()).query.where:
+            return found
+        return found.filter(series__study__in=studies)
+
 
 def person_reader(user: Any, address: str) -> Reader:
     """Return a person as a reader."""
     return Reader(
         f"user:{user.get_username()}", address, partial(visible_instances, user), partial(visible_studies, user)
     )
-
-
-def every_instance(*, per_row: bool = False, within: Mapping[str, Any] = EVERYWHERE) -> QuerySet[Instance]:  # noqa: ARG001
-    """Return all instances."""
-    return Instance.objects.filter(**within)
 
 
 def is_open() -> bool:
@@ -74,7 +76,7 @@ def reader_of(request: HttpRequest) -> Reader:
         return Reader(source, address, partial(program_instances, source, token.group))
     if not is_open():
         raise UnknownReaderError
-    return Reader("http:anybody", address, every_instance)
+    return Reader("http:anybody", address, Instance.objects.all)
 
 
 def entity_reader(title: str, address: str) -> Reader:
@@ -82,7 +84,7 @@ def entity_reader(title: str, address: str) -> Reader:
     source = f"dicom:{title}"
     entity = ApplicationEntity.objects.filter(pk=title).select_related("group").first()
     if entity is None and is_open():
-        return Reader(source, address, every_instance)
+        return Reader(source, address, Instance.objects.all)
     return Reader(source, address, partial(program_instances, source, entity.group if entity else None))
 
 

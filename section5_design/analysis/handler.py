@@ -20,6 +20,12 @@ from jobs.handlers import JobError, RetryableError
 from jobs.queue import Lease, delete_jobs, parse_subject
 
 KIND = "analysis"
+SAVE = """
+    INSERT INTO analysis_result (instance_id, fencing_token, analysis, version, figures, preview)
+    SELECT instance_id, token, %(analysis)s, %(version)s, figures::jsonb, preview
+    FROM unnest(%(instances)s::bigint[], %(tokens)s::int[], %(figures)s::text[], %(previews)s::text[])
+        AS new (instance_id, token, figures, preview)
+"""
 LARGE = 64 << 20  # bytes of decoded pixels; larger images go to the queue for large jobs
 
 
@@ -47,17 +53,19 @@ class AnalysisHandler:
             raise RetryableError(str(error)) from error
 
     def save(self, results: Sequence[tuple[Lease, tuple[dict[str, Any], str]]]) -> None:
-        """Save results; an earlier one of the same instance is superseded."""
-        version = find_version(settings.ANALYSIS)
+        """Save results in one statement; an earlier one of the same instance is superseded."""
+        if again := [lease.subject for lease, _ in results if lease.fencing_token > 1]:
+            Result.objects.filter(instance__in=again).update(superseded=True)
+        values = {
+            "instances": [lease.subject for lease, _ in results],
+            "tokens": [lease.fencing_token for lease, _ in results],
+            "figures": [encode_figures(figures) for _, (figures, _) in results],
+            "previews": [preview for _, (_, preview) in results],
+            "analysis": settings.ANALYSIS,
+            "version": find_version(settings.ANALYSIS),
+        }
         with connection.cursor() as cursor:
-            for lease, (figures, preview) in results:
-                if lease.fencing_token > 1:
-                    Result.objects.filter(instance=lease.subject).update(superseded=True)
-                cursor.execute(
-                    "INSERT INTO analysis_result (instance_id, fencing_token, analysis, version, figures, preview)"
-                    " VALUES (%s, %s, %s, %s, %s, %s)",
-                    (lease.subject, lease.fencing_token, settings.ANALYSIS, version, encode_figures(figures), preview),
-                )
+            cursor.execute(SAVE, values)
 
     def discard(self, lease: Lease, result: tuple[dict[str, Any], str]) -> None:  # noqa: ARG002
         """Delete the preview of a late result."""

@@ -8,6 +8,7 @@ be lost; without it, as SeaweedFS comes, `manage.py verify` must find what was.
 import contextlib
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -136,8 +137,13 @@ def measure_receiving() -> dict[str, float]:
     return speeds
 
 
-def measure_large() -> tuple[float, float]:
-    """Seconds to send an object of 2 GB in parts, and milliseconds to read 64 KiB anywhere in it."""
+def peak_memory() -> float:
+    """Return the largest memory of this process so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure_large() -> tuple[float, float, float]:
+    """Return for an object of 2 GB: seconds to send it, MB of memory for that, milliseconds to read 64 KiB of it."""
     with tempfile.TemporaryDirectory() as name, ObjectServer(Path(name)) as server:
         os.environ.update(server.environment)
         store, path = RemoteStore(server.new_url()), Path(name) / "large"
@@ -147,9 +153,9 @@ def measure_large() -> tuple[float, float]:
         with path.open("rb") as file:
             file.seek(LARGE - 100)
             last = file.read()
-        started = time.monotonic()
+        started, before = time.monotonic(), peak_memory()
         store.put(path, "large")
-        sent = time.monotonic() - started
+        sent, memory = time.monotonic() - started, peak_memory() - before
         with store.open("large") as remote:
             remote.seek(LARGE - 100)
             if remote.read() != last:
@@ -158,7 +164,7 @@ def measure_large() -> tuple[float, float]:
             for _ in range(50):
                 remote.seek(random.randrange(LARGE - (1 << 16)))
                 remote.read(1 << 16)
-            return sent, (time.monotonic() - started) / 50 * 1000
+            return sent, memory, (time.monotonic() - started) / 50 * 1000
 
 
 def main() -> int:
@@ -172,8 +178,8 @@ def main() -> int:
     print(f"| the control: without fsync | {careless[0]} | {careless[1]} |", flush=True)
     for kind, speed in measure_receiving().items():
         print(f"received over HTTP, {CLIENTS} at once, on the {kind}: {speed:.0f} images a second", flush=True)
-    sent, read = measure_large()
-    print(f"2 GB in parts: {sent:.1f} s; 64 KiB of it: {read:.0f} ms")
+    sent, memory, read = measure_large()
+    print(f"2 GB in parts: {sent:.1f} s, {memory:.0f} MB more memory; 64 KiB of it: {read:.0f} ms")
     return 0 if durable[1] == 0 < careless[1] else 1
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
 
 from core.health import beat
+from core.outage import report_outage, report_recovery
 
 log = logging.getLogger("section5.loops")
 
@@ -68,10 +69,12 @@ def _run_loop(loop: Loop, holder: str, stop: threading.Event) -> None:
         more = False
         try:
             close_old_connections()
-            if acquire_lease(loop.name, holder, LEASE_SECONDS + loop.every):
+            held = acquire_lease(loop.name, holder, LEASE_SECONDS + loop.every)
+            report_recovery()
+            if held:
                 more = loop.run_once() is True
         except (DatabaseError, InterfaceError) as error:
-            log.warning("%s: the database does not respond (%s)", loop.name, type(error).__name__)
+            report_outage(error)
             connection.close()
         except Exception:
             log.exception("%s: the round failed; the next one follows", loop.name)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 log = logging.getLogger("section5.standby")
 
@@ -96,6 +97,11 @@ def read_from_standby(reader: str, query: Callable[[], Result]) -> Result:
         connections[STANDBY].close()
         _paused_until = time.monotonic() + PAUSE_AFTER_ERROR
     return query()
+
+
+def reading_connection() -> BaseDatabaseWrapper:
+    """Return the connection for SQL of our own: the standby's inside of `read_from_standby`."""
+    return connections[STANDBY if _uses_standby.get() else "default"]
 
 
 def has_writes_of(reader: str) -> bool:

@@ -53,9 +53,10 @@ def run(queues: list[str], heartbeat: Path) -> None:
     """Run due jobs until SIGTERM."""
     from django.db import DatabaseError, InterfaceError, close_old_connections
 
+    from core.outage import report_outage, report_recovery
     from jobs.admission import overloaded
     from jobs.dispatcher import wake
-    from jobs.tasks import BATCH_SECONDS, limit_memory, log, run_batch
+    from jobs.tasks import BATCH_SECONDS, limit_memory, run_batch
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -72,8 +73,9 @@ def run(queues: list[str], heartbeat: Path) -> None:
             try:
                 close_old_connections()
                 claimed += 0 if overloaded() else run_batch(queue, time.monotonic() + BATCH_SECONDS)
+                report_recovery()
             except (DatabaseError, InterfaceError) as error:
-                log.warning("the database does not respond (%s)", type(error).__name__)
+                report_outage(error)
 
 
 if __name__ == "__main__":

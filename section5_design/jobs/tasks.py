@@ -10,11 +10,12 @@ from typing import Any
 
 from celery.signals import worker_process_init
 from django.conf import settings
-from django.db import close_old_connections, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, transaction
 
 from config.celery import app
 from core import metrics
 from core.correlation import correlation_id
+from core.outage import report_outage, report_recovery
 from jobs.admission import overloaded
 from jobs.dispatcher import send_wake_up
 from jobs.handlers import JobError, PostponeError, end_batch, get_handler
@@ -47,9 +48,16 @@ def run_queue(queue: str) -> None:
     if not wait_for_capacity():
         return  # the dispatcher wakes somebody again
     until = time.monotonic() + min(BATCH_SECONDS, settings.TASK_SECONDS / 4)
-    while time.monotonic() < until:
-        if not run_batch(queue, until):
-            return
+    try:
+        while time.monotonic() < until:
+            claimed = run_batch(queue, until)
+            report_recovery()
+            if not claimed:
+                return
+    except (OperationalError, InterfaceError) as error:  # the dispatcher wakes somebody again; leases expire
+        report_outage(error)
+        connection.close()
+        return
     send_wake_up(queue)
 
 

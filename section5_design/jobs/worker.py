@@ -18,6 +18,7 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 
 from config.celery import broker_queue
 from core.health import beat
+from core.outage import report_outage, report_recovery
 from core.processes import child_setup
 from jobs.admission import memory_percent, overloaded
 from jobs.fallback import Fallback
@@ -78,26 +79,15 @@ class Worker:
         return 0
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        folder = Path(__file__).parent.parent
-        self._idle_since = self._pool_started = time.time()
-        self._idle_since += POOL_START
+        self._pool_started = time.time()
+        self._idle_since = self._pool_started + POOL_START
+        queues = ",".join(broker_queue(name) for name in self._queues.split(","))
+        command = [sys.executable, "-m", "celery", "--app", "config.celery", "--quiet", "worker", "--queues", queues]
+        command += ["--concurrency", str(self._processes), "--hostname", f"{os.getpid()}@%h", "--loglevel", "ERROR"]
+        command += ["--without-gossip", "--without-mingle", "--without-heartbeat", "--optimization", "fair"]
         return subprocess.Popen(  # noqa: S603
-            [
-                *(
-                    sys.executable,
-                    "-m",
-                    "celery",
-                    "--app",
-                    "config.celery",
-                    "--quiet",
-                    "worker",
-                    "--queues",
-                    ",".join(broker_queue(name) for name in self._queues.split(",")),
-                ),
-                *("--concurrency", str(self._processes), "--hostname", f"{os.getpid()}@%h", "--loglevel", "ERROR"),
-                *("--without-gossip", "--without-mingle", "--without-heartbeat", "--optimization", "fair"),
-            ],
-            cwd=folder,
+            command,
+            cwd=Path(__file__).parent.parent,
             env=self._environment(),
             start_new_session=True,
             preexec_fn=child_setup(),
@@ -182,9 +172,10 @@ class Worker:
                     "state": state,
                 }
                 cursor.execute(REGISTER, values)
+                report_recovery()
                 beat()
                 if cursor.fetchone()[0]:
                     self._draining.set()
         except (DatabaseError, InterfaceError) as error:
-            log.warning("the database does not respond (%s)", type(error).__name__)
+            report_outage(error)
             connection.close()

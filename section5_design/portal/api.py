@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.http import FileResponse, HttpRequest, HttpResponse
 
@@ -15,6 +15,7 @@ from accounts.readers import Reader, reads
 from analysis.models import Result
 from archive.models import Study
 from archive.object_store import open_object
+from core.standby import read_from_standby, reading_connection
 
 MAX_ROWS = 1000
 
@@ -43,7 +44,7 @@ NOT_IN_CSV = ("histogram", "frames", "figures")
 
 def ask(statement: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     """Run a query and return its rows as dictionaries."""
-    with connection.cursor() as cursor:
+    with reading_connection().cursor() as cursor:
         cursor.execute(statement, values)
         names = [column.name for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
@@ -63,9 +64,14 @@ def list_rows(
         return json({"detail": "after and page_size must be integers"}, 400)
     if text := request.GET.get(uid[0], "")[:64].replace("\0", ""):
         found = found.filter(**{uid[1]: text})
-    ids = list(found.filter(pk__gt=min(after, 2**62)).order_by("pk").values_list("pk", flat=True)[:limit])
+    page = found.filter(pk__gt=min(after, 2**62)).order_by("pk").values_list("pk", flat=True)[:limit]
+
+    def read() -> tuple[list[int], list[dict[str, Any]]]:
+        ids = list(page.all())
+        return ids, rows_of(ids)
+
+    ids, rows = read_from_standby(reader.name, read)
     record_access(request, "queried", f"{request.path}: {len(ids)} rows", actor=reader.name)
-    rows = rows_of(ids)
     for row in rows:
         if "figures" in row:
             row["figures"] = orjson.loads(row["figures"])
@@ -78,7 +84,8 @@ def list_rows(
 def studies(request: HttpRequest, reader: Reader) -> HttpResponse:
     """List studies with the states of their instances; filter with `study_instance_uid=`."""
     visible = reader.instances()
-    found = Study.objects.filter(Exists(visible.filter(series__study=OuterRef("pk"))))
+    has_visible = Exists(visible.filter(series__study=OuterRef("pk")))
+    found = reader.studies() if reader.studies else Study.objects.filter(has_visible)
 
     def rows(ids: list[int]) -> list[dict[str, Any]]:
         counts = {f"{state}_": Count("pk", filter=Q(job__state=state)) for state in ("done", "quarantined")}
@@ -89,6 +96,7 @@ def studies(request: HttpRequest, reader: Reader) -> HttpResponse:
             {"id": one.pk, "study_instance_uid": one.uid, "study_date": one.study_date}
             | {name.rstrip("_"): count for name, count in by_id[one.pk].items()}
             for one in named
+            if one.pk in by_id
         ]
 
     return list_rows(request, reader, found, ("study_instance_uid", "uid"), rows)
@@ -97,21 +105,25 @@ def studies(request: HttpRequest, reader: Reader) -> HttpResponse:
 @reads
 def instances(request: HttpRequest, reader: Reader) -> HttpResponse:
     """List instances with their states; filter with `sop_instance_uid=`."""
-    return list_rows(request, reader, reader.instances(), BY_UID, lambda ids: ask(INSTANCES, {"ids": ids}))
+    return list_rows(request, reader, reader.find_instances(), BY_UID, lambda ids: ask(INSTANCES, {"ids": ids}))
 
 
 @reads
 def results(request: HttpRequest, reader: Reader) -> HttpResponse:
     """List results; filter with `sop_instance_uid=`."""
     return list_rows(
-        request, reader, reader.instances().filter(job__state="done"), BY_UID, lambda ids: ask(RESULTS, {"ids": ids})
+        request,
+        reader,
+        reader.find_instances().filter(job__state="done"),
+        BY_UID,
+        lambda ids: ask(RESULTS, {"ids": ids}),
     )
 
 
 @reads
 def preview(request: HttpRequest, reader: Reader, instance_id: int) -> HttpResponse | FileResponse:
     """Return the preview of a result."""
-    one = reader.instances(per_row=True).filter(pk=min(instance_id, 2**62)).select_related("series__study").first()
+    one = reader.instances().filter(pk=min(instance_id, 2**62)).select_related("series__study").first()
     result = Result.objects.filter(instance=one).first() if one else None
     if one is None or result is None or not result.preview:
         return json({"detail": "this instance has no preview"}, 404)

@@ -93,7 +93,7 @@ def iter_csv(chosen: dict[str, Any]) -> Iterator[str]:
 @reads
 def receipt(request: HttpRequest, reader: Reader, instance_id: int) -> HttpResponse:  # noqa: ARG001
     """Return the signed receipt of a visible image; 202 until the audit chain has linked it, a second later."""
-    one = reader.instances(per_row=True).filter(pk=min(instance_id, 2**62)).select_related("series__study").first()
+    one = reader.instances().filter(pk=min(instance_id, 2**62)).select_related("series__study").first()
     if one is None:
         return json({"detail": "no such image"}, 404)
     signed = issue_receipt(one, choose_sender(reader, one))

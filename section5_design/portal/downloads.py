@@ -62,7 +62,7 @@ def download_study(request: HttpRequest, study_id: str, kind: str) -> HttpRespon
 def download_run(request: HttpRequest, run_id: int, index: int) -> FileResponse:
     """Download a file of a run, if every image that it covers is visible."""
     run = get_object_or_404(Run.objects.select_related("target__study"), pk=min(run_id, 2**62))
-    visible = visible_instances(request.user, per_row=True).filter(pk__in=run.inputs)
+    visible = visible_instances(request.user).filter(pk__in=run.inputs)
     if visible.count() != len(run.inputs) or index >= len(run.files):
         raise Http404("no such file")
     record_access(request, "exported", run.files[index]["kind"], subject=about_study(run.target.study))

@@ -136,7 +136,7 @@ def find_segments(user: Any, series: Series) -> list[Segment]:
 
 def list_segmentations(user: Any) -> QuerySet[Instance]:
     """Return the visible segmentations that are processed."""
-    visible = visible_instances(user, per_row=True).select_related("series__study")
+    visible = visible_instances(user).select_related("series__study")
     done = visible.filter(sop_class_uid__in=SEGMENTATIONS, job__state=AnalysisJob.State.DONE)
     return done.exclude(number_of_frames__gt=MAX_FRAMES)
 
@@ -149,12 +149,12 @@ def find_segmented(user: Any, series: Series) -> tuple[Series, list[Segment], li
         series has other objects than segmentations, or none of their images can be shown here.
 
     """
-    own = visible_instances(user, per_row=True).filter(series=series)
+    own = visible_instances(user).filter(series=series)
     made = set(list_segmentations(user).filter(series=series).values_list("pk", "sha256")[:MAX_SEGMENTATIONS])
     if not made or own.exclude(sop_class_uid__in=SEGMENTATIONS).exists():
         return None
     uids = {uid for _, sha256 in made for uid, _ in getattr(read_contents(sha256), "frames", ())}
-    images = visible_instances(user, per_row=True).filter(series__study=series.study_id, sop_instance_uid__in=uids)
+    images = visible_instances(user).filter(series__study=series.study_id, sop_instance_uid__in=uids)
     counted = images.order_by().values_list("series").annotate(count=Count("pk")).order_by("-count", "series")
     for series_id, _ in counted:
         source = Series.objects.select_related("study").get(pk=series_id)

@@ -48,14 +48,14 @@ def get_series(request: HttpRequest, series_id: int) -> Series:
 
 def get_instance(request: HttpRequest, instance_id: int) -> Instance:
     """Return a visible image, or answer 404."""
-    visible = visible_instances(request.user, per_row=True).select_related("series__study", "job")
+    visible = visible_instances(request.user).select_related("series__study", "job")
     return get_object_or_404(visible, pk=min(instance_id, 2**62))
 
 
 def images_of(user: Any, series: Series | list[Series]) -> QuerySet[Instance]:
     """Return the visible images of a series, or of several, in the order of InstanceNumber."""
     chosen = {"series": series} if isinstance(series, Series) else {"series__in": series}
-    visible = visible_instances(user, per_row=True).filter(**chosen)
+    visible = visible_instances(user).filter(**chosen)
     return visible.order_by("series", F("instance_number").asc(nulls_last=True), "pk")
 
 

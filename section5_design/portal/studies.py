@@ -147,7 +147,7 @@ def build_first_run(request: HttpRequest) -> dict[str, Any]:
 
 def filter_studies(user: Any, wanted: dict[str, str]) -> QuerySet[Study]:
     """Return the visible studies that match every filter."""
-    found, visible = visible_studies(user), visible_instances(user, per_row=True)
+    found, visible = visible_studies(user), visible_instances(user)
     for name, text in wanted.items():
         if text:
             found = FILTERS[name](found, visible, text)
@@ -183,7 +183,7 @@ def build_rows(user: Any, studies: list[Study]) -> list[Row]:
     rows = {study.pk: Row(study) for study in studies}
     # By the series' IDs, since PostgreSQL would read all instances to join them with many series.
     series = list(Series.objects.filter(study__in=studies).values_list("pk", flat=True))
-    visible = visible_instances(user, per_row=True, within={"series__in": series}).order_by()
+    visible = visible_instances(user).filter(series__in=series).order_by()
     counted = visible.values_list("series__study", "series", "series__modality", "job__state")
     for study, series, modality, state, count, pixels in counted.annotate(count=Count("pk"), pixels=Count("rows")):
         row = rows[study]

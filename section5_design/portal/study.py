@@ -101,7 +101,7 @@ def show_study(request: HttpRequest, study_id: int) -> HttpResponse:
 def build_cards(user: Any, study: Study) -> list[SeriesCard]:
     """Build the cards of the series, in the order of SeriesNumber."""
     cards: dict[int, SeriesCard] = {}
-    visible = visible_instances(user, per_row=True).filter(series__study=study).order_by()
+    visible = visible_instances(user).filter(series__study=study).order_by()
     counted = visible.values_list("series", "job__state").annotate(
         count=Count("pk"), frames=Count("rows"), first=Min("pk")
     )
@@ -128,7 +128,7 @@ def add_counts(counts: Iterator[dict[str, int]]) -> dict[str, int]:
 
 def list_results(user: Any, study: Study) -> QuerySet[Any, dict[str, Any]]:
     """Return the analyses of a study's images, with versions, number of results and the time of the latest."""
-    found = Result.objects.filter(instance__in=visible_instances(user, per_row=True).filter(series__study=study))
+    found = Result.objects.filter(instance__in=visible_instances(user).filter(series__study=study))
     grouped = found.order_by().values("analysis", "version")
     return grouped.annotate(count=Count("instance_id"), latest=Max("at")).order_by("analysis", "version")
 
@@ -137,7 +137,7 @@ def list_runs(user: Any, study: Study) -> list[Run]:
     """Return the runs of registered analyses that cover visible images only, the latest of each analysis first."""
     runs = Run.objects.filter(target__study=study).select_related("target")
     if not user.has_perm(OPERATE):
-        visible = visible_instances(user, per_row=True).filter(series__study=study)
+        visible = visible_instances(user).filter(series__study=study)
         runs = runs.filter(inputs__contained_by=list(visible.values_list("pk", flat=True)))
     return list(runs.order_by("target__analysis", "target", "-finished_at")[:PAGE])
 

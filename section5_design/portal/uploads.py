@@ -13,8 +13,10 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from accounts.access import SUBMIT, get_teams
+from accounts.audit_events import actor_of
 from analysis.models import AnalysisJob
 from archive.models import Instance, Study
+from core.standby import read_from_standby
 from portal.labels import FILE_STATES, label_for
 from portal.studies import parse_number
 from uploads.models import Upload, UploadFile
@@ -29,16 +31,22 @@ def show_uploads(request: HttpRequest) -> HttpResponse:
     """List uploads, with a form that works without a script."""
     if request.method == "POST":
         return send(request)
-    rows = list(visible_uploads(request.user).select_related("user", "group").order_by("-id")[:PAGE])
+    context = {
+        "table": read_from_standby(actor_of(request), lambda: list_uploads(request.user)),
+        "teams": get_teams(request.user),
+        "may_send": request.user.has_perm(SUBMIT),
+    }
+    return render(request, "portal/uploads.html", context)
+
+
+def list_uploads(user: Any) -> list[dict[str, Any]]:
+    """Return the latest visible uploads, with the numbers of their files by state."""
+    rows = list(visible_uploads(user).select_related("user", "group").order_by("-id")[:PAGE])
     states: dict[int, dict[str, int]] = {}
     files = UploadFile.objects.filter(upload__in=rows).order_by()
     for upload_id, state, count in files.values_list("upload", "state").annotate(count=Count("pk")):
         states.setdefault(upload_id, {})[state] = count
-    table = [{"upload": row, "states": in_order(states.get(row.pk, {}))} for row in rows]
-    may_send = request.user.has_perm(SUBMIT)
-    return render(
-        request, "portal/uploads.html", {"table": table, "teams": get_teams(request.user), "may_send": may_send}
-    )
+    return [{"upload": row, "states": in_order(states.get(row.pk, {}))} for row in rows]
 
 
 def in_order(counts: dict[str, int]) -> dict[str, int]:

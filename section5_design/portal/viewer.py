@@ -97,7 +97,7 @@ def show_viewer(request: HttpRequest, series_id: int) -> HttpResponse:
     if other := parse_number(request, "b"):
         panes.append(build_pane(request, get_series(request, other), "b_", panes[0]))
     others = Series.objects.filter(study=series.study).order_by("series_number", "pk")
-    seen = visible_instances(request.user, per_row=True).filter(series__in=others, rows__isnull=False)
+    seen = visible_instances(request.user).filter(series__in=others, rows__isnull=False)
     window = parse_window(request)
     context = {
         "study": series.study,
@@ -236,7 +236,7 @@ def series_thumbnail(request: HttpRequest, series_id: int) -> HttpResponse:
 def study_thumbnail(request: HttpRequest, study_id: int) -> HttpResponse:
     """Answer a small picture of a study: the middle image of its largest series, of images before segmentations."""
     study = get_study(request, study_id)
-    visible = visible_instances(request.user, per_row=True).filter(series__study=study, rows__isnull=False)
+    visible = visible_instances(request.user).filter(series__study=study, rows__isnull=False)
     made = Q(sop_class_uid__in=SEGMENTATIONS)
     counted = visible.order_by().values_list("series").annotate(count=Count("pk"), images=Count("pk", filter=~made))
     largest = counted.order_by("-images", "-count", "series").first()

@@ -25,7 +25,7 @@ def find_instances(reader: Reader, path: Mapping[str, str]) -> list[Instance]:
     for keyword, uid in keys.items():
         if len(parse_uids(keyword, uid)) != 1:
             raise InvalidRequestError(f"{keyword}: not a UID")
-    found = select(reader.instances(per_row=True), IMAGE, keys).select_related("series__study")
+    found = select(reader.instances(), IMAGE, keys).select_related("series__study")
     found = found.order_by(F("series__series_number").asc(nulls_last=True), "series", "instance_number", "pk")
     if not (instances := list(found)):
         raise NotFoundError("there is no such study, series or instance")

@@ -1,6 +1,7 @@
 """Find studies, series and instances that a reader may see; for QIDO-RS and C-FIND."""
 
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from django.contrib.postgres.aggregates import ArrayAgg
@@ -8,6 +9,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from accounts.readers import Reader
 from archive.models import Instance, Series, Study
+from core.standby import read_from_standby
 from query.attributes import (
     COUNTED,
     IMAGE,
@@ -23,7 +25,6 @@ from query.attributes import (
 from query.matching import match, match_any, match_item
 
 BATCH = 1000
-FEW = 200  # studies or series of which each image is checked on its own
 LINKS = {STUDY: "series__study", SERIES: "series"}  # of an instance
 Row = dict[str, Any]  # values by keyword: one, a list, or None
 
@@ -51,27 +52,26 @@ def find_rows(
 
 def count_rows(reader: Reader, level: str, keys: Mapping[str, str]) -> int:
     """Count what matches at a level from the study down."""
-    visible = reader.instances(per_row=bool(keys.get("StudyInstanceUID")))
-    return select(visible, level, keys).count()
+    return find(reader, level, keys).count()
 
 
 def iter_rows(reader: Reader, level: str, keys: Mapping[str, str], wanted: Collection[str]) -> Iterator[Row]:
     """Find everything that matches, as `find_rows` does, in batches."""
     if level == PATIENT:
-        yield from find_rows(reader, level, keys, wanted)
+        yield from read_from_standby(reader.name, lambda: find_rows(reader, level, keys, wanted))
         return
-    found = list(find(reader, level, keys).order_by("-pk").values_list("pk", flat=True))
+    found = read_from_standby(
+        reader.name, lambda: list(find(reader, level, keys).order_by("-pk").values_list("pk", flat=True))
+    )
     for start in range(0, len(found), BATCH):
         batch = MODELS[level].objects.filter(pk__in=found[start : start + BATCH]).order_by("-pk")
-        yield from fetch(reader, level, batch, wanted)
+        yield from read_from_standby(reader.name, partial(fetch, reader, level, batch, wanted))
 
 
 def find(reader: Reader, level: str, keys: Mapping[str, str]) -> QuerySet[Any]:
     """Return the visible rows of a level that match."""
-    one_study = bool(keys.get("StudyInstanceUID"))
-    if level == STUDY and reader.studies and not one_study:
-        return select(reader.instances(per_row=True), level, keys, reader.studies())
-    return select(reader.instances(per_row=one_study), level, keys)
+    named = bool(keys.get("StudyInstanceUID"))
+    return select(reader.instances(), level, keys, reader.studies() if reader.studies and not named else None)
 
 
 def fetch(reader: Reader, level: str, found: QuerySet[Any], wanted: Collection[str]) -> list[Row]:
@@ -85,8 +85,7 @@ def fetch(reader: Reader, level: str, found: QuerySet[Any], wanted: Collection[s
         series = (
             list(rows) if level == SERIES else list(Series.objects.filter(study__in=rows).values_list("pk", flat=True))
         )
-        visible = reader.instances(per_row=len(rows) <= FEW, within={"series__in": series})
-        for key, counts in count(visible, level):
+        for key, counts in count(reader.instances().filter(series__in=series), level):
             rows[key] |= counts
     return list(rows.values())
 
@@ -107,15 +106,17 @@ def select(
             modalities = text.strip()
         else:
             condition &= match(keyword, columns[keyword].path, text)
+    if level != STUDY and studies is not None and studies.query.where:  # they make the search shorter
+        condition &= Q(**{"series__study__in" if level == IMAGE else "study__in": studies})
     if level == IMAGE:
         return first_of_each(visible).filter(condition)
     link = LINKS[level]
     if modalities and modalities != "*":
         of_modality = match_any("series__modality", modalities.replace("\\", ",").split(","), "like")
         condition &= Q(Exists(visible.filter(of_modality, **{link: OuterRef("pk")})))
-    elif studies is None and visible.query.where:  # otherwise everything is visible
+    elif (level != STUDY or studies is None) and visible.query.where:  # otherwise everything is visible
         condition &= Q(Exists(visible.filter(**{link: OuterRef("pk")})))
-    found = MODELS[level].objects.all() if studies is None else studies
+    found = studies if level == STUDY and studies is not None else MODELS[level].objects.all()
     return found.filter(condition)
 
 

@@ -1,6 +1,5 @@
 """What every DICOMweb service shares: who reads, and how errors are answered."""
 
-import logging
 import re
 from collections.abc import Callable, Iterable
 from functools import wraps
@@ -11,9 +10,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from accounts.readers import reads
+from core.outage import report_outage
 from query.errors import RequestError
 
-log = logging.getLogger("section5.query")
 View = Callable[..., HttpResponseBase]
 
 
@@ -27,7 +26,7 @@ def dicomweb(view: View) -> View:
         except RequestError as error:
             return plain(error.status, str(error))
         except (OperationalError, InterfaceError) as error:
-            log.error("the database does not respond (%s)", type(error).__name__)  # noqa: TRY400
+            report_outage(error)
             return plain(503, "the database does not respond; try again", {"Retry-After": "5"})
 
     return answered

@@ -1,11 +1,13 @@
 """Measure the running system for the model, and validate the model: `python section5_design/simulation/measure.py`.
 
-Takes some 10 minutes and writes measured.json. Needs RabbitMQ's server program (Debian: rabbitmq-server); it runs one
-of its own, and a PostgreSQL of its own. The check: an analysis that takes a time of chance (mean 0.25 s), 1 and 2
-workers of one process, two loads; the model is given the arrivals and service times that were measured, and must find
-the throughput and the median wait. Then the limits of each part by itself, which say what breaks first.
+Takes some 10 minutes and writes measured.json; `--only standby` measures one part again. Needs RabbitMQ's server
+program (Debian: rabbitmq-server); it runs one of its own, and a PostgreSQL of its own. The check: an analysis of random
+duration (mean 0.25 s), 1 and 2 workers of one process, two loads; the model is given the arrivals and service times
+measured, and must find the throughput and the median wait. Then the limits of each part by itself, which say what
+breaks first, and what a synchronous standby costs.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -18,6 +20,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 SECTION = Path(__file__).parent.parent
 sys.path[:0] = [str(SECTION), str(SECTION / "tests")]
@@ -27,7 +30,8 @@ import psutil  # noqa: E402
 
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from simulation.model import Job, Model, Site, percentile  # noqa: E402
-from system import System, database, instance  # noqa: E402
+from standby_server import Standby  # noqa: E402
+from system import System, administer, database, instance  # noqa: E402
 from test_outages import rabbitmq  # noqa: E402
 
 COUNT = 240
@@ -147,22 +151,41 @@ def limits(folder: Path, broker: str) -> dict[str, float]:
     place.mkdir()
     found: dict[str, float] = {}
     with database("limits") as url:
-        environment = os.environ | {"DATABASE_URL": url, "DATA_FOLDER": str(place), "BROKER_URL": broker}
-        environment |= {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": f"{SECTION}:{SECTION / 'tests'}"}
         for name, code in LIMITS.items():
-            rates = []
-            for _ in range(ROUNDS):
-                done = subprocess.run(
-                    [sys.executable, "-c", COMMON + code],
-                    cwd=SECTION,
-                    env=environment,
-                    check=True,
-                    capture_output=True,
-                    text=True,
-                )
-                rates.append(float(done.stdout.split()[-1]))
+            rates = [rate(code, DATABASE_URL=url, DATA_FOLDER=str(place), BROKER_URL=broker) for _ in range(ROUNDS)]
             found[name] = round(statistics.median(rates), 1)
             print(name, found[name], flush=True)
+    return found
+
+
+def rate(code: str, **environment: str) -> float:
+    """Run a program of LIMITS, and return the rate that it prints."""
+    environment |= {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": f"{SECTION}:{SECTION / 'tests'}"}
+    command = [sys.executable, "-c", COMMON + code]
+    settings = os.environ | environment
+    done = subprocess.run(command, cwd=SECTION, env=settings, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def standby_cost(folder: Path) -> dict[str, float]:
+    """Measure how many instances a primary records, alone and with a synchronous standby, in turns."""
+    rates: dict[str, list[float]] = {"alone": [], "with a synchronous standby": []}
+    place = folder / "standby"
+    place.mkdir(mode=0o755)
+    with (
+        EmbeddedPostgres(place / "primary") as primary,
+        Standby(place / "standby", primary),
+        patch.dict(os.environ, DATABASE_URL=primary.url),
+        database("standby") as url,
+    ):
+        for _ in range(ROUNDS):
+            for kind, name in zip(rates, ("", "*"), strict=True):
+                administer(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
+                administer("SELECT pg_reload_conf()")
+                code = LIMITS["database, instances recorded"]
+                rates[kind].append(rate(code, DATABASE_URL=url, DATA_FOLDER=str(place)))
+    found = {kind: round(statistics.median(values), 1) for kind, values in rates.items()}
+    print(json.dumps(found), flush=True)
     return found
 
 
@@ -243,6 +266,15 @@ print(count / (time.perf_counter() - start))
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", choices=["standby"], help="measure this part again, and keep the others")
+    measured = SECTION / "simulation" / "measured.json"
+    if parser.parse_args().only:
+        with tempfile.TemporaryDirectory() as name:
+            Path(name).chmod(0o755)
+            document = json.loads(measured.read_text()) | {"standby": standby_cost(Path(name))}
+        measured.write_text(json.dumps(document, indent=1) + "\n")
+        return
     with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data") as postgres:
         for folder in (Path(name), Path(name) / "mq"):
             folder.mkdir(exist_ok=True)
@@ -253,7 +285,8 @@ def main() -> None:
             told["limits"] = limits(Path(name), broker)
             told["service"] = service_times(Path(name), broker)
             told["checks"] = [check(Path(name), broker, workers, load) for workers in (1, 2) for load in LOADS]
-    (SECTION / "simulation" / "measured.json").write_text(json.dumps(told, indent=1) + "\n")
+            told["standby"] = standby_cost(Path(name))
+    measured.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

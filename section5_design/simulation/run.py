@@ -170,13 +170,15 @@ def sizes(pool: ProcessPoolExecutor) -> None:
 def limits() -> None:
     """Plot the bottlenecks: the measured rate of each component against the peak of a national archive."""
     peak = SITES["national archive"] * max(HOURS) / 100 / 3600
-    found = MEASURED["limits"]
+    found, standby = MEASURED["limits"], MEASURED["standby"]
+    replicated = standby["with a synchronous standby"] / standby["alone"]
     rows = {
         "database: jobs claimed and ended": found["database, jobs claimed and ended"],
-        "storage: 0.5 MB sealed and synced": found["storage, objects of 0.5 MB made safe"],
+        "storage: 0.5 MB encrypted and synced": found["storage, objects of 0.5 MB made safe"],
         "database: instances recorded": found["database, instances recorded"],
-        "broker: jobs told of, 16 a message": 16 * found["broker, messages through"],
-        "log: images chained, 2 lines each": found["log, lines linked"] / 2,
+        "database: with a synchronous standby": found["database, instances recorded"] * replicated,
+        "broker: jobs, 16 a wake-up": 16 * found["broker, messages through"],
+        "audit log: images, 2 events each": found["log, lines linked"] / 2,
     }
     figure, axis = plt.subplots(figsize=(9, 3.2))
     axis.barh(list(rows), list(rows.values()), color="tab:blue")

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 
 from simulation.model import STRATEGIES, Job, Model, Site, percentile, poisson
 
-SIMULATION = Path(__file__).parent.parent / "simulation"
+SECTION = Path(__file__).parent.parent
+SIMULATION = SECTION / "simulation"
+PEAK = 20_000_000 * 0.15 / 3600  # images a second of a national archive
 
 
 def jobs(load: float, workers: int, count: float = 40_000, large: float = 0.0, factor: float = 10) -> list[Job]:
@@ -95,3 +98,25 @@ def test_the_model_was_checked_against_the_running_system() -> None:
     for one in checks:
         for what in ("throughput", "median_wait"):
             assert one[what]["model"] == pytest.approx(one[what]["system"], rel=0.15)
+
+
+def test_the_machines_of_the_design_follow_from_the_speeds_of_the_readme() -> None:
+    readme, design = ((SECTION / name).read_text(encoding="utf-8") for name in ("README.md", "design/README.md"))
+    received = re.search(r"\| 0\.5 MB, C-STORE, 4 at once \| (\d+) ", readme)
+    worker = re.search(r"one worker (\d+) jobs a second, two ([\d.]+) times that", readme)
+    assert received
+    assert worker
+    jobs = int(float(worker[1]) * float(worker[2]))
+    machines = [math.ceil(PEAK / rate) for rate in (int(received[1]), jobs)]
+    assert f"| 1 together | 1 together | {machines[0]} / {machines[1]} |" in design
+    assert f"{received[1]} images of 0.5 MB a\nsecond received and durable, {jobs} jobs a second" in design
+
+
+def test_the_cost_of_a_standby_in_the_design_is_the_measured_one() -> None:
+    standby = json.loads((SIMULATION / "measured.json").read_text())["standby"]
+    alone, replicated = standby["alone"], standby["with a synchronous standby"]
+    design = " ".join((SECTION / "design" / "simulation.md").read_text(encoding="utf-8").split())
+    assert (
+        f"records {replicated / alone:.2f} of that ({replicated:.0f} instances a second instead of {alone:.0f}"
+        in design
+    )

@@ -1,49 +1,30 @@
 """Lists are read from a standby of the database; whoever just sent something sees it, and no fault of it shows."""
 
 import contextlib
-import shutil
+import io
 from collections.abc import Iterator
-from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from typing import Any, NamedTuple
 
-import psycopg2
+import pydicom
 import pytest
+from pynetdicom import AE
+from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformationModelFind
 
 from local.embedded_postgres import EmbeddedPostgres
 from people import Person, make_people
+from standby_server import Standby
 from system import System, instance, until
+from test_query_retrieve import ae_add, identifier
 
-STUDIES = "/dicom-web/studies"
+LISTS = {"studies", "QIDO-RS", "API", "uploads"}
 
 
-class Standby(EmbeddedPostgres):
-    """A streaming standby of an embedded server."""
+class Sent(NamedTuple):
+    """A study that was sent: its patient's ID, the UID of its image, and the page of its upload."""
 
-    def __enter__(self) -> "Standby":
-        self.start()
-        return self
-
-    def __init__(self, folder: Path, primary: EmbeddedPostgres) -> None:
-        super().__init__(folder)
-        self._make_folder(self.folder)
-        self._bin = self._binaries()
-        parts = urlsplit(primary.url)
-        source = f"host={unquote(parts.hostname or '')} user={parts.username} password={parts.password}"
-        self._run("pg_basebackup", "-D", self._data, "-d", source, "-R", "--checkpoint=fast")
-        shutil.copy2(primary.folder / "password", self.folder)
-
-    def run(self, statement: str) -> None:
-        with contextlib.closing(psycopg2.connect(self.url)) as connection, connection.cursor() as cursor:
-            cursor.execute(statement)
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Receive what the primary writes, and do not apply it."""
-        self.run("SELECT pg_wal_replay_pause()")
-        try:
-            yield
-        finally:
-            self.run("SELECT pg_wal_replay_resume()")
+    patient: str
+    uid: str
+    upload: str
 
 
 @pytest.fixture(scope="module")
@@ -59,23 +40,36 @@ def standby(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, 
         System(folder / "system", primary.url, STANDBY_URL=server.url) as system,
     ):
         make_people(system, {"sender": ["submitters"], "operator": ["operators"]})
+        for title in ("SENDER", "OTHER"):
+            ae_add(system, title, "127.0.0.1", "--group", "operators")
         yield system, server
 
 
-def send_study(sender: Person) -> str:
-    """Send a study, and return its patient's ID."""
-    uid, content = instance()
-    patient = uid[-16:]
-    uid, content = instance(PatientID=patient, StudyInstanceUID=uid)
-    assert sender.send(content).status_code == 302
-    return patient
+def make_study() -> tuple[str, str, bytes]:
+    """Make a study of one image, of a patient of its own: the patient's ID, the image's UID, the file."""
+    study, _ = instance()
+    patient = study[-16:]
+    return patient, *instance(PatientID=patient, StudyInstanceUID=study)
 
 
-def sees(person: Person, patient: str) -> bool:
-    """Whether the list of studies and QIDO-RS show a patient."""
-    page, found = person.get("/"), person.get(f"{STUDIES}?PatientID={patient}")
-    assert (page.status_code, found.status_code in (200, 204)) == (200, True)
-    return patient in page.text and found.status_code == 200
+def send_study(sender: Person) -> Sent:
+    """Send a study with the form."""
+    patient, uid, content = make_study()
+    answer = sender.send(content)
+    assert answer.status_code == 302
+    return Sent(patient, uid, answer.headers["Location"])
+
+
+def lists_with(person: Person, sent: Sent) -> set[str]:
+    """Return the lists that show a study, its image or its upload."""
+    pages = {
+        "studies": (person.get("/"), sent.patient),
+        "QIDO-RS": (person.get(f"/dicom-web/studies?PatientID={sent.patient}"), sent.patient),
+        "API": (person.get(f"/api/instances/?sop_instance_uid={sent.uid}"), sent.uid),
+        "uploads": (person.get("/uploads/"), f'"{sent.upload}"'),
+    }
+    assert all(page.status_code in (200, 204) for page, _ in pages.values())
+    return {name for name, (page, text) in pages.items() if text in page.text}
 
 
 def test_the_sender_sees_a_study_that_the_standby_does_not_have_yet(standby: tuple[System, Standby]) -> None:
@@ -85,9 +79,9 @@ def test_the_sender_sees_a_study_that_the_standby_does_not_have_yet(standby: tup
     def sent_alone() -> bool:
         """Send while the standby stands still; whether only the sender sees it, unless that took too long."""
         with server.paused():
-            patient = send_study(sender)
-            assert sees(sender, patient)
-            return not sees(operator, patient)
+            sent = send_study(sender)
+            assert lists_with(sender, sent) == LISTS
+            return not lists_with(operator, sent)
 
     until(sent_alone)
 
@@ -98,10 +92,10 @@ def test_everybody_sees_a_study_that_a_standby_far_behind_does_not_have(standby:
 
     def seen_late() -> bool:
         with server.paused():
-            patient = send_study(sender)
-            if sees(operator, patient):
+            sent = send_study(sender)
+            if lists_with(operator, sent):
                 return False
-            until(lambda: sees(operator, patient))
+            until(lambda: lists_with(operator, sent) == LISTS)
             return True
 
     until(seen_late)
@@ -112,8 +106,42 @@ def test_lists_are_read_from_the_primary_while_the_standby_is_down(standby: tupl
     sender, operator = Person(system, "sender"), Person(system, "operator")
     server.stop()
     try:
-        patient = send_study(sender)
-        assert sees(sender, patient)
-        assert sees(operator, patient)
+        sent = send_study(sender)
+        assert lists_with(sender, sent) == LISTS
+        assert lists_with(operator, sent) == LISTS
     finally:
         server.start()
+
+
+def test_an_entity_finds_what_it_sent_although_the_standby_does_not_have_it(standby: tuple[System, Standby]) -> None:
+    system, server = standby
+
+    def found_alone() -> bool:
+        with server.paused():
+            patient, _, content = make_study()
+            with connect(system, "SENDER", CTImageStorage) as sender:
+                assert sender.send_c_store(pydicom.dcmread(io.BytesIO(content))).Status == 0
+            assert finds(system, "SENDER", patient)
+            return not finds(system, "OTHER", patient)
+
+    until(found_alone)
+
+
+@contextlib.contextmanager
+def connect(system: System, title: str, context: Any) -> Iterator[Any]:
+    """Open an association as an entity."""
+    entity = AE(title)
+    entity.add_requested_context(context)
+    association = entity.associate("127.0.0.1", system.dicom, ae_title="SECTION5")
+    assert association.is_established
+    yield association
+    association.release()
+
+
+def finds(system: System, title: str, patient: str) -> bool:
+    """Whether a C-FIND of an entity finds a patient's study."""
+    model = StudyRootQueryRetrieveInformationModelFind
+    with connect(system, title, model) as association:
+        responses = list(association.send_c_find(identifier("STUDY", PatientID=patient), model))
+    assert responses[-1][0].Status == 0
+    return len(responses) > 1

@@ -22,6 +22,7 @@ from accounts.models import ApplicationEntity
 from archive.models import Instance
 from archive.object_store import verify_object
 from audit.events import record_event
+from core.outage import report_outage
 from ingest.dimse.association import ActionRequest
 from ingest.dimse.messages import encode_file_start
 from ingest.dimse.negotiation import STORAGE_COMMITMENT
@@ -95,7 +96,7 @@ class CommitmentReporter:
         try:
             finish_report(commitment, accepted=report(commitment))
         except (OperationalError, InterfaceError) as error:  # its lease ends, and it is reported again
-            log.warning("the database does not respond (%s)", type(error).__name__)
+            report_outage(error)
         finally:
             connection.close()
             self._free_slots.release()

@@ -26,6 +26,7 @@ from audit.events import record_event
 from core import metrics
 from core.correlation import begin_correlation
 from core.health import beat
+from core.outage import report_outage, report_recovery
 from ingest.dimse.association import (
     CALLING_TITLE_NOT_RECOGNIZED,
     LOCAL_LIMIT_EXCEEDED,
@@ -98,7 +99,7 @@ class Server:
         try:
             known = may_send(calling, address)
         except (OperationalError, InterfaceError) as error:
-            log.error("the database does not respond (%s)", type(error).__name__)  # noqa: TRY400
+            report_outage(error)
             connection.close()
             return TEMPORARY_CONGESTION
         if not known:
@@ -120,7 +121,7 @@ class Server:
         try:
             return handle_request(request)
         except (OperationalError, InterfaceError) as error:
-            log.error("the database does not respond (%s)", type(error).__name__)  # noqa: TRY400
+            report_outage(error)
             connection.close()
             return PROCESSING_FAILURE
 
@@ -131,7 +132,7 @@ class Server:
             if self._queries is not None:
                 self._queries(request, channel)
         except (OperationalError, InterfaceError) as error:
-            log.error("the database does not respond (%s)", type(error).__name__)  # noqa: TRY400
+            report_outage(error)
             connection.close()
             channel.respond(OUT_OF_RESOURCES)
 
@@ -247,11 +248,12 @@ class InstanceSink:
             log.error("the disk: %s", error.strerror)  # noqa: TRY400
             return PROCESSING_FAILURE
         except (OperationalError, InterfaceError) as error:
-            log.error("the database does not respond (%s)", type(error).__name__)  # noqa: TRY400
+            report_outage(error)
             connection.close()
             return PROCESSING_FAILURE
         finally:
             self.abort()
+        report_recovery()
         images.info("from %s: instance %d, %s", source, stored.instance_id, stored.outcome)
         if stored.outcome != "duplicate":
             self._instances.append(stored.instance_id)
