@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
 from csv_dialect import FORMATTED, NA_VALUES, WHITESPACE, YEAR, CellRule, Dialect, guess_dialect
-from csv_source import SAMPLE_BYTES, CsvSource, open_csv, reject_markup
-from errors import InputError, count_noun
+from csv_source import BLOCK_BYTES, SAMPLE_BYTES, CsvSource, open_csv, reject_markup
+from errors import InputError, count_noun, with_progress
 from moments import Moments
 
 if TYPE_CHECKING:
@@ -505,7 +505,8 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
         source.block_bytes = (source.block_bytes + 1) // 2  # text takes more memory than numbers
     reader = BlockReader(dialect.delimiter, len(names), selected, rule, options.quartiles)
     blocks = iter_blocks(source, lines, text[start:], line, dialect.delimiter)
-    for summary in reader.summarize_all(blocks):
+    total = path.stat().st_size // BLOCK_BYTES if path.is_file() else 0
+    for summary in with_progress(reader.summarize_all(blocks), total, f"blocks of {BLOCK_BYTES >> 20} MiB"):
         statistics.merge(summary)
     statistics.encoding = source.encoding
     for column, cells in zip(statistics.columns, samples, strict=True):
