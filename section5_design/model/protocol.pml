@@ -226,7 +226,7 @@ end_idle:
         fi;
         /* code: analysis/handler.py AnalysisHandler.save: update(superseded=True) */
         if :: SUPERSEDES -> results = 0 :: else fi;
-        /* code: analysis/handler.py AnalysisHandler.save: INSERT INTO analysis_result */
+        /* code: analysis/handler.py SAVE: INSERT INTO analysis_result */
         results++; stale = (mine != token); result_key = KEY;
         printf("worker %d finishes with token %d\n", number, mine);
         mine = 0; goto end_idle }
