@@ -35,7 +35,7 @@ from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from people import Person, make_people  # noqa: E402
 from system import System, database, instance  # noqa: E402
 
-FAULTS = ("worker's child", "worker", "queues purged")
+FAULTS = ("worker's child killed", "worker killed", "queues purged")
 EVERY, SAMPLE = 30.0, 5.0  # seconds
 
 
@@ -117,7 +117,8 @@ def run(system: System, postgres: EmbeddedPostgres, seconds: float) -> tuple[dic
     """Faults, and the memory of each part meanwhile, in MB."""
     samples: dict[str, list[float]] = {name: [] for name in system.parts}
     faults: Counter[str] = Counter()
-    ways = kills(system, postgres)
+    every = kills(system, postgres)
+    ways = {name: every[name] for name in FAULTS}
     start, due = time.monotonic(), EVERY
     while (passed := time.monotonic() - start) < seconds:
         time.sleep(SAMPLE)
@@ -126,8 +127,8 @@ def run(system: System, postgres: EmbeddedPostgres, seconds: float) -> tuple[dic
                 samples[name].append(megabytes(part.pid))
         if passed > due:
             due += EVERY
-            name = random.choice(FAULTS)
-            ways[name]()
+            name, way = random.choice(list(ways.items()))
+            way()
             faults[name] += 1
             print(f"{passed / 60:.1f} of {seconds / 60:.0f} minutes: {name}", flush=True)
     return samples, faults
