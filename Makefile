@@ -27,7 +27,7 @@ test: environment ## run the tests of each section and of the repository
 	@for section in $(SECTION); do \
 	    printf '\n-------- tests of %s --------\n' "$$section"; \
 	    case $$section in \
-	        section5*) parallel="-n 6 --dist loadfile --no-loadscope-reorder" ;; \
+	        section5*) parallel="-n 4 --dist loadfile --no-loadscope-reorder" ;; \
 	        section4*) parallel="-n 3 --dist loadfile" ;; \
 	        section1* | tools) parallel="-n 3" ;; \
 	        *) parallel= ;; \
