@@ -133,7 +133,7 @@ class StudyRecord(PatientRecord):
         """Return every study in a folder and its subfolders, in the order of their first files.
 
         Raises:
-            DicomError: There is no such folder, or it has no DICOM file.
+            DicomError: The folder does not exist or contains no DICOM file.
         """
         if not Path(folder).is_dir():
             raise DicomError(f"{folder}: no such folder; check the path")

@@ -38,7 +38,7 @@ def test_order_holds_when_one_thread_is_slow() -> None:
 
 
 class FakeTime(threading.Condition):
-    """A condition on a clock of its own: a wait with a timeout ends at once and moves the clock on."""
+    """A condition with a simulated clock: a wait with a timeout returns at once and advances the clock."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,6 +3,8 @@
 import io
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import numpy as np
@@ -41,45 +43,54 @@ def render_image(file: BinaryIO, frame: int, window: Window | None, *, overlays:
         overlays: whether the overlays of the file are drawn in white (PS3.3, C.9.2).
 
     Raises:
-        RenderingError: there is no such frame, or it is too large, or cannot be decoded.
+        RenderingError: the frame does not exist, is too large, or cannot be decoded.
 
     """
-    with _slots, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            header = pydicom.dcmread(file, force=True, defer_size=1024)
-            check(header, frame)
-            file.seek(0)
-            shown = render_values(decode_frame(file, frame), header, window)
-            return Image.fromarray(draw_overlays(shown, header, frame) if overlays else shown)
-        except (RenderingError, ObjectIntegrityError):
-            raise
-        except Exception as error:
-            raise RenderingError(f"cannot be decoded ({type(error).__name__})") from error
+    with decoding():
+        header = read_header(file, frame)
+        shown = render_values(decode_frame(file, frame), header, window)
+        return Image.fromarray(draw_overlays(shown, header, frame) if overlays else shown)
 
 
 def read_values(file: BinaryIO, frame: int) -> tuple[NDArray[np.float64] | None, str]:
     """Return the rescaled values of a grey frame, counted from 0, and their unit; None for colour.
 
     Raises:
-        RenderingError: there is no such frame, or it is too large, or cannot be decoded.
+        RenderingError: the frame does not exist, is too large, or cannot be decoded.
+
+    """
+    with decoding():
+        header = read_header(file, frame)
+        if not str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
+            return None, ""
+        unit = str(header.get("RescaleType") or ("HU" if header.get("Modality") == "CT" else ""))
+        return rescale(decode_frame(file, frame), header), "" if unit == "US" else unit  # unspecified
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Wait for a slot to decode in; pydicom raises all kinds of errors on malformed pixels.
+
+    Raises:
+        RenderingError: they cannot be decoded.
 
     """
     with _slots, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            header = pydicom.dcmread(file, force=True, defer_size=1024)
-            check(header, frame)
-            if not str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
-                return None, ""
-            file.seek(0)
-            values = rescale(decode_frame(file, frame), header)
-            unit = str(header.get("RescaleType") or ("HU" if header.get("Modality") == "CT" else ""))
-            return values, "" if unit == "US" else unit  # unspecified
+            yield
         except (RenderingError, ObjectIntegrityError):
             raise
         except Exception as error:
             raise RenderingError(f"cannot be decoded ({type(error).__name__})") from error
+
+
+def read_header(file: BinaryIO, frame: int) -> Dataset:
+    """Read the header of a file whose frame can be shown, and go back to its start."""
+    header = pydicom.dcmread(file, force=True, defer_size=1024)
+    check(header, frame)
+    file.seek(0)
+    return header
 
 
 def check(header: Dataset, frame: int) -> None:

@@ -39,7 +39,7 @@ class Region:
         return (right - left) * (bottom - top) * (math.pi / 4 if self.shape == "ellipse" else 1)
 
     def select(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Return the values of the pixels whose centres are inside, or of the nearest pixel if there are none."""
+        """Return the values of the pixels whose centres are inside; without any, that of the nearest pixel."""
         left, top, right, bottom = self.box
         y, x = (np.arange(count) + 0.5 for count in values.shape)
         across, down = (x - (left + right) / 2) / (right - left) * 2, (y - (top + bottom) / 2) / (bottom - top) * 2

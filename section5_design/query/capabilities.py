@@ -32,7 +32,7 @@ STATUSES = {
     "204": "No results",
     "400": "The request is malformed",
     "401": "A session or a token is required",
-    "404": "There is no such resource, or it is not visible to the reader",
+    "404": "The resource does not exist, or is not visible to the reader",
     "406": "None of the accepted representations can be made",
     "503": "The database does not respond",
 }

@@ -64,7 +64,7 @@ def no_content(headers: dict[str, str]) -> HttpResponse:
 @csrf_exempt
 def unknown_resource(request: HttpRequest, **_: Any) -> HttpResponse:  # noqa: ARG001
     """Answer a request for a resource that no service has."""
-    return plain(404, "there is no such resource; OPTIONS of the base address lists them")
+    return plain(404, "unknown resource; OPTIONS on the base address lists all resources")
 
 
 def build_warning(text: str) -> str:

@@ -1,10 +1,10 @@
 """Measure the running system for the model, and validate the model: `python section5_design/simulation/measure.py`.
 
 Takes some 10 minutes and writes measured.json; `--only standby` measures one part again. Needs RabbitMQ's server
-program (Debian: rabbitmq-server); it runs one of its own, and a PostgreSQL of its own. The check: an analysis of random
-duration (mean 0.25 s), 1 and 2 workers of one process, two loads; the model is given the arrivals and service times
-measured, and must find the throughput and the median wait. Then the limits of each part by itself, which say what
-breaks first, and what a synchronous standby costs.
+program (Debian: rabbitmq-server); starts a separate RabbitMQ and a separate PostgreSQL. The check: an analysis of
+random duration (mean 0.25 s), 1 and 2 workers of one process, two loads; the model is given the arrivals and service
+times measured, and must find the throughput and the median wait. Then the limits of each part by itself, which say
+what breaks first, and what a synchronous standby costs.
 """
 
 import argparse

@@ -46,7 +46,7 @@ def standby(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, 
 
 
 def make_study() -> tuple[str, str, bytes]:
-    """Make a study of one image, of a patient of its own: the patient's ID, the image's UID, the file."""
+    """Make a study with one image for a new patient: return the patient ID, the UID and the file."""
     study, _ = instance()
     patient = study[-16:]
     return patient, *instance(PatientID=patient, StudyInstanceUID=study)
