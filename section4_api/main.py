@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         server = bind(arguments.host, port, SERVER | PROXY if production else SERVER)
     except (OSError, ValueError) as error:
-        return fail(f"{arguments.host}:{port}", f"cannot listen ({error}); choose another --port")
+        reason = getattr(error, "strerror", None) or error  # waitress raises ValueError for an unknown host
+        return fail(f"{arguments.host}:{port}", f"cannot listen ({reason}); choose another --host or --port")
     return serve(server, arguments.once, demonstrate=not production)
 
 
@@ -155,8 +156,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--once", action="store_true", help="end after the demonstration")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on; loopback by default")
-    parser.add_argument("--port", type=int, help=f"0 for any free one; {PORT} by default")
+    parser.add_argument("--port", type=parse_port, help=f"0 for any free one; {PORT} by default")
     return parser
+
+
+def parse_port(text: str) -> int:
+    """Return a port number; the server would take 99999 for another port."""
+    if not (text.isascii() and text.isdecimal() and int(text) < 65536):
+        raise argparse.ArgumentTypeError("must be a whole number from 0 to 65535")
+    return int(text)
 
 
 def explain_errors(work: Callable[[], int]) -> int:
