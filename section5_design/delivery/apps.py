@@ -10,8 +10,7 @@ class DeliveryConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the handler of delivery jobs and connect the signal receivers."""
-        from delivery.handler import MAX_ATTEMPTS, DeliveryHandler
-        from delivery.routing import KIND
+        from delivery.routing import KIND, MAX_ATTEMPTS
         from jobs.handlers import register
 
-        register(KIND, DeliveryHandler(), MAX_ATTEMPTS)
+        register(KIND, "delivery.handler.DeliveryHandler", MAX_ATTEMPTS)

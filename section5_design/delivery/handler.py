@@ -26,7 +26,6 @@ from delivery.models import Delivery, Destination
 from jobs.handlers import JobError, PostponeError, RetryableError
 from jobs.queue import Lease, parse_subject
 
-MAX_ATTEMPTS = 300  # of one delivery, with pauses of up to five minutes: more than a day
 MAX_PAUSE = 300
 MAX_SECONDS = 90  # for one instance; less than TASK_SECONDS
 CHUNK = 1 << 20

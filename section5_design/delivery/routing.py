@@ -15,6 +15,7 @@ from delivery.models import Delivery, Destination, Rule
 from jobs.queue import NewJob, delete_jobs, schedule
 
 KIND = "delivery"
+MAX_ATTEMPTS = 300  # of one delivery, with pauses of up to five minutes: more than a day
 ANY = "*"
 
 

@@ -15,11 +15,16 @@ def overloaded() -> bool:
 
 
 def memory_percent(cgroup: Path = CGROUP) -> float:
-    """Return the memory in use, in percent of the container's limit, or of the machine if it has none (cgroup v2)."""
+    """Return the memory in use, in percent of the container's limit, or of the machine if it has none (cgroup v2).
+
+    Cached files do not count: the kernel drops them when memory is needed.
+    """
     limit, used = read_number(cgroup / "memory.max"), read_number(cgroup / "memory.current")
     if limit is None or used is None:
         return float(psutil.virtual_memory().percent)
-    return 100 * max(0, used - read_statistic(cgroup / "memory.stat", "inactive_file")) / limit
+    statistics = cgroup / "memory.stat"
+    cached = read_statistic(statistics, "active_file") + read_statistic(statistics, "inactive_file")
+    return 100 * max(0, used - cached) / limit
 
 
 def load_percent(cgroup: Path = CGROUP) -> float:

@@ -17,15 +17,17 @@ from core.processes import child_setup
 
 INTERVAL = 1.0  # seconds between two looks while nothing is due
 WAKE_INTERVAL = 5.0  # seconds between two messages, of which one must arrive
+MAX_START = 60.0  # seconds that the process may need to start, on a busy machine
 
 
 class Fallback:
     """The process, as its worker sees it."""
 
     def __init__(self, queues: str, environment: dict[str, str], heartbeat: Path) -> None:
-        self.started_at = time.time()
         self._heartbeat = heartbeat
         self._heartbeat.touch()
+        ready_by = time.time() + MAX_START
+        os.utime(heartbeat, (ready_by, ready_by))
         command = [sys.executable, "-m", "jobs.fallback", queues, str(heartbeat)]
         self._process = subprocess.Popen(  # noqa: S603
             command,
@@ -36,7 +38,7 @@ class Fallback:
         )
 
     def is_over(self) -> bool:
-        """Return whether the process ended; kill it if its job takes longer than a job may."""
+        """Return whether the process ended; kill it if it does not start, or its job takes longer than a job may."""
         if time.time() - self._heartbeat.stat().st_mtime > settings.TASK_SECONDS:
             os.killpg(self._process.pid, signal.SIGKILL)
         return self._process.poll() is not None

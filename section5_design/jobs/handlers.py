@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
+from django.utils.module_loading import import_string
+
 from jobs.queue import Lease, attempts_by_kind
 
 
@@ -46,7 +48,7 @@ class Handler(Protocol):
         """Clean up after a result that came too late."""
 
 
-_handlers: dict[str, Handler] = {}
+_handlers: dict[str, Handler | str] = {}
 _batch = ExitStack()  # of this process, which runs one batch at a time
 
 
@@ -60,12 +62,12 @@ def end_batch() -> None:
     _batch.close()
 
 
-def register(kind: str, handler: Handler, max_attempts: int | None = None) -> None:
+def register(kind: str, handler: Handler | str, max_attempts: int | None = None) -> None:
     """Register the handler of a kind of job; call it in an AppConfig's `ready`.
 
     Args:
         kind: names it; at most 30 characters.
-        handler: runs its jobs.
+        handler: runs its jobs; or the dotted path of its class, which the first process that needs it imports.
         max_attempts: how often one is attempted; by default MAX_ATTEMPTS.
 
     """
@@ -81,4 +83,7 @@ def get_handler(kind: str) -> Handler:
         KeyError: no app registered one.
 
     """
-    return _handlers[kind]
+    handler = _handlers[kind]
+    if isinstance(handler, str):
+        handler = _handlers[kind] = import_string(handler)()
+    return handler

@@ -55,7 +55,7 @@ class Worker:
         self._draining = threading.Event()
         settings.DATA_FOLDER.mkdir(parents=True, exist_ok=True)
         self._heartbeat = settings.DATA_FOLDER / f"heartbeat-{uuid.uuid4().hex}"  # touched with every message
-        self._idle_since = time.time()
+        self._idle_since = self._stalled_since = time.time()
         self._fallback: Fallback | None = None
 
     def run(self) -> int:
@@ -108,17 +108,22 @@ class Worker:
         if self._fallback is None:
             if self._is_stalled():
                 log.warning("jobs are due and no message arrives here: working without the broker")
-                beside = self._heartbeat.with_name(f"{self._heartbeat.name}-fallback")
-                self._fallback = Fallback(self._queues, self._environment(), beside)
-        elif self._last_message() > self._fallback.started_at:
+                self._stalled_since = time.time()
+                self._fallback = self._start_fallback()
+        elif self._last_message() > self._stalled_since:
             log.warning("messages arrive again")
             self._fallback.stop()
             self._fallback = None
-        elif self._fallback.is_over():
-            self._fallback = None
-        elif time.time() - max(self._pool_started, self._fallback.started_at) > RESTART_POOL and not overloaded():
-            log.error("no message arrives here: restarting the pool")
-            os.killpg(celery.pid, signal.SIGKILL)
+        else:
+            if self._fallback.is_over():
+                self._fallback = self._start_fallback()
+            if time.time() - max(self._pool_started, self._stalled_since) > RESTART_POOL and not overloaded():
+                log.error("no message arrives here: restarting the pool")
+                os.killpg(celery.pid, signal.SIGKILL)
+
+    def _start_fallback(self) -> Fallback:
+        heartbeat = self._heartbeat.with_name(f"{self._heartbeat.name}-fallback")
+        return Fallback(self._queues, self._environment(), heartbeat)
 
     def _last_message(self) -> float:
         """Return when a message arrived, or 0."""

@@ -11,8 +11,7 @@ class PriorsConfig(AppConfig):
     def ready(self) -> None:
         """Register the handlers of the jobs and connect the signal receivers."""
         from jobs.handlers import register
-        from priors.handlers import MAX_ATTEMPTS, FetchHandler, SearchHandler
-        from priors.routing import FETCH, SEARCH
+        from priors.routing import FETCH, MAX_ATTEMPTS, SEARCH
 
-        register(SEARCH, SearchHandler(), MAX_ATTEMPTS)
-        register(FETCH, FetchHandler(), MAX_ATTEMPTS)
+        register(SEARCH, "priors.handlers.SearchHandler", MAX_ATTEMPTS)
+        register(FETCH, "priors.handlers.FetchHandler", MAX_ATTEMPTS)

@@ -15,7 +15,6 @@ from priors.models import Archive, Prior, Rule, Search
 from priors.query_retrieve import FoundStudy, find_studies, move_study
 from priors.routing import fetch
 
-MAX_ATTEMPTS = 300  # with pauses of up to five minutes: more than a day
 MAX_SECONDS = 100  # for one study; less than TASK_SECONDS
 
 

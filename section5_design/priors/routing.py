@@ -13,6 +13,7 @@ from jobs.queue import NewJob, delete_jobs, schedule
 from priors.models import Prior, Rule, Search
 
 SEARCH, FETCH = "prior search", "prior fetch"  # kinds of jobs; the subjects are a Search and a Prior
+MAX_ATTEMPTS = 300  # with pauses of up to five minutes: more than a day
 QUEUE = "large"  # whose jobs are claimed one at a time: a C-MOVE takes its time
 
 

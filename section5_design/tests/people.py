@@ -22,9 +22,8 @@ for name, groups in json.load(sys.stdin).items():
 
 def make_people(system: System, people: dict[str, list[str]]) -> None:
     """Create accounts by name, each with its groups: roles and teams."""
-    environment = system.environment | {"DJANGO_SETTINGS_MODULE": "config.settings"}
     command = [sys.executable, "-c", MAKE, PASSWORD]
-    subprocess.run(command, cwd=SECTION, env=environment, input=json.dumps(people), text=True, check=True)
+    subprocess.run(command, cwd=SECTION, env=system.environment, input=json.dumps(people), text=True, check=True)
 
 
 class Person:

@@ -31,15 +31,24 @@ from pydicom.uid import generate_uid
 
 SECTION = Path(__file__).parent.parent
 PATIENCE = 120.0  # seconds
-ANY_LOAD = {"MAX_CPU": "100000"}  # other tests run on the same machine
+FAST_SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.fast_settings"}
+ANY_LOAD = {"MAX_CPU": "100000", "MAX_MEMORY": "101"}  # other tests run on the same machine
+
+
+TEMPLATE = os.environ.setdefault("TEMPLATE_DATABASE", f"template_{os.getpid()}")  # pytest-xdist's processes share it
 
 
 @contextlib.contextmanager
-def default_ports() -> Iterator[None]:
-    """Let one test at a time, over all test processes, start main.py on its default ports."""
-    with (Path(tempfile.gettempdir()) / "section5-default-ports.lock").open("w") as file:
+def one_at_a_time(name: str) -> Iterator[None]:
+    """Let one test process at a time into a block."""
+    with (Path(tempfile.gettempdir()) / f"section5-{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def default_ports() -> contextlib.AbstractContextManager[None]:
+    """Let one test at a time start main.py on its default ports."""
+    return one_at_a_time("default-ports")
 
 
 class Answer(NamedTuple):
@@ -58,20 +67,21 @@ def url_of(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def template(server: str) -> str:
-    """Create a database with all tables, once; copying it takes a tenth of the time of the migrations."""
-    name = f"template_{os.getpid()}"
-    administer(f'DROP DATABASE IF EXISTS "{name}"')
-    administer(f'CREATE DATABASE "{name}"')
-    atexit.register(drop_template, name, server)
-    migrate(os.environ | {"DATABASE_URL": url_of(name)})
-    return name
+    """Create a database with all tables, once for all test processes: copying it is faster than the migrations."""
+    with one_at_a_time("template"), contextlib.suppress(psycopg2.errors.DuplicateDatabase):
+        administer(f'CREATE DATABASE "{TEMPLATE}"')
+        migrate(os.environ | {"DATABASE_URL": url_of(TEMPLATE)})
+    return TEMPLATE
 
 
-def drop_template(name: str, server: str) -> None:
-    """Drop the template; the server may outlive the tests."""
-    os.environ["DATABASE_URL"] = server
-    with contextlib.suppress(psycopg2.OperationalError):
-        administer(f'DROP DATABASE "{name}" WITH (FORCE)')
+def drop_template() -> None:
+    """Drop the template, as the server may outlive the tests."""
+    with contextlib.suppress(KeyError, psycopg2.OperationalError):
+        administer(f'DROP DATABASE IF EXISTS "{TEMPLATE}" WITH (FORCE)')
+
+
+if f"template_{os.getpid()}" == TEMPLATE:
+    atexit.register(drop_template)
 
 
 def migrate(environment: Mapping[str, str]) -> None:
@@ -114,7 +124,11 @@ class System:
         self.folder, self.database_url = folder, database_url
         self.http, self.dicom = free_port(), free_port()
         self.environment = (
-            os.environ | {"DATABASE_URL": database_url, "DATA_FOLDER": str(folder)} | ANY_LOAD | environment
+            os.environ
+            | {"DATABASE_URL": database_url, "DATA_FOLDER": str(folder)}
+            | FAST_SETTINGS
+            | ANY_LOAD
+            | environment
         )
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
         self.log = (folder / "log").open("ab")
@@ -197,7 +211,12 @@ class System:
 
     def wait_for(self, uid: str, *states: str) -> tuple[str, str]:
         """Wait until the job of an instance is in one of these states."""
-        until(lambda: self.state_of(uid)[0] in (states or ("done",)))
+        try:
+            until(lambda: self.state_of(uid)[0] in (states or ("done",)))
+        except AssertionError:
+            workers = self.query("SELECT name, state, now() - heartbeat_at, current_jobs FROM jobs_worker")
+            log = (self.folder / "log").read_text(errors="replace").splitlines()[-40:]
+            pytest.fail("\n".join([f"job: {self.state_of(uid)}", *map(str, workers), *log]))
         return self.state_of(uid)
 
     def spooled(self) -> list[Path]:

@@ -13,8 +13,9 @@ def write(folder: Path, **files: str) -> Path:
     return folder
 
 
-def test_memory_is_read_in_percent_of_the_container_s_limit(tmp_path: Path) -> None:
-    cgroup = write(tmp_path, memory_max="1000\n", memory_current="900\n", memory_stat="anon 5\ninactive_file 400\n")
+def test_memory_without_cached_files_is_read_in_percent_of_the_container_s_limit(tmp_path: Path) -> None:
+    statistics = "anon 5\nactive_file 300\ninactive_file 100\n"
+    cgroup = write(tmp_path, memory_max="1000\n", memory_current="900\n", memory_stat=statistics)
     assert memory_percent(cgroup) == 50.0
 
 

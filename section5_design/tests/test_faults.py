@@ -17,7 +17,7 @@ import kombu
 import psutil
 import pytest
 
-from system import SECTION, System, database, family, instance, kill_all, listens, needs, until
+from system import SECTION, System, database, family, instance, kill_all, listens, needs, one_at_a_time, until
 
 # A site's own analysis, as hostile as files can make one: what it does stands in the patient's ID.
 HOSTILE = """
@@ -42,23 +42,32 @@ QUICKLY = {"TASK_SECONDS": "3", "LEASE_SECONDS": "4", "MAX_ATTEMPTS": "2"}
 def faulty(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The system with short limits and the hostile analysis, on each kind of broker."""
     folder = tmp_path_factory.mktemp("faulty")
-    environment = dict(QUICKLY)
-    if request.param == "rabbitmq":
-        environment["BROKER_URL"] = rabbitmq()
     (folder / "hostile.py").write_text(HOSTILE, encoding="utf-8")
-    environment |= {"ANALYSIS": "hostile.analyse", "PYTHONPATH": str(folder)}
-    with database(f"faulty_{os.getpid()}") as url, System(folder, url, **environment) as running:
+    environment = {**QUICKLY, "ANALYSIS": "hostile.analyse", "PYTHONPATH": str(folder)}
+    with (
+        broker(request.param) as settings,
+        database(f"faulty_{os.getpid()}") as url,
+        System(folder, url, **environment, **settings) as running,
+    ):
         yield running
 
 
-def rabbitmq() -> str:
-    """The RabbitMQ of this machine; without one the tests are skipped, or fail where CI is set."""
+@contextlib.contextmanager
+def broker(kind: str) -> Iterator[dict[str, str]]:
+    """Yield the settings for a kind of broker.
+
+    The machine's RabbitMQ is lent to one system at a time; without one the tests are skipped, or fail where CI is set.
+    """
+    if kind == "filesystem":
+        yield {}
+        return
     if not listens(5672):
         missing = "needs RabbitMQ on port 5672: apt install rabbitmq-server"
         if os.environ.get("CI"):
             pytest.fail(missing)
         pytest.skip(missing)
-    return "amqp://guest:guest@127.0.0.1:5672//"
+    with one_at_a_time("rabbitmq"):
+        yield {"BROKER_URL": "amqp://guest:guest@127.0.0.1:5672//"}
 
 
 def send(system: System, count: int = 1, **changes: Any) -> list[str]:

@@ -8,16 +8,19 @@ from collections.abc import Iterator
 import pytest
 
 from system import SECTION, System, database, instance, until
-from test_faults import rabbitmq
+from test_faults import broker
 
 COUNT = 60
 
 
 @pytest.fixture(params=["filesystem", "rabbitmq"])
 def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    environment = {"BROKER_URL": rabbitmq()} if request.param == "rabbitmq" else {}
     folder = tmp_path_factory.mktemp("overload")
-    with database(f"overload_{os.getpid()}") as url, System(folder, url, **environment) as running:
+    with (
+        broker(request.param) as settings,
+        database(f"overload_{os.getpid()}") as url,
+        System(folder, url, **settings) as running,
+    ):
         yield running
 
 
