@@ -31,6 +31,8 @@ from pydicom.uid import generate_uid
 
 SECTION = Path(__file__).parent.parent
 PATIENCE = 120.0  # seconds
+PROGRAMS = ("web", "receiver", "worker", "maintenance")
+OVER_HTTP = ("web", "worker", "maintenance")
 FAST_SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.fast_settings"}
 ANY_LOAD = {"MAX_CPU": "100000", "MAX_MEMORY": "101"}  # other tests run on the same machine
 
@@ -120,8 +122,10 @@ class System:
 
     web_processes = 1
 
-    def __init__(self, folder: Path, database_url: str, **environment: str) -> None:
-        self.folder, self.database_url = folder, database_url
+    def __init__(
+        self, folder: Path, database_url: str, *, programs: tuple[str, ...] = PROGRAMS, **environment: str
+    ) -> None:
+        self.folder, self.database_url, self._programs = folder, database_url, programs
         self.http, self.dicom = free_port(), free_port()
         self.environment = (
             os.environ
@@ -137,9 +141,9 @@ class System:
     def __enter__(self) -> "System":
         if self.query("SELECT to_regclass('uploads_uploadfile') IS NULL") == [(True,)]:
             migrate(self.environment)
-        for name in ("web", "receiver", "worker", "maintenance"):
+        for name in self._programs:
             self.start(name)
-        until(lambda: listens(self.http) and listens(self.dicom))
+        until(lambda: listens(self.http) and ("receiver" not in self._programs or listens(self.dicom)))
         return self
 
     def __exit__(self, *_: object) -> None:

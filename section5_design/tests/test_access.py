@@ -9,7 +9,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from people import Person, make_people
-from system import System, database, instance, until
+from system import OVER_HTTP, System, database, instance, until
 
 PEOPLE = {
     "owner": ["submitters", "ward"],
@@ -144,7 +144,10 @@ class Place:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with database(f"access_{os.getpid()}") as url, System(tmp_path_factory.mktemp("access"), url) as system:
+    with (
+        database(f"access_{os.getpid()}") as url,
+        System(tmp_path_factory.mktemp("access"), url, programs=OVER_HTTP) as system,
+    ):
         yield Place(system)
 
 

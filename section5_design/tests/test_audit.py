@@ -14,14 +14,17 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from people import Person, make_people
-from system import SECTION, System, database, instance, until
+from system import OVER_HTTP, SECTION, System, database, instance, until
 
 PEOPLE = {"owner": ["submitters"], "stranger": ["submitters"], "operator": ["operators"], "auditor": ["auditors"]}
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with database(f"evidence_{os.getpid()}") as url, System(tmp_path_factory.mktemp("evidence"), url) as running:
+    with (
+        database(f"evidence_{os.getpid()}") as url,
+        System(tmp_path_factory.mktemp("evidence"), url, programs=OVER_HTTP) as running,
+    ):
         make_people(running, PEOPLE)
         yield running
 

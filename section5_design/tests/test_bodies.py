@@ -8,14 +8,17 @@ from collections.abc import Iterator
 import pytest
 
 from people import Person, make_people
-from system import System, database, instance
+from system import OVER_HTTP, System, database, instance
 
 PEOPLE = {"ana": ["submitters"], "reader": ["readers"]}
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with database(f"bodies_{os.getpid()}") as url, System(tmp_path_factory.mktemp("bodies"), url) as running:
+    with (
+        database(f"bodies_{os.getpid()}") as url,
+        System(tmp_path_factory.mktemp("bodies"), url, programs=OVER_HTTP) as running,
+    ):
         make_people(running, PEOPLE)
         yield running
 

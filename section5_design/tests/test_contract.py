@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from people import Person, make_people
-from system import System, database, instance
+from system import OVER_HTTP, System, database, instance
 
 SITE = """
 VERSION = "7.1"
@@ -25,7 +25,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("contract")
     (folder / "site_analysis.py").write_text(SITE)
     settings = {"ANALYSIS": "site_analysis.analyse", "PYTHONPATH": str(folder)}
-    with database(f"contract_{os.getpid()}") as url, System(folder, url, **settings) as running:
+    with database(f"contract_{os.getpid()}") as url, System(folder, url, **settings, programs=OVER_HTTP) as running:
         make_people(running, {"ana": ["submitters"]})
         yield running
 

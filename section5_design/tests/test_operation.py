@@ -250,12 +250,13 @@ def test_a_rolling_update_under_load_loses_nothing(tmp_path: Path) -> None:
         try:
             until(lambda: len(sent) > 10)
             migrate = [sys.executable, str(copy / "manage.py"), "migrate", "-v0"]
-            with_patience = system.environment | {"PGOPTIONS": "-c lock_timeout=2s"}
+            settings = {"DJANGO_SETTINGS_MODULE": "config.settings"}  # the next version comes without tests
+            with_patience = system.environment | settings | {"PGOPTIONS": "-c lock_timeout=2s"}
             subprocess.run(migrate, env=with_patience, check=True, capture_output=True)
             there = len(sent)
             until(lambda: len(sent) > there + 10)
             old = system.parts["worker"]
-            new = system.environment | {"ANALYSIS": "next_version.analyse", "PYTHONPATH": str(tmp_path)}
+            new = system.environment | settings | {"ANALYSIS": "next_version.analyse", "PYTHONPATH": str(tmp_path)}
             command = [sys.executable, str(copy / "main.py"), "worker", "--processes", "2"]
             system.parts["worker"] = subprocess.Popen(command, env=new, stdout=system.log, stderr=system.log)
             until(lambda: counted(system, "figures ? 'version'") > 0)

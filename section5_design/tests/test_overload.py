@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from system import SECTION, System, database, instance, until
+from system import OVER_HTTP, SECTION, System, database, instance, until
 from test_faults import broker
 
 COUNT = 60
@@ -19,7 +19,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with (
         broker(request.param) as settings,
         database(f"overload_{os.getpid()}") as url,
-        System(folder, url, **settings) as running,
+        System(folder, url, **settings, programs=OVER_HTTP) as running,
     ):
         yield running
 

@@ -27,7 +27,7 @@ from pydicom.sr.coding import Code
 
 from analysis.dicom_results import Findings, build_results
 from people import PASSWORD, Person, make_people
-from system import SECTION, System, database, instance, needs, until
+from system import OVER_HTTP, SECTION, System, database, instance, needs, until
 
 PEOPLE = {
     "ana": ["submitters", "ward"],
@@ -39,7 +39,10 @@ PEOPLE = {
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with database(f"portal_{os.getpid()}") as url, System(tmp_path_factory.mktemp("portal"), url) as running:
+    with (
+        database(f"portal_{os.getpid()}") as url,
+        System(tmp_path_factory.mktemp("portal"), url, programs=OVER_HTTP) as running,
+    ):
         make_people(running, PEOPLE)
         yield running
 
@@ -48,7 +51,9 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def browser() -> Iterator[Browser]:
     path = shutil.which("google-chrome") or needs("chromium", "chromium")
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-quic"])
+        running = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-quic", "--disable-gpu"]
+        )
         yield running
         running.close()
 

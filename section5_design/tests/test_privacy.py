@@ -20,7 +20,7 @@ from pydicom.sequence import Sequence
 from analysis.contract import UnprocessableError
 from analysis.deidentification import deidentify
 from people import Person, make_people
-from system import SECTION, System, database, free_port, instance, needs, until
+from system import OVER_HTTP, SECTION, System, database, free_port, instance, needs, until
 from test_uploads import archive, tus
 
 MARKS = ("Zqxname", "Zqxid", "Zqxref", "Zqxdesc", "19331231", "Zqxfile")
@@ -179,7 +179,10 @@ def test_an_analysis_gets_de_identified_files_if_configured(tmp_path: Path) -> N
     (tmp_path / "tell.py").write_text(TELL)
     settings = {"DEIDENTIFY": "1", "UID_SECRET": "s", "ANALYSIS": "tell.analyse", "PYTHONPATH": str(tmp_path)}
     (tmp_path / "system").mkdir()
-    with database(f"deid_{os.getpid()}") as url, System(tmp_path / "system", url, **settings) as system:
+    with (
+        database(f"deid_{os.getpid()}") as url,
+        System(tmp_path / "system", url, **settings, programs=OVER_HTTP) as system,
+    ):
         uid, content = instance(**PATIENT)
         system.post(content)
         assert system.wait_for(uid) == ("done", "")
@@ -236,7 +239,10 @@ def test_studies_past_their_retention_are_erased(system: System) -> None:
 
 
 def test_uploads_over_the_daily_quota_are_refused(tmp_path: Path) -> None:
-    with database(f"limit_{os.getpid()}") as url, System(tmp_path, url, UPLOAD_QUOTA_GB="0") as system:
+    with (
+        database(f"limit_{os.getpid()}") as url,
+        System(tmp_path, url, UPLOAD_QUOTA_GB="0", programs=("web",)) as system,
+    ):
         make_people(system, {"ana": ["submitters"]})
         ana = Person(system, "ana")
         page = ana.get(ana.send(instance()[1]).headers["Location"]).text

@@ -17,7 +17,7 @@ import requests
 from tusclient.client import TusClient
 
 from people import Person, make_people
-from system import System, database, instance, until
+from system import OVER_HTTP, System, database, instance, until
 
 VERSION = {"Tus-Resumable": "1.0.0"}
 OCTETS = {"Content-Type": "application/offset+octet-stream"}
@@ -25,7 +25,10 @@ OCTETS = {"Content-Type": "application/offset+octet-stream"}
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with database(f"sending_{os.getpid()}") as url, System(tmp_path_factory.mktemp("sending"), url) as running:
+    with (
+        database(f"sending_{os.getpid()}") as url,
+        System(tmp_path_factory.mktemp("sending"), url, programs=OVER_HTTP) as running,
+    ):
         make_people(running, {"ana": ["submitters"], "ben": ["submitters"]})
         yield running
 

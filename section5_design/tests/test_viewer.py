@@ -19,7 +19,7 @@ from pydicom.uid import generate_uid
 from archive.models import Study
 from people import Person, make_people
 from query.viewer import viewer_url
-from system import SECTION, System, database, instance, needs
+from system import OVER_HTTP, SECTION, System, database, instance, needs
 
 STUDY = "1.8.1"
 FETCHED = Path(os.environ.get("VIEWER_CACHE") or Path.home() / ".cache" / "section5-viewer")
@@ -39,7 +39,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
                 pytest.fail(done.stderr)
             pytest.skip(f"needs npm's registry: {done.stderr.strip()}")
     (folder / "viewer").symlink_to(FETCHED / "viewer")
-    with database(f"viewer_{os.getpid()}") as url, System(folder, url) as running:
+    with database(f"viewer_{os.getpid()}") as url, System(folder, url, programs=OVER_HTTP) as running:
         place = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": f"{STUDY}.1", "FrameOfReferenceUID": generate_uid()}
         pixels = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False))).pixel_array
         for number in range(12):
