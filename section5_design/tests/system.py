@@ -123,7 +123,7 @@ class System:
     web_processes = 1
 
     def __init__(
-        self, folder: Path, database_url: str, *, programs: tuple[str, ...] = PROGRAMS, **environment: str
+        self, folder: Path, database_url: str, programs: tuple[str, ...] = PROGRAMS, /, **environment: str
     ) -> None:
         self.folder, self.database_url, self._programs = folder, database_url, programs
         self.http, self.dicom = free_port(), free_port()

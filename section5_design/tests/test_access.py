@@ -146,7 +146,7 @@ class Place:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with (
         database(f"access_{os.getpid()}") as url,
-        System(tmp_path_factory.mktemp("access"), url, programs=OVER_HTTP) as system,
+        System(tmp_path_factory.mktemp("access"), url, OVER_HTTP) as system,
     ):
         yield Place(system)
 

@@ -9,7 +9,7 @@ from system import SECTION, System, database, instance
 
 
 def test_once_there_is_a_token_every_upload_needs_one(tmp_path: Path) -> None:
-    with database(f"tokens_{os.getpid()}") as url, System(tmp_path, url, programs=("web",)) as system:
+    with database(f"tokens_{os.getpid()}") as url, System(tmp_path, url, ("web",)) as system:
 
         def token_command(*words: str) -> str:
             command = [sys.executable, str(SECTION / "manage.py"), "token", *words]

@@ -23,7 +23,7 @@ PEOPLE = {"owner": ["submitters"], "stranger": ["submitters"], "operator": ["ope
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with (
         database(f"evidence_{os.getpid()}") as url,
-        System(tmp_path_factory.mktemp("evidence"), url, programs=OVER_HTTP) as running,
+        System(tmp_path_factory.mktemp("evidence"), url, OVER_HTTP) as running,
     ):
         make_people(running, PEOPLE)
         yield running

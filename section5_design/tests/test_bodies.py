@@ -17,7 +17,7 @@ PEOPLE = {"ana": ["submitters"], "reader": ["readers"]}
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with (
         database(f"bodies_{os.getpid()}") as url,
-        System(tmp_path_factory.mktemp("bodies"), url, programs=OVER_HTTP) as running,
+        System(tmp_path_factory.mktemp("bodies"), url, OVER_HTTP) as running,
     ):
         make_people(running, PEOPLE)
         yield running

@@ -25,7 +25,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("contract")
     (folder / "site_analysis.py").write_text(SITE)
     settings = {"ANALYSIS": "site_analysis.analyse", "PYTHONPATH": str(folder)}
-    with database(f"contract_{os.getpid()}") as url, System(folder, url, **settings, programs=OVER_HTTP) as running:
+    with database(f"contract_{os.getpid()}") as url, System(folder, url, OVER_HTTP, **settings) as running:
         make_people(running, {"ana": ["submitters"]})
         yield running
 

@@ -12,7 +12,7 @@ from system import OVER_HTTP, System, database, instance, until
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("deliveries")
-    with database(f"deliveries_{os.getpid()}") as url, System(folder, url, programs=OVER_HTTP) as running:
+    with database(f"deliveries_{os.getpid()}") as url, System(folder, url, OVER_HTTP) as running:
         make_people(running, {"olga": ["operators"]})
         yield running
 

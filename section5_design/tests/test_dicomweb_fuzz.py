@@ -21,7 +21,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system with one image, which half of the generated requests name."""
     with (
         database(f"fuzz_{os.getpid()}") as url,
-        System(tmp_path_factory.mktemp("system"), url, programs=("web",)) as running,
+        System(tmp_path_factory.mktemp("system"), url, ("web",)) as running,
     ):
         place = {"StudyInstanceUID": "1.11.1", "SeriesInstanceUID": "1.11.1.1", "SOPInstanceUID": "1.11.1.1.1"}
         assert running.post(instance(**place)[1]).status == 200

@@ -42,7 +42,7 @@ def test_a_run_without_the_fencing_token_breaks_the_promise(tmp_path: Path, fenc
     (tmp_path / "waiting.py").write_text(WAITING, encoding="utf-8")
     settings = {"ANALYSIS": "waiting.analyse", "PYTHONPATH": str(tmp_path), "TASK_SECONDS": "3", "LEASE_SECONDS": "4"}
     settings |= {} if fenced else {"UNFENCED": "1"}
-    with database(f"history_{os.getpid()}") as url, System(tmp_path, url, **settings, programs=OVER_HTTP) as system:
+    with database(f"history_{os.getpid()}") as url, System(tmp_path, url, OVER_HTTP, **settings) as system:
         history = History(tmp_path / "history.jsonl")
         uid, content = instance()
         history.write("sent", uid=uid, sha256="")

@@ -19,7 +19,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with (
         broker(request.param) as settings,
         database(f"overload_{os.getpid()}") as url,
-        System(folder, url, **settings, programs=OVER_HTTP) as running,
+        System(folder, url, OVER_HTTP, **settings) as running,
     ):
         yield running
 

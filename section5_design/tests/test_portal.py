@@ -41,7 +41,7 @@ PEOPLE = {
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with (
         database(f"portal_{os.getpid()}") as url,
-        System(tmp_path_factory.mktemp("portal"), url, programs=OVER_HTTP) as running,
+        System(tmp_path_factory.mktemp("portal"), url, OVER_HTTP) as running,
     ):
         make_people(running, PEOPLE)
         yield running

@@ -181,7 +181,7 @@ def test_an_analysis_gets_de_identified_files_if_configured(tmp_path: Path) -> N
     (tmp_path / "system").mkdir()
     with (
         database(f"deid_{os.getpid()}") as url,
-        System(tmp_path / "system", url, **settings, programs=OVER_HTTP) as system,
+        System(tmp_path / "system", url, OVER_HTTP, **settings) as system,
     ):
         uid, content = instance(**PATIENT)
         system.post(content)
@@ -241,7 +241,7 @@ def test_studies_past_their_retention_are_erased(system: System) -> None:
 def test_uploads_over_the_daily_quota_are_refused(tmp_path: Path) -> None:
     with (
         database(f"limit_{os.getpid()}") as url,
-        System(tmp_path, url, UPLOAD_QUOTA_GB="0", programs=("web",)) as system,
+        System(tmp_path, url, ("web",), UPLOAD_QUOTA_GB="0") as system,
     ):
         make_people(system, {"ana": ["submitters"]})
         ana = Person(system, "ana")

@@ -27,7 +27,7 @@ OCTETS = {"Content-Type": "application/offset+octet-stream"}
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with (
         database(f"sending_{os.getpid()}") as url,
-        System(tmp_path_factory.mktemp("sending"), url, programs=OVER_HTTP) as running,
+        System(tmp_path_factory.mktemp("sending"), url, OVER_HTTP) as running,
     ):
         make_people(running, {"ana": ["submitters"], "ben": ["submitters"]})
         yield running

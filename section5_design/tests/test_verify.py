@@ -13,7 +13,7 @@ from system import OVER_HTTP, SECTION, System, database, instance
 
 @pytest.fixture
 def system(tmp_path: Path) -> Iterator[System]:
-    with database(f"verify_{os.getpid()}") as url, System(tmp_path, url, programs=OVER_HTTP) as running:
+    with database(f"verify_{os.getpid()}") as url, System(tmp_path, url, OVER_HTTP) as running:
         for _ in range(3):
             uid, content = instance()
             running.post(content)

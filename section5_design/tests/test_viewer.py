@@ -39,7 +39,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
                 pytest.fail(done.stderr)
             pytest.skip(f"needs npm's registry: {done.stderr.strip()}")
     (folder / "viewer").symlink_to(FETCHED / "viewer")
-    with database(f"viewer_{os.getpid()}") as url, System(folder, url, programs=OVER_HTTP) as running:
+    with database(f"viewer_{os.getpid()}") as url, System(folder, url, OVER_HTTP) as running:
         place = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": f"{STUDY}.1", "FrameOfReferenceUID": generate_uid()}
         pixels = pydicom.dcmread(str(get_testdata_file("CT_small.dcm", download=False))).pixel_array
         for number in range(12):
