@@ -21,7 +21,7 @@ def test_schemathesis_finds_nothing_in_any_of_its_phases(live: Service, tmp_path
     done = subprocess.run(
         [
             *(program, "--config-file", Path(__file__).parent / "schemathesis.toml", "run", f"{live.url}/api/schema/"),
-            *("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "30", "--seed", "4"),
+            *("--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "60", "--seed", "4"),
         ],
         cwd=tmp_path,
         capture_output=True,

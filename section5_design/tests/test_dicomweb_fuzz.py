@@ -37,7 +37,7 @@ def statuses_of(operation: Any) -> set[int]:
     """The statuses of generated requests to an operation."""
     statuses: set[int] = set()
 
-    @settings(max_examples=5, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(case=operation.as_strategy())
     def ask(case: Any) -> None:
         generated = dict(case.path_parameters or {})

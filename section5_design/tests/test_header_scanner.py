@@ -81,7 +81,7 @@ def test_padding_with_zeros_is_accepted() -> None:
     assert scan(CT + b"\0") == scan(CT)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(
     name=st.sampled_from(
         ["CT_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm", "rtplan.dcm", "test-SR.dcm", "chrH31.dcm"]
@@ -102,7 +102,7 @@ def test_altered_files_that_are_accepted_are_read_as_pydicom_reads_them(
 TEXT = st.text(st.characters(codec="latin-1"), max_size=70)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     name=TEXT,
     identifier=TEXT,

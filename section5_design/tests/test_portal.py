@@ -59,7 +59,7 @@ def browser() -> Iterator[Browser]:
 
 
 expect.set_options(timeout=20_000)  # other tests run on the same machine
-SESSIONS: dict[str, Any] = {}  # cookies by person: a login takes a second, for its password is hashed slowly
+SESSIONS: dict[str, Any] = {}  # cookies by person, so that each logs in once
 
 
 class Visit:
