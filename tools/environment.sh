@@ -32,7 +32,7 @@ if [ ! -f $venv/fingerprint ] || ! is_new_enough $venv/bin/python; then rm -rf $
 rm -f $venv/fingerprint
 "$candidate" -m venv $venv
 for lock in "$@"; do
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+    $venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --requirement "$lock"
 done
 echo "$fingerprint" > $venv/fingerprint
 echo "Environment ready."

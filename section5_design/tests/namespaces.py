@@ -1,13 +1,41 @@
 """Servers on one machine as if on several: each in its own network namespace, which can be cut off."""
 
+import ctypes
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from system import needs
+
+CLONE_NEWNET = 0x40000000
+
+
+def find_ip() -> str:
+    """Return the path of ip; skip the test if nobody may make a namespace."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a network namespace")
+    return needs("ip", "iproute2", path="/usr/sbin:/sbin:/usr/bin")
+
+
+@contextmanager
+def own_network() -> Iterator[None]:
+    """Give this thread, and what it starts, a network of its own.
+
+    Interfaces that come and go on the machine itself would interrupt the browsers of other tests (ERR_NETWORK_CHANGED).
+    """
+    ip, libc = find_ip(), ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open() as before:
+        if libc.unshare(CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "unshare")
+        try:
+            subprocess.run([ip, "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            libc.setns(before.fileno(), CLONE_NEWNET)
 
 
 class Network:
@@ -15,12 +43,10 @@ class Network:
 
     def __init__(self, members: Mapping[str, int]) -> None:
         """Name the members, each with the last byte of its address."""
-        if os.geteuid() != 0:
-            pytest.skip("only root can make a network namespace")
         self._members = members
-        self._ip = needs("ip", "iproute2", path="/usr/sbin:/sbin:/usr/bin")
+        self._ip = find_ip()
         self.tag = f"s5{os.getpid() % 100000}"
-        self._network = f"10.{215 + os.getpid() // 250 % 40}.{os.getpid() % 250}"
+        self._network = "10.215.0"
 
     def address(self, name: str) -> str:
         return f"{self._network}.{self._members[name]}"
@@ -31,14 +57,14 @@ class Network:
 
     @contextmanager
     def made(self) -> Iterator[None]:
-        """Make the network, and remove it."""
-        try:
-            self._make()
-            yield
-        finally:
-            for name in self._members:
-                subprocess.run([self._ip, "netns", "delete", self.tag + name], capture_output=True, check=False)
-            subprocess.run([self._ip, "link", "delete", self.tag], capture_output=True, check=False)
+        """Make the network, in which this thread then is, and remove it."""
+        with own_network():
+            try:
+                self._make()
+                yield
+            finally:
+                for name in self._members:
+                    subprocess.run([self._ip, "netns", "delete", self.tag + name], capture_output=True, check=False)
 
     def pids(self, name: str) -> list[int]:
         """Return the processes in a namespace."""

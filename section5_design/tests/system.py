@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 import warnings
@@ -137,6 +138,7 @@ class System:
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
         self.log = (folder / "log").open("ab")
         self._wrapped_keys: dict[bytes, Any] = {}
+        self._local = threading.local()
 
     def __enter__(self) -> "System":
         if self.query("SELECT to_regclass('uploads_uploadfile') IS NULL") == [(True,)]:
@@ -187,13 +189,12 @@ class System:
         return self.ask("POST", "/dicom-web/studies", content, Content_Type="application/dicom")
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with (
-            contextlib.closing(psycopg2.connect(self.database_url)) as connection,
-            connection,
-            connection.cursor() as cursor,
-        ):
-            cursor.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
+        """Run a statement over this thread's connection, or a new one if the server was away meanwhile."""
+        with contextlib.suppress(AttributeError, psycopg2.InterfaceError, psycopg2.OperationalError):
+            return fetch(self._local.connection, statement, values)
+        self._local.connection = psycopg2.connect(self.database_url)
+        self._local.connection.autocommit = True
+        return fetch(self._local.connection, statement, values)
 
     def state_of(self, uid: str) -> tuple[str, str]:
         """Return the state and reason of an instance's job; empty strings if it has none."""
@@ -262,6 +263,12 @@ class System:
             assert (hashlib.sha256(content).hexdigest(), len(content)) == (sha256, size)
 
 
+def fetch(connection: Any, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
 def family(pid: int) -> list[psutil.Process]:
     """Return a process and its descendants."""
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -288,7 +295,7 @@ def until(holds: Any, patience: float = PATIENCE) -> None:
     end = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < end, f"not within {patience:.0f} s"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def instance(name: str = "CT_small.dcm", **changes: Any) -> tuple[str, bytes]:

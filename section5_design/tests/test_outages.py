@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from local.embedded_postgres import EmbeddedPostgres
+from namespaces import find_ip, own_network
 from system import SECTION, System, family, free_port, instance, kill_all, listens, needs, until
 from test_faults import HOSTILE, QUICKLY
 
@@ -145,28 +146,20 @@ def test_a_killed_postgresql_is_reported_and_loses_nothing(folder: Path) -> None
 @contextlib.contextmanager
 def namespace() -> Iterator[tuple[list[str], str, Callable[[str], None]]]:
     """A network of its own: how to run a command in it, this side's address, and how to set its line up or down."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can make a network namespace")
-    ip = [needs("ip", "iproute2", path="/usr/sbin:/sbin:/usr/bin")]
-    name, line = f"s5-{os.getpid()}", f"s5a{os.getpid()}"
-    block = f"10.213.{os.getpid() % 256}"  # a subnet per process, whatever an interrupted run left behind
-    first = os.getpid() // 256 % 64 * 4
-    here, there = f"{block}.{first + 1}", f"{block}.{first + 2}"
+    ip, name, here = find_ip(), f"s5-{os.getpid()}", "10.213.0.1"
 
     def run(*words: str) -> None:
-        subprocess.run([*ip, *words], check=True, capture_output=True)
+        subprocess.run([ip, *words], check=True, capture_output=True)
 
     run("netns", "add", name)
     try:
-        run("link", "add", line, "type", "veth", "peer", "name", "eth0", "netns", name)
-        run("addr", "add", f"{here}/30", "dev", line)
-        run("link", "set", line, "up")
-        for words in (
-            ["addr", "add", f"{there}/30", "dev", "eth0"],
-            *(["link", "set", d, "up"] for d in ("eth0", "lo")),
-        ):
-            run("-n", name, *words)
-        yield [*ip, "netns", "exec", name], here, lambda state: run("link", "set", line, state)
+        run("link", "add", "line", "type", "veth", "peer", "name", "eth0", "netns", name)
+        run("addr", "add", f"{here}/30", "dev", "line")
+        run("link", "set", "line", "up")
+        run("-n", name, "addr", "add", "10.213.0.2/30", "dev", "eth0")
+        for device in ("eth0", "lo"):
+            run("-n", name, "link", "set", device, "up")
+        yield [ip, "netns", "exec", name], here, lambda state: run("link", "set", "line", state)
     finally:
         run("netns", "delete", name)
 
@@ -188,6 +181,7 @@ def test_a_disconnected_worker_writes_nothing_until_it_reconnects(folder: Path) 
     settings = QUICKLY | {"ANALYSIS": "hostile.analyse", "PYTHONPATH": str(folder), "TASK_SECONDS": "30"}
     settings |= {"LEASE_SECONDS": "31", "MAX_ATTEMPTS": "9"}
     with (
+        own_network(),
         rabbitmq(folder) as (broker, _, _),
         postgresql(folder) as server,
         System(folder / "system", server.url, BROKER_URL=broker, **settings) as system,

@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,7 +22,7 @@ import pydicom
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 from pydicom.data import get_testdata_file
 from pydicom.sr.coding import Code
 
@@ -511,6 +512,27 @@ def test_the_first_image_is_requested_once(ana: Visit, series: tuple[int, list[i
     assert len([url for url in asked if f"/images/{series[1][1]}/picture.png" in url]) == 1
 
 
+def test_a_frame_whose_connection_is_interrupted_is_requested_again(
+    ana: Visit, series: tuple[int, list[int]]
+) -> None:
+    interrupted: list[str] = []
+
+    def interrupt(route: Route) -> None:
+        if route.request.url in interrupted:
+            route.continue_()
+        else:
+            interrupted.append(route.request.url)
+            route.abort("connectionreset")
+
+    ana.page.goto(f"/series/{series[0]}/?image=2")
+    shown(ana.page, 2)
+    ana.page.route("**/picture.png?*center=77*", interrupt)
+    ana.page.goto(f"/series/{series[0]}/?image=2&center=77&width=400")
+    shown(ana.page, 2)
+    assert interrupted
+    ana.errors.clear()  # the browser's own lines
+
+
 def test_dragging_and_presets_change_the_window_in_the_address(ana: Visit, series: tuple[int, list[int]]) -> None:
     ana.page.goto(f"/series/{series[0]}/")
     shown(ana.page, 7)
@@ -548,6 +570,15 @@ def test_a_region_is_measured_and_is_in_the_address(ana: Visit, series: tuple[in
     drag(ana.page, (0, 0), (60, 40))
     expect(texts).to_have_count(6)
     ana.page.wait_for_url(re.compile(r"ellipse=2_1_[0-9._]+&rectangle=2_1_10_20_40_60|rectangle=.*&ellipse=2_1_"))
+
+
+def test_labels_of_overlapping_regions_stand_apart(ana: Visit, series: tuple[int, list[int]]) -> None:
+    regions = ("2_1_10_20_40_60", "2_1_12_20_42_60", "2_1_14_22_44_62")
+    ana.page.goto(f"/series/{series[0]}/?image=2&" + "&".join(f"rectangle={region}" for region in regions))
+    texts = ana.page.locator(".shapes text")
+    expect(texts).to_have_count(9)
+    tops = sorted(text.bounding_box()["y"] for text in texts.all())  # type: ignore[index]
+    assert min(after - before for before, after in pairwise(tops)) > 10
 
 
 def test_statistics_are_of_the_rescaled_values_inside(system: System, series: tuple[int, list[int]]) -> None:
@@ -879,7 +910,7 @@ def test_segments_are_hidden_and_faded_and_the_address_says_so(ana: Visit, segme
 
 # Every page
 
-LOOKS: tuple[tuple[Any, int], ...] = (("light", 1280), ("dark", 375), ("dark", 1920))
+LOOKS: tuple[tuple[Any, int], ...] = (("light", 1280), ("dark", 375))
 ALL_RULES: dict[str, Any] = {"resultTypes": ["violations"]}
 RULES_OF_LOOKS = {"runOnly": ["color-contrast", "link-in-text-block", "scrollable-region-focusable", "target-size"]}
 
@@ -901,6 +932,11 @@ def paths_of(system: System, image: int, series: tuple[int, list[int]]) -> list[
     return [*paths, "/?patient=nobody", "/nowhere"]
 
 
+def is_wide(page: Page) -> bool:
+    """Whether a page scrolls sideways."""
+    return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
 def test_axe_finds_no_violation_and_no_page_scrolls_sideways(
     system: System, browser: Browser, image: int, segmented: tuple[int, list[int]]
 ) -> None:
@@ -915,8 +951,9 @@ def test_axe_finds_no_violation_and_no_page_scrolls_sideways(
             rules = ALL_RULES | ({} if width == LOOKS[0][1] else RULES_OF_LOOKS)
             found = Axe().run(visit.page, options=rules).response["violations"]
             violations += [(path, scheme, width, one["id"], one["nodes"][0]["html"]) for one in found]
-            if visit.page.evaluate("document.documentElement.scrollWidth") > width:
-                wide.append((path, width))
+            wide += [(path, width)] * is_wide(visit.page)
+        visit.page.set_viewport_size({"width": 1920, "height": 1080})
+        wide += [(path, 1920)] * is_wide(visit.page)
     assert (violations, wide) == ([], [])
     visit.errors.clear()  # of the unknown address
     visit.close()
@@ -928,6 +965,16 @@ def test_the_state_of_a_study_is_on_the_screen_of_a_phone(system: System, browse
     box = visit.page.locator("tbody .badge.done").first.bounding_box()
     assert box
     assert 0 <= box["x"] <= box["x"] + box["width"] <= 375
+    visit.close()
+
+
+def test_a_long_name_takes_no_second_line_in_the_header_of_a_phone(system: System, browser: Browser) -> None:
+    name = "maria.del.carmen rodriguez-fernandez@hospital.example"
+    make_people(system, {name: []})
+    visit = Visit(system, browser, name, viewport={"width": 375, "height": 740}, locale="es")
+    visit.page.goto("/")
+    heights = [visit.page.locator(part).bounding_box()["height"] for part in (".brand", ".end")]  # type: ignore[index]
+    assert max(heights) < 60
     visit.close()
 
 

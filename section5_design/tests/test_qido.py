@@ -41,7 +41,7 @@ def build_request(step: str, procedure: str) -> Dataset:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A web part with four studies: the first has two series, with two images and one."""
     with database(f"qido_{os.getpid()}") as url:
-        running = System(tmp_path_factory.mktemp("system"), url)
+        running = System(tmp_path_factory.mktemp("system"), url, ("web",))
         with running:
             for number, values in enumerate(STUDIES, 1):
                 place = {"StudyInstanceUID": f"1.2.{number}", "SeriesInstanceUID": f"1.2.{number}.1"}

@@ -18,7 +18,7 @@ VIEWER = "https://viewer.example.org"
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with database(f"reading_{os.getpid()}") as url:
-        running = System(tmp_path_factory.mktemp("system"), url, CORS_ORIGINS=VIEWER)
+        running = System(tmp_path_factory.mktemp("system"), url, ("web",), CORS_ORIGINS=VIEWER)
         with running:
             yield running
 

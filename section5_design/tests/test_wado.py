@@ -46,7 +46,7 @@ RELATED = 'multipart/related; type="{}"'
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with database(f"wado_{os.getpid()}") as url:
-        running = System(tmp_path_factory.mktemp("system"), url)
+        running = System(tmp_path_factory.mktemp("system"), url, ("web",))
         with running:
             for uid, name in NAMES.items():
                 place = {"StudyInstanceUID": STUDY, "SeriesInstanceUID": SERIES, "InstanceNumber": int(uid[4:])}

@@ -24,8 +24,16 @@
     return element;
   };
 
+  function load(url) { // once more if the connection is interrupted
+    return fetch(url).catch(() => new Promise((done) => { setTimeout(done, 500); }).then(() => fetch(url)));
+  }
+
+  function loadImage(url) {
+    return load(url).then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status))).then(createImageBitmap);
+  }
+
   function ask(url) { // a promise
-    if (!answers.has(url)) answers.set(url, fetch(url).then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status))));
+    if (!answers.has(url)) answers.set(url, load(url).then((answer) => (answer.ok ? answer.json() : Promise.reject(answer.status))));
     answers.get(url).catch(() => answers.delete(url));
     return answers.get(url);
   }
@@ -52,7 +60,8 @@
       this.look({ zoom: Number(address.get(`${this.prefix}zoom`)) || 1, x: Number(address.get(`${this.prefix}x`)) || 0, y: Number(address.get(`${this.prefix}y`)) || 0 });
       this.slider = section.querySelector("input[type=range]");
       this.frames = new Map();
-      this.remember(this.url(this.position), image.decode().then(() => createImageBitmap(image))); // the page has asked for it
+      const url = this.url(this.position);
+      this.remember(url, image.decode().then(() => createImageBitmap(image), () => loadImage(url))); // the page has asked for it
       this.pointers = new Map(); // pressed, by ID
       this.segments = [];
       this.legend = section.querySelector(".legend");
@@ -105,7 +114,7 @@
 
     fetch(url) {
       const known = this.frames.get(url);
-      return this.remember(url, known || fetch(url).then((answer) => (answer.ok ? answer.blob() : Promise.reject(answer.status))).then(createImageBitmap));
+      return this.remember(url, known || loadImage(url));
     }
 
     remember(url, frame) {
@@ -288,7 +297,10 @@
     async drawShapes() {
       const [id, frame, image] = this.stack[this.position], { width, height } = this.canvas;
       const shapes = this.shapes.filter(([, shapeImage, shapeFrame]) => shapeImage === image && shapeFrame === frame + 1);
-      const draw = (texts) => this.drawing.replaceChildren(...shapes.flatMap((shape, index) => [outline(shape), ...this.label(shape, texts[index] || [])]));
+      const draw = (texts) => {
+        this.drawing.replaceChildren(...shapes.map(outline), ...shapes.map((shape, index) => this.label(shape, texts[index] || [])));
+        separate(this.drawing.querySelectorAll("g"));
+      };
       this.drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
       draw([]);
       const texts = await Promise.all(shapes.map((shape) => this.describe(shape, id, frame).catch(() => [noValues])));
@@ -310,7 +322,7 @@
       const below = region && Math.max(y1, y2) < height * 0.75; // else above
       const y = below ? Math.max(y1, y2) + line : (region ? Math.min(y1, y2) : y2) - gap - (texts.length - 1) * line;
       const place = (index) => ({ x, y: y + index * line, "text-anchor": right ? "end" : "start", "font-size": 14 / scale, "stroke-width": 3 / scale });
-      return texts.map((text, index) => make("text", place(index), text));
+      return make("g", {}, ...texts.map((text, index) => make("text", place(index), text)));
     }
 
     type(event) {
@@ -341,6 +353,18 @@
     const width = Math.abs(x2 - x1), height = Math.abs(y2 - y1);
     if (kind === "rectangle") return make("rect", { x: Math.min(x1, x2), y: Math.min(y1, y2), width, height });
     return make("ellipse", { cx: (x1 + x2) / 2, cy: (y1 + y2) / 2, rx: width / 2, ry: height / 2 });
+  }
+
+  function separate(labels) { // move a label below those that it would cover
+    const placed = [];
+    for (const label of labels) {
+      const box = label.getBBox(), { x, width, height } = box;
+      let { y } = box;
+      for (const other of placed.sort((one, two) => one.y - two.y))
+        if (x < other.x + other.width && other.x < x + width && y < other.y + other.height && other.y < y + height) y = other.y + other.height;
+      label.setAttribute("transform", `translate(0 ${y - box.y})`);
+      placed.push({ x, y, width, height });
+    }
   }
 
   function format(value, unit) {
@@ -466,6 +490,7 @@
     const own = event.target.matches("input:not([type=range]), select, textarea") || (event.key === " " && event.target.matches("button, a"));
     if (!own && !help.open && !event.ctrlKey && !event.metaKey && !event.altKey) active.type(event);
   });
+  addEventListener("online", update);
   addEventListener("resize", () => { for (const pane of panes) pane.drawShapes(); });
   form.addEventListener("change", ({ target }) => {
     if ("local" in target.dataset) return;
