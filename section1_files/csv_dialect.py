@@ -22,7 +22,7 @@ NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE | re.ASCII)
 CURRENCY = r"(?:[A-Z]{0,3}[$\u00a2-\u00a5\u20a0-\u20cf]|USD|EUR|GBP|CHF|JPY|CAD|AUD|MXN|COP|BRL|ARS|CLP|PEN|CNY|INR)"
 FORMATTED = re.compile(
     rf"(?P<open>\()?(?P<sign>[+-])?(?P<before>{CURRENCY})?[ \u00a0]?(?P<sign2>[+-])?"
-    r"(?P<digits>(?:[1-9][0-9]{0,2}(?:[.,'’ \u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?)"
+    r"(?P<digits>(?:[1-9][0-9]{0,2}(?:[.,'’ \u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?|[.,][0-9]+)"
     rf"[ \u00a0\u202f]?(?P<after>{CURRENCY}|%)?(?P<close>\))?"
 )
 NUMBER_START = re.compile(r"[+-]?[.,]?[0-9]|$")  # or nothing
