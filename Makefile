@@ -6,6 +6,9 @@ VENV     ?= .venv
 # VENV=none uses the Python on the PATH as it is.
 BIN      := $(if $(filter none,$(VENV)),,$(CURDIR)/$(VENV)/bin/)
 
+# The tests start hundreds of programs: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage lint bench lock environment clean
 

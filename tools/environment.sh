@@ -34,5 +34,6 @@ rm -f $venv/fingerprint
 for lock in "$@"; do
     $venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes --requirement "$lock"
 done
+$venv/bin/python -m compileall -q -j 0 $venv/lib >/dev/null || true # pip would use one processor; some files are templates
 echo "$fingerprint" > $venv/fingerprint
 echo "Environment ready."
