@@ -161,7 +161,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "core.security.ContentSecurityPolicy",
     "core.security.NoStore",
-    "core.security.AbsoluteSessionTimeout",
+    "core.security.SessionTimeout",
     "axes.middleware.AxesMiddleware",
 ]
 TEMPLATES = [
@@ -196,8 +196,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
-SESSION_COOKIE_AGE = 30 * 60  # seconds of inactivity; see also AbsoluteSessionTimeout
-SESSION_SAVE_EVERY_REQUEST = True
+SESSION_COOKIE_AGE = 30 * 60  # seconds of inactivity; SessionTimeout extends it
 MAX_SESSION_SECONDS = 8 * 3600  # seconds
 # A public server uses TLS itself or through a proxy; cookies are then never sent without it.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_PUBLIC or bool(TLS_CERTIFICATE)

@@ -1,4 +1,4 @@
-"""Content Security Policy, a limit on concurrent request bodies, and an absolute session timeout."""
+"""Content Security Policy, a limit on concurrent request bodies, and session timeouts."""
 
 import threading
 import time
@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 
+EXTEND_SECONDS = 60.0
 MAX_BODIES, MAX_BODIES_PER_ADDRESS = 20, 16  # of a web process's threads (main.py); live streams take 16 more
 
 POLICY = (
@@ -73,8 +74,8 @@ class RequestBodyLimiter:
                 self._active += Counter()  # drop zero counts
 
 
-class AbsoluteSessionTimeout:
-    """End a session after a shift, even if it is never idle."""
+class SessionTimeout:
+    """End a session after a shift, even if it is never idle; extend one in use, which costs a commit, once a minute."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -82,7 +83,9 @@ class AbsoluteSessionTimeout:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer the request."""
         if request.user.is_authenticated:
-            since = request.session.setdefault("since", time.time())
-            if time.time() - since > settings.MAX_SESSION_SECONDS:
+            now = time.time()
+            if now - request.session.setdefault("since", now) > settings.MAX_SESSION_SECONDS:
                 logout(request)
+            elif now - request.session.get("extended", 0) > EXTEND_SECONDS:
+                request.session["extended"] = now  # a change, so that it is saved and its cookie renewed
         return self._get_response(request)

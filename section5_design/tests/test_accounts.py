@@ -1,7 +1,12 @@
-"""Accounts: each change is in one transaction with its audit event; workers are never mistaken for an earlier one."""
+"""Accounts: each change is in one transaction with its audit event; sessions; names of workers."""
+
+from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
 
 from accounts import services
 from accounts.models import ApiToken, ApplicationEntity, Share
@@ -41,3 +46,34 @@ def test_a_study_without_its_audit_event_is_not_shared(broken_log: None) -> None
 
 def test_a_worker_has_a_new_name_at_each_start() -> None:
     assert Worker("small", 1).name != Worker("small", 1).name
+
+
+@pytest.fixture
+def browser() -> Client:
+    """A browser with a session that was extended just now."""
+    browser = Client(headers={"host": "localhost"})
+    browser.force_login(User.objects.create_user("ana"))
+    assert browser.get("/account/").status_code == 200
+    return browser
+
+
+def test_a_request_soon_after_another_does_not_save_the_session(browser: Client) -> None:
+    until = Session.objects.get().expire_date
+    assert browser.get("/account/").status_code == 200
+    assert Session.objects.get().expire_date == until
+
+
+def test_a_session_in_use_is_extended(browser: Client) -> None:
+    session = browser.session
+    session["extended"] -= 61
+    session.save()
+    Session.objects.update(expire_date=timezone.now() + timedelta(minutes=1))
+    assert browser.get("/account/").status_code == 200
+    assert Session.objects.get().expire_date > timezone.now() + timedelta(minutes=29)
+
+
+def test_a_session_ends_after_a_shift_although_it_is_in_use(browser: Client) -> None:
+    session = browser.session
+    session["since"] -= 8 * 3600 + 1
+    session.save()
+    assert browser.get("/account/").status_code == 302
