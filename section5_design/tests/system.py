@@ -103,6 +103,14 @@ def database(name: str) -> Iterator[str]:
         administer(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@contextlib.contextmanager
+def public_folder() -> Iterator[Path]:
+    """Make a folder that `nobody` can reach, as whom servers run if root runs the tests; pytest's are closed."""
+    with tempfile.TemporaryDirectory(prefix="section5-tests-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 def administer(statement: str) -> None:
     """Run a statement outside a transaction, over a new connection: tests may restart the server."""
     with contextlib.closing(psycopg2.connect(os.environ["DATABASE_URL"])) as connection:
@@ -136,6 +144,7 @@ class System:
             | environment
         )
         self.parts: dict[str, subprocess.Popen[bytes]] = {}
+        folder.mkdir(exist_ok=True)
         self.log = (folder / "log").open("ab")
         self._wrapped_keys: dict[bytes, Any] = {}
         self._local = threading.local()
@@ -145,7 +154,11 @@ class System:
             migrate(self.environment)
         for name in self._programs:
             self.start(name)
-        until(lambda: listens(self.http) and ("receiver" not in self._programs or listens(self.dicom)))
+        try:
+            until(lambda: listens(self.http) and ("receiver" not in self._programs or listens(self.dicom)))
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

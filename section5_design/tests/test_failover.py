@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
@@ -10,19 +11,16 @@ import pytest
 from benchmarks.history import History, collect, find_faults, read, sending
 from cluster import Cluster
 from local.embedded_postgres import EmbeddedPostgres
-from system import System, instance, until
+from system import System, instance, public_folder, until
 
 PATIENCE = 90.0  # seconds
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The servers are nobody's, and must reach it."""
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
-    for name in ("cluster", "system"):
-        (tmp_path / name).mkdir()
-    return tmp_path
+def folder() -> Iterator[Path]:
+    with public_folder() as path:
+        (path / "cluster").mkdir()
+        yield path
 
 
 def test_a_primary_that_is_lost_with_its_disk_loses_nothing_acknowledged(folder: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from local.embedded_postgres import EmbeddedPostgres
 from namespaces import find_ip, own_network
-from system import SECTION, System, family, free_port, instance, kill_all, listens, needs, until
+from system import SECTION, System, family, free_port, instance, kill_all, listens, needs, public_folder, until
 from test_faults import HOSTILE, QUICKLY
 
 LONG = 120.0  # seconds, in which what was cut off must be back
@@ -78,12 +78,9 @@ def kill_postgresql(server: EmbeddedPostgres) -> None:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """If root runs the tests, the servers run as `nobody` and need access to the folder."""
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
-    (tmp_path / "system").mkdir()
-    return tmp_path
+def folder() -> Iterator[Path]:
+    with public_folder() as path:
+        yield path
 
 
 def has_results(system: System, uids: list[str]) -> None:

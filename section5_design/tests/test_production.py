@@ -16,15 +16,13 @@ import requests
 from config.production import find_faults
 from local import certificates
 from local.embedded_postgres import EmbeddedPostgres
-from system import ANY_LOAD, SECTION, default_ports, free_port, instance, listens, needs, until
+from system import ANY_LOAD, SECTION, default_ports, free_port, instance, listens, needs, public_folder, until
 from test_outages import RABBITMQ, rabbitmq
 
 
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pki")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)
     certificates.make(folder, ["localhost", "127.0.0.1"])
     (folder / "master").write_text(secrets.token_hex(32))
     subprocess.run(
@@ -94,12 +92,10 @@ def test_no_program_starts_with_insecure_settings(part: list[str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory, pki: Path) -> Iterator[tuple[str, str]]:
+def servers(pki: Path) -> Iterator[tuple[str, str]]:
     """A PostgreSQL and a RabbitMQ that speak TLS: their URLs."""
     needs("rabbitmq-server", "rabbitmq-server", path=RABBITMQ)
-    folder = tmp_path_factory.mktemp("servers")
-    folder.chmod(0o755)
-    with EmbeddedPostgres(folder / "server") as server:
+    with public_folder() as folder, EmbeddedPostgres(folder / "server") as server:
         password = unquote(urlsplit(server.url).password or "")
         port = free_port()
         for kind, name in (("pem", "server.crt"), ("key", "server.key")):

@@ -13,7 +13,7 @@ from pynetdicom.sop_class import CTImageStorage, StudyRootQueryRetrieveInformati
 from local.embedded_postgres import EmbeddedPostgres
 from people import Person, make_people
 from standby_server import Standby
-from system import System, instance, until
+from system import System, instance, public_folder, until
 from test_query_retrieve import ae_add, identifier
 
 LISTS = {"studies", "QIDO-RS", "API", "uploads"}
@@ -28,13 +28,10 @@ class Sent(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def standby(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Standby]]:
+def standby() -> Iterator[tuple[System, Standby]]:
     """A system with a standby, an operator and a sender."""
-    folder = tmp_path_factory.mktemp("servers")
-    for parent in (folder, folder.parent):  # if root runs the tests, the servers run as `nobody`
-        parent.chmod(0o755)
-    (folder / "system").mkdir()
     with (
+        public_folder() as folder,
         EmbeddedPostgres(folder / "primary") as primary,
         Standby(folder / "standby", primary) as server,
         System(folder / "system", primary.url, STANDBY_URL=server.url) as system,
