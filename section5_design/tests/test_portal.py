@@ -512,9 +512,7 @@ def test_the_first_image_is_requested_once(ana: Visit, series: tuple[int, list[i
     assert len([url for url in asked if f"/images/{series[1][1]}/picture.png" in url]) == 1
 
 
-def test_a_frame_whose_connection_is_interrupted_is_requested_again(
-    ana: Visit, series: tuple[int, list[int]]
-) -> None:
+def test_a_frame_whose_connection_is_interrupted_is_requested_again(ana: Visit, series: tuple[int, list[int]]) -> None:
     interrupted: list[str] = []
 
     def interrupt(route: Route) -> None:
