@@ -11,7 +11,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +24,7 @@ import psycopg2  # noqa: E402
 
 from benchmarks.history import History, collect, print_table, sending  # noqa: E402
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
-from system import System, database, family, listens, until  # noqa: E402
+from system import System, database, family, listens, public_folder, until  # noqa: E402
 
 CLIENTS = 3
 LIMITS = {"TASK_SECONDS": "10", "LEASE_SECONDS": "12"}
@@ -99,10 +98,9 @@ def kills(system: System, postgres: EmbeddedPostgres) -> dict[str, Callable[[], 
 
 def main(count: int, seed: int) -> int:
     random.seed(seed)
-    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data") as postgres:
-        Path(name).chmod(0o755)
+    with public_folder() as folder, EmbeddedPostgres(folder / "data") as postgres:
         os.environ["DATABASE_URL"] = postgres.url
-        with database("kills") as url, System(Path(tempfile.mkdtemp(dir=name)), url, **LIMITS) as system:
+        with database("kills") as url, System(folder / "system", url, **LIMITS) as system:
             history = History(Path("kills.jsonl"))
             with sending(system, history, CLIENTS):
                 done = kill_again_and_again(count, system, postgres)

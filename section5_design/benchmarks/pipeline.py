@@ -12,7 +12,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -31,7 +30,7 @@ import pydicom  # noqa: E402
 
 from benchmarks.run import files, over_dicom  # noqa: E402
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
-from system import System, database, instance  # noqa: E402
+from system import System, database, instance, public_folder  # noqa: E402
 
 ROUNDS = 5
 COUNT = 200
@@ -182,11 +181,8 @@ def main() -> None:
         f"Python {platform.python_version()}, numpy {np.__version__}, {psutil.cpu_count()} cores;"
         f" medians of {arguments.rounds}"
     )
-    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data") as postgres:
-        Path(name).chmod(0o755)
-        folder = Path(name)
+    with public_folder() as folder, EmbeddedPostgres(folder / "data") as postgres:
         os.environ["DATABASE_URL"] = postgres.url
-        (folder / "system").mkdir()
         with database("pipeline") as url, System(folder / "system", url, MAX_CPU="10000") as system:
             if "latency" in arguments.only:
                 latency(system)

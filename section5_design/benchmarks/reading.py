@@ -32,7 +32,7 @@ from pydicom.data import get_testdata_file  # noqa: E402
 from pydicom.uid import UID, generate_uid  # noqa: E402
 
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
-from system import System, database, family, free_port, instance, listens, until  # noqa: E402
+from system import System, database, family, free_port, instance, listens, public_folder, until  # noqa: E402
 
 STUDIES, IMAGES, ROUNDS = 100_000, 500, 5
 STUDY, LARGE = "1.2.3.4", "1.2.3.5"
@@ -176,13 +176,11 @@ def main(folder: Path) -> None:
     said = subprocess.run(["Orthanc", "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
     print(f"Python {platform.python_version()}, {said}, {psutil.cpu_count()} cores; medians of {ROUNDS}")
     destination = free_port()
-    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data") as postgres:
-        Path(name).chmod(0o755)
+    with public_folder() as ours_folder, EmbeddedPostgres(ours_folder / "data") as postgres:
         os.environ["DATABASE_URL"] = postgres.url
-        (Path(name) / "system").mkdir()
         with (
             database("reading") as url,
-            System(Path(name) / "system", url) as ours,
+            System(ours_folder / "system", url) as ours,
             orthanc(folder, destination) as (web, dicom),
         ):
             ours.kill("worker")

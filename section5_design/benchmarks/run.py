@@ -15,7 +15,6 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +31,7 @@ import pydicom  # noqa: E402
 from pydicom.data import get_testdata_file  # noqa: E402
 
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
-from system import System, database, family, free_port, instance, listens, until  # noqa: E402
+from system import System, database, family, free_port, instance, listens, public_folder, until  # noqa: E402
 
 ROUNDS = 5
 COUNTS = {"39 kB": 200, "0.5 MB": 80}
@@ -238,11 +237,8 @@ def main() -> None:
         f"Python {platform.python_version()}, {said}, {psutil.cpu_count()} cores;"
         f" images a second, medians of {arguments.rounds}"
     )
-    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data") as postgres:
-        Path(name).chmod(0o755)
-        folder = Path(name)
+    with public_folder() as folder, EmbeddedPostgres(folder / "data") as postgres:
         os.environ["DATABASE_URL"] = postgres.url
-        (folder / "system").mkdir()
         with (
             database("receive") as url,
             System(folder / "system", url) as ours,

@@ -14,7 +14,6 @@ import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -33,7 +32,7 @@ from benchmarks.kills import kills  # noqa: E402
 from benchmarks.run import megabytes  # noqa: E402
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from people import Person, make_people  # noqa: E402
-from system import System, database, instance  # noqa: E402
+from system import System, database, instance, public_folder  # noqa: E402
 
 FAULTS = ("worker's child killed", "worker killed", "queues purged")
 EVERY, SAMPLE = 30.0, 5.0  # seconds
@@ -89,11 +88,10 @@ def traffic(system: System) -> list[Again]:
 def main(minutes: float) -> int:
     print(f"Python {platform.python_version()}, {minutes:.0f} minutes", flush=True)
     random.seed(1)
-    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "data") as postgres:
-        Path(name).chmod(0o755)
+    with public_folder() as folder, EmbeddedPostgres(folder / "data") as postgres:
         os.environ["DATABASE_URL"] = postgres.url
         limits = {"TASK_SECONDS": "30", "LEASE_SECONDS": "35", "MAX_CPU": "10000"}
-        with database("soak") as url, System(Path(tempfile.mkdtemp(dir=name)), url, **limits) as system:
+        with database("soak") as url, System(folder / "system", url, **limits) as system:
             history = History(Path("soak.jsonl"))
             senders = [Sender(system, history, over_dicom=number == 0) for number in range(2)]
             others = traffic(system)
