@@ -1,7 +1,8 @@
 """From the first byte to the last result: `python section5_design/benchmarks/pipeline.py`. Takes some ten minutes.
 
 Throughput beside a bare loop of pydicom and numpy over the same files on as many processes; one worker and two; the
-time from receipt to result where nothing else is to be done; receiving with 1,000 and with 100,000 instances stored.
+time from receipt to result where nothing else is to be done, and beside 10,000 analyses that run again; receiving with
+1,000 and with 100,000 instances stored.
 `--only workers --rounds 3` runs one part; `--many 20000` stores fewer.
 """
 
@@ -30,12 +31,13 @@ import pydicom  # noqa: E402
 
 from benchmarks.run import files, over_dicom  # noqa: E402
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
-from system import System, database, instance, public_folder  # noqa: E402
+from system import System, database, instance, public_folder, until  # noqa: E402
 
 ROUNDS = 5
 COUNT = 200
 MANY = 100_000
-PARTS = ("latency", "throughput", "workers", "stored")
+RERUNS = 10_000
+PARTS = ("latency", "reruns", "throughput", "workers", "stored")
 
 
 def bare(path: str) -> tuple[float, float]:
@@ -96,10 +98,10 @@ def wait_for(system: System, count: int) -> None:
             there = int(cursor.fetchone()[0])
 
 
-def latency(system: System) -> None:
-    """Receipt to result, one at a time."""
+def measure_latency(system: System, count: int) -> list[float]:
+    """Return the seconds from receipt to result, one image at a time, in ascending order."""
     seconds = []
-    for _ in range(50):
+    for _ in range(count):
         uid, content = instance()
         system.post(content)
         system.wait_for(uid)
@@ -109,7 +111,28 @@ def latency(system: System) -> None:
             uid,
         )
         seconds.append(float(found[0][0]))
-    print(f"Receipt to result without load: median {statistics.median(seconds):.3f} s of 50", flush=True)
+    return sorted(seconds)
+
+
+def latency(system: System) -> None:
+    """Receipt to result, one at a time."""
+    print(
+        f"Receipt to result without load: median {statistics.median(measure_latency(system, 50)):.3f} s of 50",
+        flush=True,
+    )
+
+
+def reruns(system: System, folder: Path, count: int) -> None:
+    """Receipt to result while the default analysis runs again on stored images, beside nothing to be done."""
+    over_dicom("SECTION5", system.dicom, files(folder / "reruns", "39 kB", count), 4)
+    until(lambda: system.query("SELECT count(*) FROM jobs_job WHERE state IN ('queued', 'running')") == [(0,)], 900)
+    idle = measure_latency(system, 100)
+    command = [sys.executable, str(SECTION / "manage.py"), "analysis", "run", "default", "--all"]
+    subprocess.run(command, env=system.environment, check=True, capture_output=True)
+    beside = measure_latency(system, 100)
+    ((left,),) = system.query("SELECT count(*) FROM jobs_job WHERE state = 'queued'")
+    print(f"Receipt to result beside {count:,} re-runs, of which {left:,} were left:", end=" ")
+    print(f"95 % within {beside[94]:.3f} s; with nothing to be done {idle[94]:.3f}: {beside[94] / idle[94]:.2f} times")
 
 
 def workers(system: System, folder: Path, rounds: int) -> None:
@@ -186,6 +209,8 @@ def main() -> None:
         with database("pipeline") as url, System(folder / "system", url, MAX_CPU="10000") as system:
             if "latency" in arguments.only:
                 latency(system)
+            if "reruns" in arguments.only:
+                reruns(system, folder, min(RERUNS, arguments.many))
             if "throughput" in arguments.only:
                 throughput(system, folder, arguments.rounds)
             system.kill("worker")

@@ -36,13 +36,13 @@ LOST = "the worker process died, or the job took longer than its lease"
 # A job that was attempted before runs alone: if it kills its process, it takes no other job with it.
 CLAIM = """
     WITH due AS (
-        SELECT id, attempts FROM jobs_job
+        SELECT id, attempts, priority FROM jobs_job
         WHERE state = 'queued' AND queue = %(queue)s AND next_run_at <= now()
         ORDER BY priority DESC, next_run_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    ), retried AS (
-        SELECT id FROM due WHERE attempts > 0 LIMIT 1
+    ), alone AS (
+        SELECT id FROM due WHERE attempts > 0 OR (SELECT max(priority) FROM due) < 0 LIMIT 1
     ), chosen AS (
-        SELECT id FROM retried UNION ALL SELECT id FROM due WHERE NOT EXISTS (SELECT FROM retried)
+        SELECT id FROM alone UNION ALL SELECT id FROM due WHERE priority >= 0 AND NOT EXISTS (SELECT FROM alone)
     )
     UPDATE jobs_job AS job
     SET state = 'running', fencing_token = fencing_token + 1, attempts = attempts + 1, worker = %(worker)s,
@@ -118,7 +118,11 @@ def schedule(kind: str, jobs: Sequence[NewJob]) -> None:
 
 
 def claim(queue: str, limit: int, worker: str) -> list[Lease]:
-    """Claim up to `limit` due jobs of a queue, the highest priority and the longest due first."""
+    """Claim up to `limit` due jobs of a queue, the highest priority and the longest due first.
+
+    A job that was attempted before is claimed alone, as it may take others with it; so is one of a priority below 0, as
+    what arrives meanwhile would wait for all of them.
+    """
     values = {"queue": queue, "limit": limit, "worker": worker, "lease": settings.LEASE_SECONDS}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, values)

@@ -122,6 +122,20 @@ def test_a_claim_takes_the_highest_priority_first() -> None:
     assert hold().job_id == jobs[2]
 
 
+def test_what_arrives_is_claimed_without_jobs_of_low_priority() -> None:
+    jobs = [add_job(number) for number in range(4)]
+    execute("UPDATE jobs_job SET priority = -10 WHERE id = ANY(%s)", jobs[:2])
+    assert {lease.job_id for lease in claim("small", 16, "w")} == set(jobs[2:])
+
+
+def test_jobs_of_low_priority_are_claimed_one_at_a_time() -> None:
+    jobs = [add_job(number) for number in range(3)]
+    execute("UPDATE jobs_job SET priority = -10")
+    claims = [claim("small", 16, "w") for _ in jobs]
+    assert [len(leases) for leases in claims] == [1, 1, 1]
+    assert {leases[0].job_id for leases in claims} == set(jobs)
+
+
 def test_a_job_is_finished_once_with_attempt_and_event(job: int) -> None:
     lease = hold()
     assert finish_one(lease)
