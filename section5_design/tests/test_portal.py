@@ -71,6 +71,7 @@ class Visit:
         self.context: BrowserContext = browser.new_context(
             base_url=self.base, storage_state=SESSIONS.get(name), **options
         )
+        self.context.set_default_timeout(90_000)  # other tests run on the same machine
         self.page: Page = self.context.new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -898,12 +899,12 @@ def test_segments_are_hidden_and_faded_and_the_address_says_so(ana: Visit, segme
     expect(box).to_be_checked()
     ana.page.get_by_label("Opacity").fill("100")
     ana.page.wait_for_url("**opacity=100*")
-    ana.page.wait_for_function(f"{pixel} == '230,159,0'")
+    until(lambda: ana.page.evaluate(pixel) == "230,159,0")
     box.uncheck()
     ana.page.wait_for_url(re.compile(rf"hide={segmented[1][3]}\.1"))
     ana.page.reload()
     expect(box).not_to_be_checked()
-    ana.page.wait_for_function(f"{pixel} == '27,27,27'")
+    until(lambda: ana.page.evaluate(pixel) == "27,27,27")
 
 
 # Every page
