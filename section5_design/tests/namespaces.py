@@ -23,7 +23,7 @@ def find_ip() -> str:
 
 @contextmanager
 def own_network() -> Iterator[None]:
-    """Give this thread, and what it starts, a network of its own.
+    """Move this thread, and what it starts, into a new network namespace.
 
     Interfaces that come and go on the machine itself would interrupt the browsers of other tests (ERR_NETWORK_CHANGED).
     """
