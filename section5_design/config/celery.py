@@ -25,7 +25,12 @@ ON_FILES = settings.BROKER_URL.startswith("filesystem:")
 
 
 class AtomicFiles(filesystem.Channel):
-    """Writes messages atomically; kombu's own exposes a file before its content is written, and its reader dies."""
+    """Writes messages atomically; kombu's own exposes a file before its content is written, and its reader dies.
+
+    Its files of bindings have the same fault. They are not written: Celery sends to a queue by the queue's name.
+    """
+
+    supports_fanout = False
 
     def _put(self, queue: str, payload: Any, **_: Any) -> None:
         if sum(name.endswith(f".{queue}.msg") for name in os.listdir(self.data_folder_out)) >= MAX_MESSAGES:  # noqa: PTH208
@@ -65,7 +70,6 @@ BROKER_TLS = settings.BROKER_URL.startswith("amqps:") and {
 folder = settings.DATA_FOLDER / "broker"
 if ON_FILES:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "control").mkdir(exist_ok=True)
 
 app.conf.update(
     task_queues=[declare_queue(broker_queue(name)) for name in QUEUES],
@@ -86,7 +90,6 @@ app.conf.update(
     broker_transport_options={
         "data_folder_in": str(folder),
         "data_folder_out": str(folder),
-        "control_folder": str(folder / "control"),
         "polling_interval": 0.02,
     }
     if ON_FILES

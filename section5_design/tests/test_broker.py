@@ -17,6 +17,17 @@ from config.celery import app
 channel = app.connection().default_channel
 for _ in range({count}): channel._put("messages", {{"body": "x" * 300_000}})
 """
+DECLARE = """
+from config.celery import app
+from kombu import Exchange, Queue
+channel = app.connection().default_channel
+for number in range(500): Queue(f"q{number}", Exchange(f"e{number}"), f"q{number}").bind(channel).declare()
+"""
+
+
+def test_processes_may_declare_a_queue_at_the_same_time() -> None:
+    processes = [subprocess.Popen([sys.executable, "-c", DECLARE], cwd=SECTION) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
 
 
 def test_a_message_that_is_being_written_is_not_read() -> None:
