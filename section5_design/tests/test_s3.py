@@ -5,15 +5,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
 import pytest
 
-from object_server import ObjectServer
-from system import SECTION, System, administer, database, instance, needs, until, url_of
+from local.embedded_postgres import EmbeddedPostgres
+from namespaces import find_ip, own_network
+from object_server import ObjectServer, ReplicatedObjectServer
+from system import SECTION, System, administer, database, instance, needs, public_folder, until, url_of
 
 KILLS = 2
+NODES = "10.216.0.1"  # of storage nodes
+SETTINGS = {"TASK_SECONDS": "20", "LEASE_SECONDS": "21", "MAX_ATTEMPTS": "9"}
 
 
 @pytest.fixture
@@ -25,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[ObjectServer]:
 
 @pytest.fixture
 def system(tmp_path: Path, server: ObjectServer) -> Iterator[System]:
-    settings = {"STORAGE_URL": server.new_url(), "TASK_SECONDS": "20", "LEASE_SECONDS": "21", "MAX_ATTEMPTS": "9"}
+    settings = SETTINGS | {"STORAGE_URL": server.new_url()}
     (tmp_path / "system").mkdir()
     with (
         database(f"s3_{os.getpid()}") as url,
@@ -89,23 +94,29 @@ class Sender(threading.Thread):
             self.answers.add(status)
 
 
-def test_a_server_that_is_killed_while_it_is_written_to_loses_nothing(system: System, server: ObjectServer) -> None:
+@contextmanager
+def sending(system: System) -> Iterator[list[Sender]]:
+    """Send all the time, three at once."""
     senders = [Sender(system) for _ in range(3)]
     for sender in senders:
         sender.start()
     try:
-        for _ in range(KILLS):
-            before = len(senders[0].acknowledged)
-            until(lambda before=before: len(senders[0].acknowledged) >= before + 3)
-            server.kill()
-            until(lambda: 503 in senders[0].answers)
-            server.start()
-            senders[0].answers.clear()
+        yield senders
     finally:
         for sender in senders:
             sender.enough.set()
         for sender in senders:
             sender.join()
+
+
+def send_more(senders: list[Sender]) -> None:
+    """Wait until more instances were acknowledged."""
+    before = len(senders[0].acknowledged)
+    until(lambda: len(senders[0].acknowledged) >= before + 3)
+
+
+def is_complete(system: System, senders: list[Sender]) -> None:
+    """Assert that everything acknowledged was processed once, and that every object is there and whole."""
     acknowledged = [uid for sender in senders for uid in sender.acknowledged]
     assert {status for sender in senders for status in sender.answers} <= {200, 503}
     for uid in acknowledged:
@@ -115,7 +126,39 @@ def test_a_server_that_is_killed_while_it_is_written_to_loses_nothing(system: Sy
     assert received >= len(acknowledged)
     system.settle()
     counts = manage(system.environment, "verify")
-    assert counts == f"{received} received: 0 queued, 0 running, {received} done, 0 quarantined\n"
+    assert counts == f"{received:,} received: 0 queued, 0 running, {received:,} done, 0 quarantined\n"
+
+
+def test_a_server_that_is_killed_while_it_is_written_to_loses_nothing(system: System, server: ObjectServer) -> None:
+    with sending(system) as senders:
+        for _ in range(KILLS):
+            send_more(senders)
+            server.kill()
+            until(lambda: 503 in senders[0].answers)
+            server.start()
+            senders[0].answers.clear()
+    is_complete(system, senders)
+
+
+def test_a_storage_node_that_dies_with_its_disk_loses_nothing() -> None:
+    with own_network(), public_folder() as folder, EmbeddedPostgres(folder / "database") as postgres:
+        subprocess.run([find_ip(), "addr", "add", f"{NODES}/32", "dev", "lo"], check=True)
+        for name in ("s3", "system"):
+            (folder / name).mkdir()
+        with ReplicatedObjectServer(folder / "s3", NODES) as server:
+            settings = server.environment | SETTINGS | {"STORAGE_URL": server.new_url()}
+            with System(folder / "system", postgres.url, **settings) as system:
+                with sending(system) as senders:
+                    send_more(senders)
+                    server.lose_node("node1")
+                    server.start_node("node3")  # an empty one, in its place
+                    send_more(senders)
+                server.replicate()
+                server.lose_node("node2")
+                server.start_node("node4")
+                with sending(system) as later:
+                    send_more(later)
+                is_complete(system, senders + later)
 
 
 def test_c_store_is_refused_while_the_server_is_away(system: System, server: ObjectServer, tmp_path: Path) -> None:
