@@ -22,13 +22,23 @@ def main() -> int:
         logging.error("%s", error)  # noqa: LOG015, TRY400
         return 1
     from django.core.exceptions import ImproperlyConfigured
+    from django.db import InterfaceError, OperationalError, ProgrammingError
+    from psycopg2.errors import UndefinedTable
 
     try:
         execute_from_command_line(sys.argv)
-    except ImproperlyConfigured as error:
+    except (ImproperlyConfigured, OSError) as error:  # a folder, or the object store
         logging.error("%s", error)  # noqa: LOG015, TRY400
-        return 1
-    return 0
+    except (OperationalError, InterfaceError) as error:
+        reason = str(error).partition("\n")[0]
+        logging.error("The database does not respond, start it or check DATABASE_URL: %s", reason)  # noqa: LOG015, TRY400
+    except ProgrammingError as error:
+        if not isinstance(error.__cause__, UndefinedTable):
+            raise
+        logging.error("The database has no tables: run `manage.py migrate` first")  # noqa: LOG015, TRY400
+    else:
+        return 0
+    return 1
 
 
 if __name__ == "__main__":

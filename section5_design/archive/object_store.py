@@ -202,4 +202,6 @@ def verify_object(sha256: str) -> str:
         return "its object is missing"
     except ObjectIntegrityError:
         return "its object was altered"
+    except OSError as error:
+        return f"its object cannot be read: {error.strerror}"
     return "" if digest.hexdigest() == sha256 else "its object was altered"
