@@ -27,6 +27,7 @@ class Study(models.Model):
     # DA as received; not necessarily a valid date
     study_date = models.CharField(max_length=8, default="", db_default="", db_index=True)
     study_time = models.CharField(max_length=14, default="", db_default="")
+    timezone_offset_from_utc = models.CharField(max_length=5, default="", db_default="")
     accession_number = models.CharField(max_length=16, default="", db_default="", db_index=True)
     study_id = models.CharField(max_length=16, default="", db_default="")
     study_description = models.CharField(max_length=64, default="", db_default="")

@@ -26,6 +26,7 @@ STUDY_TEXTS = {
     "patient_sex": ("PatientSex", 16),
     "study_date": ("StudyDate", 8),
     "study_time": ("StudyTime", 14),
+    "timezone_offset_from_utc": ("TimezoneOffsetFromUTC", 5),
     "accession_number": ("AccessionNumber", 16),
     "study_id": ("StudyID", 16),
     "study_description": ("StudyDescription", 64),

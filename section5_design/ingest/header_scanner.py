@@ -28,6 +28,7 @@ WANTED = {
     0x00080050: ("AccessionNumber", b"SH"),
     0x00080060: ("Modality", b"CS"),
     0x00080090: ("ReferringPhysicianName", b"PN"),
+    0x00080201: ("TimezoneOffsetFromUTC", b"SH"),
     0x00081030: ("StudyDescription", b"LO"),
     0x0008103E: ("SeriesDescription", b"LO"),
     0x00100010: ("PatientName", b"PN"),

@@ -19,13 +19,21 @@ from system import Answer, System, database, instance
 STUDIES: list[dict[str, Any]] = [
     {"PatientName": "Doe^Jane", "PatientID": "A1", "StudyDate": "20200131", "StudyTime": "103000", "Modality": "CT"},
     {"PatientName": "Doe^John", "PatientID": "A2", "StudyDate": "20200215", "StudyTime": "230000", "Modality": "MR"},
-    {"PatientName": "Roe_R", "PatientID": "B%", "StudyDate": "20210101", "StudyTime": "000001.5", "Modality": "CT"},
+    {
+        "PatientName": "Roe_R",
+        "PatientID": "B%",
+        "StudyDate": "20210101",
+        "StudyTime": "000001.5",
+        "TimezoneOffsetFromUTC": "+0130",
+        "Modality": "CT",
+    },
     {
         "PatientName": "Yamada^Tarou=山田^太郎",
         "SpecificCharacterSet": ["", "ISO 2022 IR 87"],
         "PatientID": "C",
         "StudyDate": "",
         "StudyTime": "",
+        "TimezoneOffsetFromUTC": "",
         "Modality": "US",
     },
 ]
@@ -183,6 +191,12 @@ def test_a_study_has_the_attributes_of_the_standard(archive: System) -> None:
         "Value": [f"http://127.0.0.1:{archive.http}/dicom-web/studies/1.2.1"],
     }
     assert "0020000E" not in found
+
+
+def test_a_study_has_its_time_zone_if_it_is_known(archive: System) -> None:
+    (known,), (unknown,) = (search(archive, f"studies?StudyInstanceUID=1.2.{number}") for number in (3, 4))
+    assert known["00080201"] == {"vr": "SH", "Value": ["+0130"]}
+    assert unknown["00080201"] == {"vr": "SH"}
 
 
 def test_component_groups_of_a_name_are_separate(archive: System) -> None:
