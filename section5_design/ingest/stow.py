@@ -59,7 +59,7 @@ def stow(request: HttpRequest, study: str | None = None) -> HttpResponse:
             return plain(403, "this person may not send images")
         sender = Sender(client.source, client.user.pk if client.user else None)
         if request.content_type == DICOM:
-            outcomes = [store_single(body, sender, study)]
+            outcomes = store_single(body, sender, study)
         else:
             boundary = parse_boundary(request.META.get("CONTENT_TYPE", ""), DICOM)
             outcomes = list(store_parts(body, boundary, sender, study))
@@ -80,15 +80,15 @@ def stow(request: HttpRequest, study: str | None = None) -> HttpResponse:
     return build_response(request, outcomes, response_type)
 
 
-def store_single(body: IO[bytes], sender: Sender, study_uid: str | None) -> Outcome:
-    """Store a body that is one instance."""
+def store_single(body: IO[bytes], sender: Sender, study_uid: str | None) -> list[Outcome]:
+    """Store a body that is one instance, or none if it is empty."""
     try:
         with incoming_file() as file:
             while part := body.read(CHUNK):
                 file.write(part)
-            return store_part(file, sender, study_uid)
+            return [store_part(file, sender, study_uid)] if file.size else []
     except StorageFullError as error:
-        return Failure(OUT_OF_RESOURCES, str(error))
+        return [Failure(OUT_OF_RESOURCES, str(error))]
 
 
 def store_parts(body: IO[bytes], boundary: bytes, sender: Sender, study_uid: str | None) -> Iterator[Outcome]:
