@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from accounts.api_tokens import hash_token
@@ -61,10 +61,11 @@ def test_no_request_is_a_server_error(archive: System) -> None:
 PART = b"--b\r\nContent-Type: application/dicom\r\n\r\n"
 DAMAGE = st.sampled_from([b"", b"\0", b"--b", b"\r\n", b"--b--", b"Content-Type: text/xml\r\n", b"\xff" * 8])
 POSITIONS = st.integers(0, 100_000)
+SINGLE, MULTIPART = "application/dicom", 'multipart/related; type="application/dicom"; boundary=b'
 TYPES = st.sampled_from(
     [
-        "application/dicom",
-        'multipart/related; type="application/dicom"; boundary=b',
+        SINGLE,
+        MULTIPART,
         "multipart/related; boundary=b",
         'multipart/related; type="application/dicom+xml"; boundary=b',
         'multipart/related; boundary="b; type=',
@@ -85,6 +86,11 @@ def test_no_damaged_body_is_a_server_error(archive: System) -> None:
 
     @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(st.tuples(POSITIONS, DAMAGE, st.integers(0, 3000)), max_size=4), TYPES, ACCEPTED, st.booleans())
+    @example([], MULTIPART, "*/*", False)  # 202: the second part is cut short
+    @example([(0, b"", 3000)], MULTIPART, "*/*", False)  # 400
+    @example([], MULTIPART, "text/html", False)  # 406
+    @example([], SINGLE, "*/*", False)  # 409
+    @example([], "application/dicom+json", "*/*", False)  # 415
     def ask(changes: list[tuple[int, bytes, int]], kind: str, accept: str, named: bool) -> None:
         body = valid
         for position, damage, removed in changes:

@@ -103,7 +103,7 @@ def test_the_response_is_xml_if_requested(system: System) -> None:
     ("body", "kind", "status"),
     [
         (b"x", "application/dicom", 409),
-        (b"", "application/dicom", 409),
+        (b"", "application/dicom", 400),
         (b"x", "text/plain", 415),
         (b"x", "multipart/form-data; boundary=b", 415),
         (b"x", "multipart/related", 400),
