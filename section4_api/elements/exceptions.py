@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -13,15 +13,21 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponsePermanen
 from django.urls import is_valid_path
 from drf_orjson_renderer.renderers import ORJSONRenderer  # type: ignore[import-untyped]
 from rest_framework import exceptions
+from rest_framework.renderers import BrowsableAPIRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
 CONTENT_TYPE = "application/problem+json"
+INVALID = "the request is not valid; errors says where"
 MAX_ERRORS = 100  # of a document; a map may hold thousands
 BUSY = ("55P03", "57014")  # lock_timeout, statement_timeout
 
 log = logging.getLogger("section4.errors")
+
+
+class InvalidParameter(exceptions.ValidationError):
+    """Parameters of the query string are invalid; `detail` maps each name to the reason."""
 
 
 class Conflict(exceptions.APIException):
@@ -58,22 +64,22 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         # The bare class has no SQLSTATE: psycopg2 raises it if the connection breaks during COPY.
         error = translate_database_error(request._request, error)
     elif isinstance(error, Http404):  # of Django REST framework's content negotiation
-        error = parameter_error(format="is not a format of this resource; leave it out for JSON")
+        error = InvalidParameter({"format": "is not a format of this resource; leave it out for JSON"})
     response = drf_exception_handler(error, context)
-    if response is None:
-        return None
-    detail: Any = getattr(error, "detail", response.data.get("detail"))
-    errors = [] if isinstance(detail, str) else list(iterate_errors(detail))
+    if response is None or not isinstance(error, exceptions.APIException):
+        return response
+    if isinstance(error.detail, str):
+        summary, errors = str(error.detail), []
+    elif isinstance(error, InvalidParameter):
+        parameters = error.detail.items()
+        summary, errors = INVALID, [{"parameter": name, "code": e.code, "detail": str(e)} for name, e in parameters]
+    else:
+        summary, errors = getattr(error, "summary", INVALID), list(iterate_errors(error.detail))
     if response.status_code == 400 and errors and all(e["code"] == "unprocessable" for e in errors):
         response.status_code = 422
-    summary = getattr(error, "summary", "the request is not valid; errors says where")
-    if isinstance(detail, str):
-        summary = str(detail)
     response.data = build_problem(request._request, response.status_code, summary, errors)
-    renderer_format = getattr(getattr(request, "accepted_renderer", None), "format", "json")
-    if renderer_format == "html":  # the docs page, which renders templates only
-        request.accepted_renderer = ORJSONRenderer()
-    if renderer_format != "api":  # the browsable API shows the document in its page
+    if not isinstance(getattr(request, "accepted_renderer", None), BrowsableAPIRenderer):  # which shows it in its page
+        request.accepted_renderer, request.accepted_media_type = ORJSONRenderer(), CONTENT_TYPE
         response.content_type = CONTENT_TYPE
     return response
 
@@ -86,25 +92,14 @@ def translate_database_error(request: HttpRequest, error: Error) -> Unavailable:
 
 
 def iterate_errors(detail: Any, path: tuple[Any, ...] = ()) -> Iterator[dict[str, str]]:
-    """Yield each error of a nested detail with its JSON pointer, or with its parameter of the query string."""
+    """Yield each error of a nested detail with its JSON pointer."""
     if isinstance(detail, Mapping):
         for step, inner in detail.items():
             yield from iterate_errors(inner, path if step == "non_field_errors" else (*path, step))
-    elif isinstance(detail, list | tuple):
+    elif isinstance(detail, list):
         yield from iterate_errors(detail[0], path)  # the first reason is enough
     else:
-        where = {"parameter": path[1]} if path[:1] == (QUERY,) else {"pointer": build_pointer(path)}
-        yield where | {"code": getattr(detail, "code", None) or "invalid", "detail": str(detail)}
-
-
-QUERY = object()  # the first step of a path into the query string
-
-
-def parameter_error(**errors: Any) -> exceptions.ValidationError:
-    """Return the 400 of parameters of the query string."""
-    error = exceptions.ValidationError()
-    error.detail = {QUERY: exceptions.ValidationError(errors).detail}
-    return error
+        yield {"pointer": build_pointer(path), "code": detail.code, "detail": str(detail)}
 
 
 def build_pointer(path: tuple[Any, ...]) -> str:
@@ -114,7 +109,7 @@ def build_pointer(path: tuple[Any, ...]) -> str:
 
 
 def build_problem(
-    request: HttpRequest, status: int, detail: str, errors: list[dict[str, str]] | None = None
+    request: HttpRequest, status: int, detail: str, errors: Sequence[dict[str, str]] = ()
 ) -> dict[str, Any]:
     """Return a problem document, and note the reason for the request's line in the log: codes, never values."""
     document: dict[str, Any] = {
@@ -125,7 +120,7 @@ def build_problem(
         "instance": request.path,
         "request_id": getattr(request, "request_id", ""),
     }
-    wrong = [f"{error.get('pointer') or quote(error['parameter'])} {error['code']}" for error in (errors or ())[:3]]
+    wrong = [f"{error.get('pointer') or quote(error['parameter'])} {error['code']}" for error in errors[:3]]
     request.reason = (", ".join(wrong) or detail)[:200]
     if errors:
         document["errors"] = errors[:MAX_ERRORS]

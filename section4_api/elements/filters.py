@@ -12,7 +12,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from elements.exceptions import parameter_error
+from elements.exceptions import InvalidParameter
 from elements.measurements import NUMBER
 from elements.models import Element
 
@@ -25,7 +25,7 @@ class StrictFloatField(forms.FloatField):
     def to_python(self, value: Any) -> float | None:
         """Return the number."""
         if value and not re.fullmatch(f"-?{NUMBER}", value):
-            raise ValidationError("must be a number")
+            raise ValidationError("must be a number", "invalid")
         return super().to_python(value)
 
 
@@ -46,7 +46,7 @@ class FilterBackend(filters.DjangoFilterBackend):
         try:
             return super().filter_queryset(request, queryset, view)
         except serializers.ValidationError as error:
-            raise parameter_error(**error.detail) from None
+            raise InvalidParameter({name: reasons[0] for name, reasons in error.detail.items()}) from None
 
 
 class ElementFilter(filters.FilterSet):

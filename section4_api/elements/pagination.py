@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from elements.exceptions import parameter_error
+from elements.exceptions import InvalidParameter
 from elements.models import Element
 from elements.services import LIST_FIELDS
 
@@ -109,7 +109,7 @@ def get_ordering(request: Request) -> str:
     """Return the field to order by, with `-` in front for descending."""
     name = request.query_params.get("ordering", "id")
     if name not in ORDERINGS:
-        raise parameter_error(ordering=f"must be one of {', '.join(LIST_FIELDS)}, with - in front for descending")
+        raise InvalidParameter({"ordering": f"must be one of {', '.join(LIST_FIELDS)}, with - in front for descending"})
     return name
 
 
@@ -127,9 +127,9 @@ def decode_cursor(cursor: str, ordering: str) -> tuple[Any, str]:
     try:
         made_for, value, id_ = signing.loads(cursor, salt="cursor")
     except signing.BadSignature:
-        raise parameter_error(cursor="must be the one of a next URL") from None
+        raise InvalidParameter({"cursor": "must be the one of a next URL"}) from None
     if made_for != ordering:
-        raise parameter_error(cursor=f"does not belong to a list ordered by {ordering}")
+        raise InvalidParameter({"cursor": f"does not belong to a list ordered by {ordering}"})
     return value, id_
 
 
@@ -137,7 +137,9 @@ def get_page_size(request: Request) -> int:
     """Return how many rows a page has; more than the maximum is the maximum."""
     text = request.query_params.get("page_size", str(DEFAULT_SIZE)).lstrip("0")
     if not (text.isascii() and text.isdecimal()):
-        raise parameter_error(page_size=f"must be a whole number from 1; more than {MAX_SIZE} counts as {MAX_SIZE}")
+        raise InvalidParameter(
+            {"page_size": f"must be a whole number from 1; more than {MAX_SIZE} counts as {MAX_SIZE}"}
+        )
     return min(int(text[:9]), MAX_SIZE)
 
 
@@ -145,5 +147,5 @@ def get_flag(request: Request, name: str) -> bool:
     """Return a parameter that is true or false."""
     text = request.query_params.get(name, "false").lower()
     if text not in ("true", "false"):
-        raise parameter_error(**{name: "must be true or false"})
+        raise InvalidParameter({name: "must be true or false"})
     return text == "true"

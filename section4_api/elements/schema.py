@@ -134,6 +134,7 @@ PARTIAL = OpenApiParameter(
 )
 CHANGE = extend_schema(
     summary="Change device_name, id or both",
+    description="PUT and PATCH name only what changes.",
     parameters=[SELECTED, IF_MATCH],
     request=ChangeSerializer,
     examples=[

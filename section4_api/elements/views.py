@@ -2,20 +2,20 @@
 
 from typing import Any
 
-from django.http import FileResponse
+from django.http import FileResponse, HttpResponse
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_etags
 from drf_spectacular.utils import extend_schema, extend_schema_view
-from rest_framework import mixins, status
+from rest_framework import status
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.viewsets import GenericViewSet
+from rest_framework.viewsets import ModelViewSet
 
 from elements import schema, services
-from elements.exceptions import PreconditionFailed, iterate_errors, parameter_error
+from elements.exceptions import InvalidParameter, PreconditionFailed, iterate_errors
 from elements.filters import ElementFilter
 from elements.models import ID_PATTERN, Element
 from elements.pagination import KeysetPagination, get_flag, get_ordering, order
@@ -25,7 +25,7 @@ from elements.serializers import ChangeSerializer, ElementSerializer, NewElement
 
 @extend_schema(tags=["elements"])
 @extend_schema_view(**schema.OPERATIONS)
-class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericViewSet):
+class ElementViewSet(ModelViewSet):
     """Elements: created one by one or as a map, listed by pages, exported, renamed, deleted."""
 
     queryset = services.SELECTED[services.LIST_FIELDS]
@@ -60,14 +60,14 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
             if name not in known or len(values) > 1 or values == refused
         }
         if wrong:
-            raise parameter_error(**wrong)
+            raise InvalidParameter(wrong)
 
     def get_fields(self, default: tuple[str, ...] = services.LIST_FIELDS) -> tuple[str, ...]:
         """Return the fields that the query string selects."""
         text = self.request.query_params.get("fields")
         fields = default if text is None else tuple(dict.fromkeys(text.split(",")))
         if not set(fields) <= set(services.FIELDS):
-            raise parameter_error(fields=f"must be names of {', '.join(services.FIELDS)}, separated by commas")
+            raise InvalidParameter({"fields": f"must be names of {', '.join(services.FIELDS)}, separated by commas"})
         return fields
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response | FileResponse:  # noqa: ARG002
@@ -77,7 +77,7 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         if kind not in ("csv", "ndjson"):
             return self.get_paginated_response(self.paginate_queryset(queryset))
         if paged := request.query_params.keys() & {"page_size", "cursor", "count"}:
-            raise parameter_error(**dict.fromkeys(paged, "does not apply to an export, which holds every row"))
+            raise InvalidParameter(dict.fromkeys(paged, "does not apply to an export, which holds every row"))
         file = services.export_elements(order(queryset, get_ordering(request)), self.get_fields(), kind)
         content_type = f"{request.accepted_renderer.media_type}; charset=utf-8"
         return FileResponse(file, as_attachment=True, filename=f"elements.{kind}", content_type=content_type)
@@ -99,18 +99,16 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         headers = {"Location": reverse("element-detail", args=[created["id"]])}
         return self.respond(created, fields, status.HTTP_201_CREATED, headers)
 
-    def retrieve(self, request: Request, pk: str) -> Response:
+    def retrieve(self, request: Request, pk: str) -> HttpResponse:
         """Return an element; 304 for If-None-Match."""
         fields = self.get_fields(services.FIELDS)
         response = self.respond(services.get_element(pk, fields), fields)
         conditional = get_conditional_response(request._request, response["ETag"], response=response)
         if conditional.status_code == status.HTTP_412_PRECONDITION_FAILED:
             raise PreconditionFailed
-        if conditional.status_code == status.HTTP_304_NOT_MODIFIED:
-            return Response(status=status.HTTP_304_NOT_MODIFIED, headers={"ETag": response["ETag"]})
-        return response
+        return conditional
 
-    def update(self, request: Request, pk: str) -> Response:
+    def update(self, request: Request, pk: str, partial: bool = False) -> Response:  # noqa: ARG002
         """Change device_name, id or both; PUT and PATCH name only what changes."""
         fields = self.get_fields(services.FIELDS)
         serializer = ChangeSerializer(data=request.data)
@@ -123,10 +121,6 @@ class ElementViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, GenericView
         element = services.change_element(pk, serializer.validated_data, check)
         headers = {"Location": reverse("element-detail", args=[element.id])} if element.id != pk else {}
         return self.respond({name: getattr(element, name) for name in services.FIELDS}, fields, headers=headers)
-
-    def partial_update(self, request: Request, pk: str) -> Response:
-        """Do the same."""
-        return self.update(request, pk)
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete an element."""

@@ -219,6 +219,7 @@ def test_csv_holds_no_formula_for_a_spreadsheet(api: Client, name: str) -> None:
 
 
 def test_an_unknown_format_is_400_and_an_unknown_media_type_406(api: Client) -> None:
-    for url in (f"{ELEMENTS}?format=xml", f"{path('a')}?format=csv"):
+    for url in (f"{ELEMENTS}?format=xml", f"{path('a')}?format=csv", "/api/docs/?format=xml"):
         assert problem(api.get(url), 400)["errors"][0]["parameter"] == "format"
-    problem(api.get(ELEMENTS, headers={"Accept": "image/png"}), 406)
+    for url in (ELEMENTS, "/api/docs/"):
+        problem(api.get(url, headers={"Accept": "image/png"}), 406)

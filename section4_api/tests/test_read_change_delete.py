@@ -18,6 +18,7 @@ def test_if_none_match_with_the_current_tag_is_304(api: Client) -> None:
     for known in (tag, f"W/{tag}", f'"x", {tag}', "*"):
         answer = api.get(path("a"), headers={"If-None-Match": known})
         assert (answer.status_code, answer.content, answer["ETag"]) == (304, b"", tag)
+        assert answer["Cache-Control"] == "no-cache"  # RFC 9110, section 15.4.5: as the 200 would have it
     assert api.get(path("a"), headers={"If-None-Match": '"x"'}).status_code == 200
 
 
