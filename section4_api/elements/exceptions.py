@@ -75,8 +75,8 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> Response 
         summary, errors = INVALID, [{"parameter": name, "code": e.code, "detail": str(e)} for name, e in parameters]
     else:
         summary, errors = getattr(error, "summary", INVALID), list(iterate_errors(error.detail))
-    if response.status_code == 400 and errors and all(e["code"] == "unprocessable" for e in errors):
-        response.status_code = 422
+    if response.status_code == 400 and errors:
+        response.status_code = choose_status(errors)
     response.data = build_problem(request._request, response.status_code, summary, errors)
     if not isinstance(getattr(request, "accepted_renderer", None), BrowsableAPIRenderer):  # which shows it in its page
         request.accepted_renderer, request.accepted_media_type = ORJSONRenderer(), CONTENT_TYPE
@@ -100,6 +100,12 @@ def iterate_errors(detail: Any, path: tuple[Any, ...] = ()) -> Iterator[dict[str
         yield from iterate_errors(detail[0], path)  # the first reason is enough
     else:
         yield {"pointer": build_pointer(path), "code": detail.code, "detail": str(detail)}
+
+
+def choose_status(errors: Sequence[dict[str, str]]) -> int:
+    """Return the status for errors of a body: 409 or 422 if all of them are of that kind, else 400."""
+    codes = {error["code"] for error in errors}
+    return {"conflict": 409, "unprocessable": 422}.get(codes.pop(), 400) if len(codes) == 1 else 400
 
 
 def build_pointer(path: tuple[Any, ...]) -> str:

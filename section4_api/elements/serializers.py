@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from django.db import models
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import ErrorDetail
 
 from elements import services
 from elements.exceptions import Conflict
@@ -130,18 +129,16 @@ class KeyedMapSerializer(serializers.ListSerializer):
             raise serializers.ValidationError(self.failures)
         return list(self.elements.values())
 
-    def create(self, validated_data: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Store the elements; returns those that are new."""
+    def create(self, validated_data: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """Store the elements; returns the new ones by id, and adds the others to `failures`."""
         partial = self.context.get("partial", False)
-        self.stored = services.insert_elements(validated_data, all_or_nothing=not partial)
-        self.conflicts = {
-            key: {"id": [ErrorDetail(f"{element['id']} is already stored", Conflict.default_code)]}
-            for key, element in self.elements.items()
-            if element["id"] not in self.stored
-        }
-        if self.conflicts and not partial:
-            raise Conflict(self.conflicts)
-        return list(self.stored.values())
+        stored = services.insert_elements(validated_data, all_or_nothing=not partial)
+        for key, element in self.elements.items():
+            if element["id"] not in stored:
+                self.failures[key] = Conflict({"id": [f"{element['id']} is already stored"]}).detail
+        if self.failures and not partial:
+            raise Conflict(self.failures)
+        return stored
 
 
 class NewElementSerializer(StrictSerializer):

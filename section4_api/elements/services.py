@@ -10,7 +10,7 @@ from typing import IO, Any, TypeVar
 
 import orjson
 from django.db import IntegrityError, OperationalError, connection, models, transaction
-from django.db.models import Func, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 from rest_framework.exceptions import NotFound
 
@@ -37,6 +37,9 @@ INSERT = """
 RETRIED = ("40P01", "55P03")  # deadlock, lock_timeout
 PAUSE = 0.05  # seconds before it, in which the other transaction takes the locks that this one lost
 EXPORT_SLOTS = threading.BoundedSemaphore(8)  # fewer than the server's threads, so that exports leave some
+# A timestamp as JSON shows it, and a text that a spreadsheet does not take for a formula (OWASP).
+RFC3339 = "replace(to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), '.000000Z', 'Z') AS {0}"
+SPREADSHEET_SAFE = "CASE WHEN {0} ~ '^[-=+@]' THEN '''' || {0} ELSE {0} END AS {0}"
 
 Result = TypeVar("Result")
 
@@ -149,22 +152,6 @@ def delete_element(id_: str, check: Callable[[Element], None]) -> None:
     element.delete()
 
 
-class RFC3339(Func):
-    """A timestamp as JSON shows it: UTC, with Z."""
-
-    template = (
-        "replace(to_char(%(expressions)s AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), '.000000Z', 'Z')"
-    )
-    output_field = models.TextField()
-
-
-class SpreadsheetSafe(Func):
-    """A text that a spreadsheet does not take for a formula: an apostrophe precedes = + - @ (OWASP)."""
-
-    template = "CASE WHEN %(expressions)s ~ '^[-=+@]' THEN '''' || %(expressions)s ELSE %(expressions)s END"
-    output_field = models.TextField()
-
-
 def export_elements(queryset: QuerySet[Element], fields: Sequence[str], kind: str) -> IO[bytes]:
     """Write every row of a queryset to a temporary file, as csv or ndjson, by COPY.
 
@@ -173,19 +160,18 @@ def export_elements(queryset: QuerySet[Element], fields: Sequence[str], kind: st
     Raises:
         Unavailable: too many exports are being written.
     """
-    columns = {}
+    columns = []
     for name in fields:
         field = Element._meta.get_field(name)
         if isinstance(field, models.DateTimeField):
-            columns[name] = RFC3339(name)
+            columns.append(RFC3339.format(name))
         elif kind == "csv" and isinstance(field, models.CharField):
-            columns[name] = SpreadsheetSafe(name)
+            columns.append(SPREADSHEET_SAFE.format(name))
         else:
-            columns[name] = models.F(name)
-    query = queryset.annotate(**{f"_{name}": column for name, column in columns.items()})
-    query = query.values_list(*(f"_{name}" for name in fields)).query
+            columns.append(name)
+    query = queryset.values_list(*fields).query
     sql, parameters = query.get_compiler(connection=connection, elide_empty=False).as_sql()
-    named = f"SELECT * FROM ({sql}) AS row ({', '.join(fields)})"  # noqa: S608  # from the ORM
+    named = f"SELECT {', '.join(columns)} FROM ({sql}) AS row ({', '.join(fields)})"  # noqa: S608  # from the ORM
     if kind == "csv":
         copy = f"COPY ({named}) TO STDOUT (FORMAT csv, HEADER)"
     else:  # quoted by characters that JSON text never contains

@@ -15,7 +15,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from elements import schema, services
-from elements.exceptions import InvalidParameter, PreconditionFailed, iterate_errors
+from elements.exceptions import InvalidParameter, PreconditionFailed, choose_status, iterate_errors
 from elements.filters import ElementFilter
 from elements.models import ID_PATTERN, Element
 from elements.pagination import KeysetPagination, get_flag, get_ordering, order
@@ -92,9 +92,10 @@ class ElementViewSet(ModelViewSet):
         serializer.is_valid(raise_exception=True)
         created = serializer.save()
         if partial:
-            return Response(build_results(request.data, serializer, fields), status.HTTP_207_MULTI_STATUS)
+            outcome = build_results(request.data, created, serializer.failures, fields)
+            return Response(outcome, status.HTTP_207_MULTI_STATUS)
         if many:
-            results = [{name: element[name] for name in fields} for element in created]
+            results = [{name: element[name] for name in fields} for element in created.values()]
             return Response({"created": len(created), "results": results}, status.HTTP_201_CREATED)
         headers = {"Location": reverse("element-detail", args=[created["id"]])}
         return self.respond(created, fields, status.HTTP_201_CREATED, headers)
@@ -156,17 +157,16 @@ def check_preconditions(request: Request, element: Element) -> None:
         raise PreconditionFailed
 
 
-def build_results(sent: dict[str, Any], serializer: Any, fields: tuple[str, ...]) -> dict[str, Any]:
+def build_results(
+    sent: dict[str, Any], stored: dict[str, Any], failures: dict[str, Any], fields: tuple[str, ...]
+) -> dict[str, Any]:
     """Return the outcome of each element of a map, in its order."""
     results: list[dict[str, Any]] = []
-    for key in sent:
-        if wrong := serializer.failures.get(key) or serializer.conflicts.get(key):
-            errors = list(iterate_errors(wrong, (key,)))
-            unprocessable = all(error["code"] == "unprocessable" for error in errors)
-            code = 409 if key in serializer.conflicts else 422 if unprocessable else 400
-            results.append({"key": key, "status": code, "errors": errors})
+    for key, element in sent.items():
+        if key in failures:
+            errors = list(iterate_errors(failures[key], (key,)))
+            results.append({"key": key, "status": choose_status(errors), "errors": errors})
         else:
-            element = serializer.stored[serializer.elements[key]["id"]]
-            results.append({"key": key, "status": 201, "element": {name: element[name] for name in fields}})
-    created = len(serializer.stored)
-    return {"created": created, "failed": len(results) - created, "results": results}
+            created = stored[element["id"]]
+            results.append({"key": key, "status": 201, "element": {name: created[name] for name in fields}})
+    return {"created": len(stored), "failed": len(failures), "results": results}
