@@ -9,27 +9,18 @@ from datetime import datetime
 from typing import Any
 
 from django.core import signing
-from django.db import models
-from django.db.models import F, Func, QuerySet, Value
-from django.db.models.lookups import GreaterThan, LessThan
+from django.db.models import QuerySet
+from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, TupleLessThan
 from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from elements.exceptions import InvalidParameter
-from elements.models import Element
 from elements.services import LIST_FIELDS
 
 DEFAULT_SIZE, MAX_SIZE = 100, 1000
 ORDERINGS = (*LIST_FIELDS, *(f"-{name}" for name in LIST_FIELDS))
-
-
-class Row(Func):
-    """A row value: (a, b)."""
-
-    template = "(%(expressions)s)"
-    output_field = models.TextField()
 
 
 class KeysetPagination(BasePagination):
@@ -44,17 +35,18 @@ class KeysetPagination(BasePagination):
         """
         fields = view.get_fields()
         ordering = get_ordering(request)
-        key = ordering.removeprefix("-")
+        keys = get_keys(ordering)
         size = get_page_size(request)
         self.url = request.build_absolute_uri()
         self.count = queryset.count() if get_flag(request, "count") else None
         if cursor := request.query_params.get("cursor"):
-            queryset = seek(queryset, ordering, *decode_cursor(cursor, ordering))
-        selected = tuple(dict.fromkeys((*fields, key, "id")))
+            beyond = TupleLessThan if ordering.startswith("-") else TupleGreaterThan
+            queryset = queryset.filter(beyond(Tuple(*keys), decode_cursor(cursor, ordering)))
+        selected = tuple(dict.fromkeys((*fields, *keys)))
         queryset = order(queryset, ordering)
         rows = list((queryset if selected == LIST_FIELDS else queryset.values(*selected))[: size + 1])
         page = rows[:size]
-        self.cursor = encode_cursor(ordering, page[-1][key], page[-1]["id"]) if len(rows) > size else None
+        self.cursor = encode_cursor(ordering, [page[-1][key] for key in keys]) if len(rows) > size else None
         if page and len(page[0]) > len(fields):
             page = [{name: row[name] for name in fields} for row in page]
         return page
@@ -89,20 +81,15 @@ class KeysetPagination(BasePagination):
         return [{"name": name, "in": "query", "schema": schema} for name, schema in described.items()]
 
 
+def get_keys(ordering: str) -> tuple[str, ...]:
+    """Return the fields that a list is ordered by; the last is the id."""
+    return tuple(dict.fromkeys((ordering.removeprefix("-"), "id")))
+
+
 def order(queryset: QuerySet[Any], ordering: str) -> QuerySet[Any]:
     """Order a queryset, with the id as the last key."""
     sign = "-" if ordering.startswith("-") else ""
-    return queryset.order_by(*dict.fromkeys((ordering, f"{sign}id")))
-
-
-def seek(queryset: QuerySet[Any], ordering: str, value: Any, id_: str) -> QuerySet[Any]:
-    """Return the rows after this key."""
-    name = ordering.removeprefix("-")
-    key = Value(value, output_field=Element._meta.get_field(name))
-    beyond = LessThan if ordering.startswith("-") else GreaterThan
-    if name == "id":
-        return queryset.filter(beyond(F("id"), key))
-    return queryset.filter(beyond(Row(F(name), F("id")), Row(key, Value(id_))))
+    return queryset.order_by(*(f"{sign}{key}" for key in get_keys(ordering)))
 
 
 def get_ordering(request: Request) -> str:
@@ -113,24 +100,25 @@ def get_ordering(request: Request) -> str:
     return name
 
 
-def encode_cursor(ordering: str, value: Any, id_: str) -> str:
+def encode_cursor(ordering: str, key: list[Any]) -> str:
     """Return the key of a row as text for a URL; signed, so that every cursor that comes back is one of ours."""
-    return signing.dumps([ordering, value.isoformat() if isinstance(value, datetime) else value, id_], salt="cursor")
+    values = [value.isoformat() if isinstance(value, datetime) else value for value in key]
+    return signing.dumps([ordering, *values], salt="keyset")
 
 
-def decode_cursor(cursor: str, ordering: str) -> tuple[Any, str]:
-    """Return the key of a cursor: a value and an id.
+def decode_cursor(cursor: str, ordering: str) -> list[Any]:
+    """Return the key of a cursor.
 
     Raises:
-        ValidationError: this server did not make it, or for another order.
+        InvalidParameter: this server did not make it, or for another order.
     """
     try:
-        made_for, value, id_ = signing.loads(cursor, salt="cursor")
+        made_for, *key = signing.loads(cursor, salt="keyset")
     except signing.BadSignature:
         raise InvalidParameter({"cursor": "must be the one of a next URL"}) from None
     if made_for != ordering:
         raise InvalidParameter({"cursor": f"does not belong to a list ordered by {ordering}"})
-    return value, id_
+    return key
 
 
 def get_page_size(request: Request) -> int:
