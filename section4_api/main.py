@@ -17,7 +17,7 @@ from typing import Any
 
 from embedded_postgres import EmbeddedPostgresError, provide_database
 
-OK, FAILED, USAGE = 0, 1, 2
+OK, FAILED = 0, 1  # argparse ends with 2 for wrong usage
 HERE = Path(__file__).parent
 SAMPLE = HERE / "sample" / "elements.json"
 PORT = 8000
@@ -42,27 +42,13 @@ log = logging.getLogger("main")
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the database and serve; in development with a demonstration."""
     production = os.environ.get("PROFILE") == "production"
-    if not production and arguments.host not in LOOPBACK:
-        return fail(arguments.host, "the development profile has no tokens and serves loopback only; set PROFILE")
     if not production:
+        if arguments.host not in LOOPBACK:
+            return fail(arguments.host, "the development profile has no tokens and serves loopback only; set PROFILE")
         provide_database()
         log_file = HERE / "data" / "api.log"
         log_file.parent.mkdir(mode=0o700, exist_ok=True)
         os.environ.setdefault("LOG_FILE", str(log_file))
-    if not prepare_tables(migrate=not production):
-        return fail("the database", "lacks migrations; run manage.py migrate")
-    default = 0 if arguments.once else PORT
-    port = default if arguments.port is None else arguments.port
-    try:
-        server = bind(arguments.host, port, SERVER | PROXY if production else SERVER)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error  # waitress raises ValueError for an unknown host
-        return fail(f"{arguments.host}:{port}", f"cannot listen ({reason}); choose another --host or --port")
-    return serve(server, arguments.once, demonstrate=not production)
-
-
-def prepare_tables(*, migrate: bool) -> bool:
-    """Return whether the database has every table; in development create the missing ones and load the sample."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     import django
     from django.core.management import call_command
@@ -70,13 +56,19 @@ def prepare_tables(*, migrate: bool) -> bool:
 
     django.setup()
     try:
-        call_command("migrate", verbosity=0, check_unapplied=not migrate)
+        call_command("migrate", verbosity=0, check_unapplied=production)
     except SystemExit:  # of check_unapplied
-        return False
-    if migrate:
+        return fail("the database", "lacks migrations; run manage.py migrate")
+    if not production:
         load_sample()
     connection.close()
-    return True
+    port = arguments.port if arguments.port is not None else 0 if arguments.once else PORT
+    try:
+        server = bind(arguments.host, port, SERVER | PROXY if production else SERVER)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error  # waitress raises ValueError for an unknown host
+        return fail(f"{arguments.host}:{port}", f"cannot listen ({reason}); choose another --host or --port")
+    return serve(server, arguments.once, demonstrate=not production)
 
 
 def load_sample() -> None:

@@ -20,7 +20,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).parent.parent
 
-
 PROFILE = os.environ.get("PROFILE") or "development"
 if PROFILE not in ("development", "production"):
     raise ImproperlyConfigured(f"PROFILE must be development or production, not {PROFILE!r}")
@@ -113,53 +112,34 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none';"
     " form-action 'self'; frame-ancestors 'none'"
 )
-if PRODUCTION:
-    SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = ["^(live|ready|metrics)$"]  # probed on this machine, without TLS
-    SECURE_HSTS_SECONDS = 365 * 24 * 3600
-    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
-    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
-
 REQUEST_RATE = os.environ.get("REQUEST_RATE") or None
 if REQUEST_RATE and not re.fullmatch("[0-9]+/(sec|min|hour|day)", REQUEST_RATE):
     raise ImproperlyConfigured(f"REQUEST_RATE must be a rate such as 600/min, not {REQUEST_RATE!r}")
-JSON_RENDERER = "drf_orjson_renderer.renderers.ORJSONRenderer"
 REST_FRAMEWORK: dict[str, Any] = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["elements.permissions.BearerAuthentication"] if PRODUCTION else [],
-    "DEFAULT_PERMISSION_CLASSES": [
-        "elements.permissions.ModelPermissions" if PRODUCTION else "rest_framework.permissions.AllowAny"
-    ],
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "UNAUTHENTICATED_USER": None,
     "DEFAULT_THROTTLE_CLASSES": ["rest_framework.throttling.UserRateThrottle"],
     "DEFAULT_THROTTLE_RATES": {"user": REQUEST_RATE},
-    "DEFAULT_RENDERER_CLASSES": [JSON_RENDERER]
-    if PRODUCTION
-    else [JSON_RENDERER, "rest_framework.renderers.BrowsableAPIRenderer"],
+    "DEFAULT_RENDERER_CLASSES": [
+        "drf_orjson_renderer.renderers.ORJSONRenderer",
+        "rest_framework.renderers.BrowsableAPIRenderer",
+    ],
     "ORJSON_RENDERER_OPTIONS": (orjson.OPT_UTC_Z,),
     "DEFAULT_PARSER_CLASSES": ["elements.parsers.JSONParser"],
     "DEFAULT_FILTER_BACKENDS": ["elements.filters.FilterBackend"],
     "DEFAULT_PAGINATION_CLASS": "elements.pagination.KeysetPagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "elements.exceptions.exception_handler",
-    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser" if PRODUCTION else None,
 }
 REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_TTL": None}
 
-DOCS_ACCESS = "rest_framework.permissions.IsAuthenticated" if PRODUCTION else "rest_framework.permissions.AllowAny"
-SPECTACULAR_SETTINGS = {
+SPECTACULAR_SETTINGS: dict[str, Any] = {
     "TITLE": "Image processing results",
     "DESCRIPTION": (BASE_DIR / "elements" / "api.md").read_text(encoding="utf-8"),
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": [DOCS_ACCESS],
-    # The page is opened in a browser, which cannot send a token: whoever is logged in to the admin may read it.
-    "SERVE_AUTHENTICATION": [
-        "elements.permissions.BearerAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
-    ]
-    if PRODUCTION
-    else [],
     "COMPONENT_SPLIT_REQUEST": False,
     "COMPONENT_SPLIT_PATCH": False,
     "COMPONENT_NO_READ_ONLY_REQUIRED": True,
@@ -168,6 +148,27 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
 }
+
+if PRODUCTION:
+    REST_FRAMEWORK |= {
+        "DEFAULT_AUTHENTICATION_CLASSES": ["elements.permissions.BearerAuthentication"],
+        "DEFAULT_PERMISSION_CLASSES": ["elements.permissions.ModelPermissions"],
+        "DEFAULT_RENDERER_CLASSES": ["drf_orjson_renderer.renderers.ORJSONRenderer"],
+        "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    }
+    SPECTACULAR_SETTINGS |= {
+        "SERVE_PERMISSIONS": ["rest_framework.permissions.IsAuthenticated"],
+        # A browser cannot send a token: whoever is logged in to the admin may read the page, too.
+        "SERVE_AUTHENTICATION": [
+            "elements.permissions.BearerAuthentication",
+            "rest_framework.authentication.SessionAuthentication",
+        ],
+    }
+    SECURE_SSL_REDIRECT = True
+    SECURE_REDIRECT_EXEMPT = ["^(live|ready|metrics)$"]  # probed on this machine, without TLS
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
 LOG_FILE = os.environ.get("LOG_FILE")
 try:
