@@ -24,10 +24,8 @@ class ElementAdmin(admin.ModelAdmin):
     readonly_fields: ClassVar = [field.name for field in Element._meta.fields if field.name != "device_name"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Element]:
-        """Leave the data out of the list."""
-        elements = super().get_queryset(request)
-        is_change = request.resolver_match and "object_id" in request.resolver_match.kwargs
-        return elements if is_change else elements.defer("raw_data")
+        """Leave the data out of the list; the page of an element reads them."""
+        return super().get_queryset(request).defer("raw_data")
 
     def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
         """Refuse: the API creates elements, and computes what they need."""

@@ -15,9 +15,9 @@ MAX_SHOWN = 40  # characters of an invalid token
 class Measurements(NamedTuple):
     """Averages before and after normalization to 0 to 1 by the maximum, and how many numbers there are."""
 
-    average_before: float
-    average_after: float
-    size: int
+    average_before_normalization: float
+    average_after_normalization: float
+    data_size: int
 
 
 class NumberError(ValueError):

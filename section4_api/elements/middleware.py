@@ -46,18 +46,13 @@ class RequestLogMiddleware:
         if not response.streaming and response.status_code not in (204, 304):
             response["Content-Length"] = str(len(response.content))
         if request.method == "HEAD":  # waitress would send the body
-            drop_body(response)
+            if response.streaming:
+                response.streaming_content = ()
+            else:
+                response.content = b""
         # Django calls these when the response has been sent, or the client has gone.
         response._resource_closers.append(lambda: log_response(request, response, time.perf_counter() - start))
         return response
-
-
-def drop_body(response: HttpResponseBase) -> None:
-    """Leave the headers of a response only."""
-    if response.streaming:
-        response.streaming_content = ()
-    else:
-        response.content = b""
 
 
 def log_response(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:

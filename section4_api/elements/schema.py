@@ -92,11 +92,6 @@ class Results(serializers.Serializer):
     results = Result(many=True)
 
 
-def one_of(name: str, *options: Any) -> PolymorphicProxySerializer:
-    """Return a choice of schemas."""
-    return PolymorphicProxySerializer(name, list(options), resource_type_field_name=None)
-
-
 def problems(*codes: int) -> dict[tuple[int, str], OpenApiResponse]:
     """Return the problem documents of an operation."""
     every = sorted({*codes, 400, 401, 403, 406, 429, 503})
@@ -117,6 +112,8 @@ def close_components(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 ONE = {"id": "aabbcc1", "data": ["54 26 34", "75 87 75"], "deviceName": "RX 1"}
 TWO = {"id": "aabbcc2", "data": ["14 26 36", "78 86 78"], "deviceName": "CT SCAN"}
+NEW_ELEMENT_OR_MAP = PolymorphicProxySerializer("NewElementOrMap", [NewElementSerializer, NewElements], None)
+CREATED_OR_ELEMENT = PolymorphicProxySerializer("CreatedOrElement", [Created, ElementSerializer], None)
 NAME = f"({'|'.join(FIELDS)})"
 SELECTED = OpenApiParameter(
     "fields",
@@ -153,13 +150,12 @@ OPERATIONS = {
     "create": extend_schema(
         summary="Store one element, or every element of a map",
         parameters=[SELECTED, PARTIAL],
-        request={"application/json": one_of("NewElementOrMap", NewElementSerializer, NewElements)},
+        request={"application/json": NEW_ELEMENT_OR_MAP},
         examples=[
             OpenApiExample("a keyed map", {"1": ONE, "2": TWO}, request_only=True),
             OpenApiExample("one element", ONE, request_only=True),
         ],
-        responses={201: one_of("CreatedOrElement", Created, ElementSerializer), 207: Results}
-        | problems(409, 413, 415, 422),
+        responses={201: CREATED_OR_ELEMENT, 207: Results} | problems(409, 413, 415, 422),
     ),
     "retrieve": extend_schema(
         summary="One element, with its data",

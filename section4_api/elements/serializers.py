@@ -56,16 +56,11 @@ class RowsField(serializers.ListField):
         if not isinstance(data, list) or not all(isinstance(row, str) for row in data):
             raise serializers.ValidationError('must be a list of strings such as ["54 26 34", "75 87 75"]')
         try:
-            before, after, size = measure(data, MAX_NUMBERS)
+            measurements = measure(data, MAX_NUMBERS)
         except NumberError as error:
             detail: Any = [str(error)] if error.row is None else {error.row: [str(error)]}
             raise serializers.ValidationError(detail, code="unprocessable") from None
-        return {
-            "average_before_normalization": before,
-            "average_after_normalization": after,
-            "data_size": size,
-            "raw_data": data,
-        }
+        return measurements._asdict() | {"raw_data": data}
 
 
 class ElementSerializer(serializers.ModelSerializer):

@@ -6,7 +6,7 @@ from django.http import FileResponse, HttpResponse
 from django.urls import reverse
 from django.utils.cache import get_conditional_response
 from django.utils.http import parse_etags
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.utils import extend_schema_view
 from rest_framework import status
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -23,7 +23,6 @@ from elements.renderers import CSVRenderer, NDJSONRenderer
 from elements.serializers import ChangeSerializer, ElementSerializer, NewElementSerializer, is_keyed_map
 
 
-@extend_schema(tags=["elements"])
 @extend_schema_view(**schema.OPERATIONS)
 class ElementViewSet(ModelViewSet):
     """Elements: created one by one or as a map, listed by pages, exported, renamed, deleted."""

@@ -19,12 +19,14 @@ RULE = re.compile(r"\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 def test_averages_are_the_exact_ones_rounded(rows: list[list[float]]) -> None:
     values = [value for row in rows for value in row]
     found = measure([" ".join(map(repr, row)) for row in rows], 10_000)
-    assert found.size == len(values)
+    assert found.data_size == len(values)
     exact = sum(map(Fraction, values)) / len(values)
-    assert math.isclose(found.average_before, exact, rel_tol=1e-15, abs_tol=5e-324)
-    assert 0 <= found.average_after <= 1
+    assert math.isclose(found.average_before_normalization, exact, rel_tol=1e-15, abs_tol=5e-324)
+    assert 0 <= found.average_after_normalization <= 1
     if max(values) > 1e-300:
-        assert math.isclose(found.average_after, exact / Fraction(max(values)), rel_tol=1e-14, abs_tol=1e-300)
+        assert math.isclose(
+            found.average_after_normalization, exact / Fraction(max(values)), rel_tol=1e-14, abs_tol=1e-300
+        )
 
 
 @given(token)
@@ -49,4 +51,4 @@ def test_a_maximum_of_zero_normalizes_to_zeros() -> None:
 
 
 def test_a_sum_beyond_the_largest_double_has_an_average() -> None:
-    assert measure(["1.7e308 1.7e308"], 10).average_before == pytest.approx(1.7e308, rel=1e-15)
+    assert measure(["1.7e308 1.7e308"], 10).average_before_normalization == pytest.approx(1.7e308, rel=1e-15)
