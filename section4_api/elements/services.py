@@ -55,18 +55,16 @@ def retry_once(work: Callable[[], Result]) -> Result:
     return work()
 
 
-def get_element(id_: str, fields: tuple[str, ...]) -> dict[str, Any]:
-    """Return these fields of an element, and when it was last changed.
+def get_element(id_: str, queryset: QuerySet[Any]) -> Any:
+    """Return an element as the queryset yields it.
 
     Raises:
         NotFound: there is no such element.
     """
-    queryset = SELECTED[FIELDS if "raw_data" in fields else LIST_FIELDS]
     try:
-        element: dict[str, Any] = queryset.get(pk=id_)
+        return queryset.get(pk=id_)
     except Element.DoesNotExist:
         raise NotFound(f"there is no element {id_}") from None
-    return element
 
 
 def insert_elements(elements: Sequence[dict[str, Any]], *, all_or_nothing: bool) -> dict[str, dict[str, Any]]:
@@ -115,14 +113,11 @@ def change_element(id_: str, changes: dict[str, Any], check: Callable[[Element],
     def apply() -> Element:
         with transaction.atomic():
             # Both rows in one order, so that two clients that swap ids do not deadlock.
-            locked = Element.objects.select_for_update().filter(pk__in={id_, new_id}).order_by("pk")
-            found = {row.pk: row for row in locked}
-            element = found.get(id_)
-            if element is None:
+            locked = Element.objects.select_for_update().order_by("pk").in_bulk({id_, new_id})
+            if id_ not in locked:
                 raise NotFound(f"there is no element {id_}")
+            element = locked[id_]
             check(element)
-            if new_id != id_ and new_id in found:
-                raise Conflict({"id": [f"{new_id} is already stored"]})
             changed = {name: value for name, value in changes.items() if getattr(element, name) != value}
             if changed:
                 # Later than before, even if the clock was set back: the entity tag is made of this time.
@@ -140,14 +135,8 @@ def change_element(id_: str, changes: dict[str, Any], check: Callable[[Element],
 
 @transaction.atomic
 def delete_element(id_: str, check: Callable[[Element], None]) -> None:
-    """Delete an element; `check` is as in change_element.
-
-    Raises:
-        NotFound: there is no such element.
-    """
-    element = Element.objects.select_for_update().defer("raw_data").filter(pk=id_).first()
-    if element is None:
-        raise NotFound(f"there is no element {id_}")
+    """Delete an element; `check` and the exceptions are as in change_element."""
+    element = get_element(id_, Element.objects.select_for_update().defer("raw_data"))
     check(element)
     element.delete()
 

@@ -102,7 +102,8 @@ class ElementViewSet(ModelViewSet):
     def retrieve(self, request: Request, pk: str) -> HttpResponse:
         """Return an element; 304 for If-None-Match."""
         fields = self.get_fields(services.FIELDS)
-        response = self.respond(services.get_element(pk, fields), fields)
+        queryset = services.SELECTED[services.FIELDS if "raw_data" in fields else services.LIST_FIELDS]
+        response = self.respond(services.get_element(pk, queryset), fields)
         conditional = get_conditional_response(request._request, response["ETag"], response=response)
         if conditional.status_code == status.HTTP_412_PRECONDITION_FAILED:
             raise PreconditionFailed
