@@ -192,7 +192,8 @@ class EmbeddedPostgres:
 
     def _may_use(self, folder: Path) -> bool:
         """Return whether the user that the server runs as can reach a folder."""
-        return not self._owner or is_public(folder)
+        parts = [part for part in (folder, *folder.parents) if part.exists()]
+        return not self._owner or all(part.stat().st_mode & 0o001 for part in parts)
 
     def _hand_over(self, path: Path) -> None:
         if self._owner:
@@ -215,11 +216,6 @@ def read_major_version(folder: Path) -> int:
     done = subprocess.run([folder / "postgres", "--version"], capture_output=True, text=True, check=False)  # noqa: S603
     found = re.search(r"\(PostgreSQL\) (\d+)", done.stdout)
     return int(found[1]) if found else 0
-
-
-def is_public(path: Path) -> bool:
-    """Return whether every user can enter this folder."""
-    return all(part.stat().st_mode & 0o001 for part in (path, *path.parents) if part.exists())
 
 
 def provide_database(folder: Path = Path(__file__).parent / "data") -> None:

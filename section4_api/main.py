@@ -5,6 +5,7 @@ loopback, shows a client that creates, lists, reads, renames and deletes an elem
 """
 
 import argparse
+import json
 import logging
 import os
 import secrets
@@ -73,10 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def load_sample() -> None:
     """Store the elements of the sample that are not stored yet."""
-    from elements.parsers import parse_json
     from elements.serializers import NewElementSerializer
 
-    sample = NewElementSerializer(data=parse_json(SAMPLE.read_bytes()), many=True, context={"partial": True})
+    sample = NewElementSerializer(data=json.loads(SAMPLE.read_bytes()), many=True, context={"partial": True})
     sample.is_valid(raise_exception=True)
     sample.save()
 

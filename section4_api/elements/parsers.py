@@ -28,8 +28,8 @@ class JSONParser(BaseParser):
         """Return the document of a body.
 
         Raises:
-            ParseError: 400, the body is not strict JSON.
-            ContentTooLarge: 413.
+            ParseError: 400, the position and the reason.
+            ContentTooLarge: 413, in bytes or values.
             UnsupportedMediaType: 415, another charset, or compressed.
         """
         request = parser_context["request"]
@@ -41,26 +41,16 @@ class JSONParser(BaseParser):
         body = stream.read(MAX_BODY + 1)
         if len(body) > MAX_BODY:
             raise ContentTooLarge(f"the body is longer than {MAX_BODY >> 20} MiB; send it in parts")
-        return parse_json(body)
-
-
-def parse_json(body: bytes) -> Any:
-    """Parse JSON without repeated keys.
-
-    Raises:
-        ParseError: the position and the reason.
-        ContentTooLarge: too many values.
-    """
-    if body.count(b",") > MAX_VALUES:
-        raise ContentTooLarge(f"the body holds more than {MAX_VALUES:,} values; send it in parts")
-    try:
-        document = orjson.loads(body)  # strict, but keeps the last of repeated keys
-        json.loads(body, object_pairs_hook=_refuse_repeated_keys, parse_int=str, parse_float=str)
-    except orjson.JSONDecodeError as error:
-        raise ParseError(f"the body is not valid JSON: {error.msg} (byte {error.pos + 1})") from None
-    except RecursionError:
-        raise ParseError("the body is nested too deeply") from None
-    return document
+        if body.count(b",") > MAX_VALUES:
+            raise ContentTooLarge(f"the body holds more than {MAX_VALUES:,} values; send it in parts")
+        try:
+            document = orjson.loads(body)  # strict, but keeps the last of repeated keys
+            json.loads(body, object_pairs_hook=_refuse_repeated_keys, parse_int=str, parse_float=str)
+        except orjson.JSONDecodeError as error:
+            raise ParseError(f"the body is not valid JSON: {error.msg} (byte {error.pos + 1})") from None
+        except RecursionError:
+            raise ParseError("the body is nested too deeply") from None
+        return document
 
 
 def _refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> None:

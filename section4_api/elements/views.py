@@ -96,8 +96,7 @@ class ElementViewSet(ModelViewSet):
         if many:
             results = [{name: element[name] for name in fields} for element in created.values()]
             return Response({"created": len(created), "results": results}, status.HTTP_201_CREATED)
-        headers = {"Location": reverse("element-detail", args=[created["id"]])}
-        return self.respond(created, fields, status.HTTP_201_CREATED, headers)
+        return self.respond(created, fields, status.HTTP_201_CREATED)
 
     def retrieve(self, request: Request, pk: str) -> HttpResponse:
         """Return an element; 304 for If-None-Match."""
@@ -120,23 +119,18 @@ class ElementViewSet(ModelViewSet):
             serializer.check_expected(element)
 
         element = services.change_element(pk, serializer.validated_data, check)
-        headers = {"Location": reverse("element-detail", args=[element.id])} if element.id != pk else {}
-        return self.respond({name: getattr(element, name) for name in services.FIELDS}, fields, headers=headers)
+        return self.respond({name: getattr(element, name) for name in services.FIELDS}, fields)
 
     def destroy(self, request: Request, pk: str) -> Response:
         """Delete an element."""
         services.delete_element(pk, lambda element: check_preconditions(request, element))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    def respond(
-        self,
-        element: dict[str, Any],
-        fields: tuple[str, ...],
-        code: int = status.HTTP_200_OK,
-        headers: dict[str, str] | None = None,
-    ) -> Response:
-        """Return a response with one element and its entity tag."""
-        headers = {"ETag": build_etag(element["updated_at"]), "Cache-Control": "no-cache"} | (headers or {})
+    def respond(self, element: dict[str, Any], fields: tuple[str, ...], code: int = status.HTTP_200_OK) -> Response:
+        """Return a response with one element, its entity tag, and its location if that is new."""
+        headers = {"ETag": build_etag(element["updated_at"]), "Cache-Control": "no-cache"}
+        if element["id"] != self.kwargs.get("pk"):
+            headers["Location"] = reverse("element-detail", args=[element["id"]])
         return Response({name: element[name] for name in fields}, code, headers=headers)
 
 
