@@ -69,17 +69,6 @@ class KeysetPagination(BasePagination):
             },
         }
 
-    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:  # noqa: ARG002
-        """Describe the parameters."""
-        size = f"{DEFAULT_SIZE} by default, {MAX_SIZE} at most; not for exports."
-        described: dict[str, dict[str, Any]] = {
-            "ordering": {"type": "string", "enum": list(ORDERINGS), "default": "id"},
-            "page_size": {"type": "integer", "minimum": 1, "description": size},
-            "cursor": {"type": "string", "minLength": 1, "description": "From the `next` URL."},
-            "count": {"type": "boolean", "description": "Count all matching elements."},
-        }
-        return [{"name": name, "in": "query", "schema": schema} for name, schema in described.items()]
-
 
 def get_keys(ordering: str) -> tuple[str, ...]:
     """Return the fields that a list is ordered by; the last is the id."""

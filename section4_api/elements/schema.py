@@ -15,7 +15,8 @@ from drf_spectacular.utils import (
 from rest_framework import serializers
 
 from elements.exceptions import CONTENT_TYPE
-from elements.serializers import MAX_ELEMENTS, ChangeSerializer, ElementSerializer, NewElementSerializer
+from elements.pagination import DEFAULT_SIZE, MAX_SIZE, ORDERINGS
+from elements.serializers import MAX_ELEMENTS, ElementSerializer, NewElementSerializer
 from elements.services import FIELDS
 
 
@@ -129,11 +130,20 @@ IF_NONE_MATCH = OpenApiParameter(
 PARTIAL = OpenApiParameter(
     "partial", bool, description="Store the valid elements and return an outcome for each (207)."
 )
+PAGE = [
+    OpenApiParameter("ordering", enum=ORDERINGS, default="id"),
+    OpenApiParameter(
+        "page_size",
+        {"type": "integer", "minimum": 1},
+        description=f"{DEFAULT_SIZE} by default, {MAX_SIZE} at most; not for exports.",
+    ),
+    OpenApiParameter("cursor", {"type": "string", "minLength": 1}, description="From the `next` URL."),
+    OpenApiParameter("count", bool, description="Count all matching elements."),
+]
 CHANGE = extend_schema(
     summary="Change device_name, id or both",
     description="PUT and PATCH name only what changes.",
     parameters=[SELECTED, IF_MATCH],
-    request=ChangeSerializer,
     examples=[
         OpenApiExample("a new device name", {"device_name": "new_device_name"}, request_only=True),
         OpenApiExample("a new id", {"id": "aabbcc9"}, request_only=True),
@@ -144,7 +154,7 @@ OPERATIONS = {
     "list": extend_schema(
         summary="A page of elements; all of them as CSV or NDJSON with Accept: text/csv or application/x-ndjson",
         # Exports are not listed as responses: generated clients decode every 200 of an operation in one way.
-        parameters=[SELECTED, OpenApiParameter("format", exclude=True)],
+        parameters=[SELECTED, *PAGE, OpenApiParameter("format", exclude=True)],
         responses={(200, "application/json"): ElementSerializer(many=True)} | problems(),
     ),
     "create": extend_schema(

@@ -109,28 +109,28 @@ class KeyedMapSerializer(serializers.ListSerializer):
         if len(data) > MAX_ELEMENTS:
             raise ContentTooLarge(f"the map holds {len(data):,} elements; send at most {MAX_ELEMENTS:,} at a time")
         self.failures: dict[str, Any] = {}
-        self.elements: dict[str, dict[str, Any]] = {}
-        seen: dict[str, str] = {}
+        self.keys: dict[str, str] = {}  # of the valid elements, by id
+        elements = []
         for key, element in data.items():
             try:
                 value = self.child.run_validation(element)
-                if (first := seen.setdefault(value["id"], key)) is not key:
+                if (first := self.keys.setdefault(value["id"], key)) is not key:
                     detail = {"id": [f"is also the id of the element {first}"]}
                     raise serializers.ValidationError(detail, code="unprocessable")
-                self.elements[key] = value
+                elements.append(value)
             except serializers.ValidationError as error:
                 self.failures[key] = error.detail
         if self.failures and not self.context.get("partial"):
             raise serializers.ValidationError(self.failures)
-        return list(self.elements.values())
+        return elements
 
     def create(self, validated_data: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         """Store the elements; returns the new ones by id, and adds the others to `failures`."""
         partial = self.context.get("partial", False)
         stored = services.insert_elements(validated_data, all_or_nothing=not partial)
-        for key, element in self.elements.items():
-            if element["id"] not in stored:
-                self.failures[key] = Conflict({"id": [f"{element['id']} is already stored"]}).detail
+        for id_, key in self.keys.items():
+            if id_ not in stored:
+                self.failures[key] = Conflict({"id": [f"{id_} is already stored"]}).detail
         if self.failures and not partial:
             raise Conflict(self.failures)
         return stored

@@ -26,7 +26,7 @@ DEFAULTS = {  # of the fields that an insert sets; the database sets the others
     for field in Element._meta.concrete_fields
     if field.db_default is models.NOT_PROVIDED
 }
-RETURNED = ("id", *(name for name in FIELDS if name not in DEFAULTS))
+RETURNED = ("id", *(name for name in FIELDS if name not in DEFAULTS))  # the id, and what the database sets
 INSERT = """
     INSERT INTO {table} ({columns})
     SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s) ORDER BY id COLLATE "C"
@@ -86,8 +86,7 @@ def insert_elements(elements: Sequence[dict[str, Any]], *, all_or_nothing: bool)
         atomic = all_or_nothing and len(rows) > 1
         with transaction.atomic() if atomic else nullcontext(), connection.cursor() as cursor:
             cursor.execute(INSERT, (document,))
-            names = [column.name for column in cursor.description]
-            stored = {new["id"]: new for new in (dict(zip(names, row, strict=True)) for row in cursor)}
+            stored = {row[0]: dict(zip(RETURNED, row, strict=True)) for row in cursor}
             if atomic and len(stored) < len(rows):
                 transaction.set_rollback(True)
             return stored
