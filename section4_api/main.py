@@ -37,15 +37,15 @@ SERVER = {
 # nginx, which production needs, on the same machine (deploy/nginx.conf).
 PROXY = {"trusted_proxy": "127.0.0.1", "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
 
-log = logging.getLogger("main")
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the database and serve; in development with a demonstration."""
     production = os.environ.get("PROFILE") == "production"
     if not production:
         if arguments.host not in LOOPBACK:
-            return fail(arguments.host, "the development profile has no tokens and serves loopback only; set PROFILE")
+            return fail(
+                f"{arguments.host}: the development profile has no tokens and serves loopback only; set PROFILE"
+            )
         provide_database()
         log_file = HERE / "data" / "api.log"
         log_file.parent.mkdir(mode=0o700, exist_ok=True)
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         call_command("migrate", verbosity=0, check_unapplied=production)
     except SystemExit:  # of check_unapplied
-        return fail("the database", "lacks migrations; run manage.py migrate")
+        return fail("the database: lacks migrations; run manage.py migrate")
     if not production:
         load_sample()
     connection.close()
@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         server = bind(arguments.host, port, SERVER | PROXY if production else SERVER)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error  # waitress raises ValueError for an unknown host
-        return fail(f"{arguments.host}:{port}", f"cannot listen ({reason}); choose another --host or --port")
+        return fail(f"{arguments.host}:{port}: cannot listen ({reason}); choose another --host or --port")
     return serve(server, arguments.once, demonstrate=not production)
 
 
@@ -115,7 +115,7 @@ def serve(server: Any, once: bool, *, demonstrate: bool) -> int:
         try:
             run_demo(url, f"demo-{secrets.token_hex(4)}")
         except (DemoError, OSError) as error:
-            status = fail(url, f"{error}; the server's log is {os.environ['LOG_FILE']}")
+            status = fail(f"{url}: {error}; the server's log is {os.environ['LOG_FILE']}")
         if once or status:
             os.kill(os.getpid(), signal.SIGTERM)
             return
@@ -132,9 +132,9 @@ def serve(server: Any, once: bool, *, demonstrate: bool) -> int:
     return status
 
 
-def fail(where: str, why: str) -> int:
-    """Log what is wrong, where, and what to do."""
-    log.error("%s: %s", where, why)
+def fail(message: object) -> int:
+    """Print what is wrong, where, and what to do; return the exit code."""
+    print(f"ERROR: {message}", file=sys.stderr)
     return FAILED
 
 
@@ -161,9 +161,6 @@ def parse_port(text: str) -> int:
 
 def explain_errors(work: Callable[[], int]) -> int:
     """Return the exit code of `work`; an error of the environment is one line on standard error."""
-    handler = logging.StreamHandler()  # the service's own log is JSON
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    log.handlers, log.propagate = [handler], False
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.db import OperationalError
@@ -171,12 +168,11 @@ def explain_errors(work: Callable[[], int]) -> int:
         try:
             return work()
         except (EmbeddedPostgresError, ImproperlyConfigured) as error:
-            log.error("%s", error)  # noqa: TRY400
+            return fail(error)
         except OperationalError as error:
-            return fail("the database of DATABASE_URL", " ".join(str(error).split()))
+            return fail(f"the database of DATABASE_URL: {' '.join(str(error).split())}")
     except ModuleNotFoundError as error:
-        log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400
-    return FAILED
+        return fail(f"{error.name} is missing: python -m pip install -r {HERE / 'requirements.txt'}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
