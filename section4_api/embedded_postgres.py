@@ -219,11 +219,7 @@ def read_major_version(folder: Path) -> int:
 
 
 def provide_database(folder: Path = Path(__file__).parent / "data") -> None:
-    """Start the embedded server and set DATABASE_URL, unless it is set; not in production, which must name its own.
-
-    Raises:
-        EmbeddedPostgresError: the binaries are missing, or one of them failed.
-    """
+    """Start the embedded server and set DATABASE_URL, unless it is set; not in production, which must name its own."""
     if os.environ.get("DATABASE_URL") or os.environ.get("PROFILE") == "production":
         return
     server = EmbeddedPostgres(folder)

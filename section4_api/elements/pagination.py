@@ -96,11 +96,7 @@ def encode_cursor(ordering: str, key: list[Any]) -> str:
 
 
 def decode_cursor(cursor: str, ordering: str) -> list[Any]:
-    """Return the key of a cursor.
-
-    Raises:
-        InvalidParameter: this server did not make it, or for another order.
-    """
+    """Return the key of a cursor that this server made for the same order."""
     try:
         made_for, *key = signing.loads(cursor, salt="keyset")
     except signing.BadSignature:

@@ -97,8 +97,7 @@ class StrictSerializer(serializers.ModelSerializer):
             raise serializers.ValidationError({"non_field_errors": [NOT_AN_ELEMENT]})
         if unknown := data.keys() - set(self.fields):
             raise serializers.ValidationError({name: [EXPLAINED.get(name, NOT_A_FIELD)] for name in sorted(unknown)})
-        value: dict[str, Any] = super().to_internal_value(data)
-        return value
+        return super().to_internal_value(data)
 
 
 class KeyedMapSerializer(serializers.ListSerializer):

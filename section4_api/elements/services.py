@@ -56,11 +56,7 @@ def retry_once(work: Callable[[], Result]) -> Result:
 
 
 def get_element(id_: str, queryset: QuerySet[Any]) -> Any:
-    """Return an element as the queryset yields it.
-
-    Raises:
-        NotFound: there is no such element.
-    """
+    """Return an element as the queryset yields it, or raise NotFound."""
     try:
         return queryset.get(pk=id_)
     except Element.DoesNotExist:
