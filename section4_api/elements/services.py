@@ -73,8 +73,6 @@ def insert_elements(elements: Sequence[dict[str, Any]], *, all_or_nothing: bool)
     rows = {
         element["id"]: {name: element.get(name, default) for name, default in DEFAULTS.items()} for element in elements
     }
-    if not rows:
-        return {}
     document = orjson.dumps(list(rows.values())).decode()
 
     def insert() -> dict[str, dict[str, Any]]:
