@@ -20,7 +20,6 @@ class ElementAdmin(admin.ModelAdmin):
     search_fields = ("id__startswith", "device_name__exact")
     search_help_text = "The beginning of an id, or the full name of a device"
     show_full_result_count = False
-    list_per_page = 100
     readonly_fields: ClassVar = [field.name for field in Element._meta.fields if field.name != "device_name"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Element]:
