@@ -37,6 +37,8 @@ SERVER = {
 # nginx, which production needs, on the same machine (deploy/nginx.conf).
 PROXY = {"trusted_proxy": "127.0.0.1", "trusted_proxy_headers": {"x-forwarded-for", "x-forwarded-proto"}}
 
+log = logging.getLogger("main")
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Prepare the database and serve; in development with a demonstration."""
@@ -133,8 +135,8 @@ def serve(server: Any, once: bool, *, demonstrate: bool) -> int:
 
 
 def fail(message: object) -> int:
-    """Print what is wrong, where, and what to do; return the exit code."""
-    print(f"ERROR: {message}", file=sys.stderr)
+    """Log what is wrong, where, and what to do; return the exit code."""
+    log.error("%s", message)
     return FAILED
 
 
@@ -161,6 +163,9 @@ def parse_port(text: str) -> int:
 
 def explain_errors(work: Callable[[], int]) -> int:
     """Return the exit code of `work`; an error of the environment is one line on standard error."""
+    handler = logging.StreamHandler()  # the service's own log is JSON
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    log.handlers, log.propagate = [handler], False
     try:
         from django.core.exceptions import ImproperlyConfigured
         from django.db import OperationalError

@@ -80,7 +80,8 @@ def insert_elements(elements: Sequence[dict[str, Any]], *, all_or_nothing: bool)
         atomic = all_or_nothing and len(rows) > 1
         with transaction.atomic() if atomic else nullcontext(), connection.cursor() as cursor:
             cursor.execute(INSERT, (document,))
-            stored = {row[0]: dict(zip(RETURNED, row, strict=True)) for row in cursor}
+            names = [column.name for column in cursor.description]
+            stored = {new["id"]: new for new in (dict(zip(names, row, strict=True)) for row in cursor)}
             if atomic and len(stored) < len(rows):
                 transaction.set_rollback(True)
             return stored
