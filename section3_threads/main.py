@@ -44,7 +44,8 @@ def process_file(
         handler = SharedFileHandler(log_path)
     except OSError as error:
         return fail(log_path, f"the log cannot be written ({os_error_text(error)}); choose another with --log-file")
-    log.addHandler(handler)
+    root = logging.getLogger()
+    root.addHandler(handler)  # after the one of standard error, which shows an error before the log's own
     processor = ElementProcessor(sys.stdout, str(path), as_json, max_threads, elements_per_thread)
     try:
         if not path.is_file():
@@ -57,12 +58,11 @@ def process_file(
         report("%s: %d processed, %d failed", path, done, failed)
         if not (failed or as_json):
             print(f"{done:,} {'element' if done == 1 else 'elements'} processed")
-        handler.flush()
     except PermissionError as error:
         return fail(path, f"cannot be read ({os_error_text(error)}); check its permissions")
     finally:
-        log.removeHandler(handler)
-        with suppress(OSError):  # `flush` has raised it
+        root.removeHandler(handler)
+        with suppress(OSError):  # a failed write, already reported
             handler.close()
     return FAILED if processor.failed else OK
 

@@ -85,9 +85,7 @@ class ElementProcessor:
     def _process(self, batch: list[Element | ElementError]) -> None:
         """Process a batch, by default one element; the target of each thread."""
         try:
-            text = "".join(map(self._measure_and_log, batch))
-            for handler in log.handlers:
-                handler.flush()  # before the output: a printed result is in the log even if the process is killed
+            text = "".join(map(self._measure_and_log, batch))  # logged first: a printed result is always in the log
             with self._lock:
                 self._output.write(text)
         except OSError as error:  # a closed pipe, a full disk: `run` raises it
