@@ -96,6 +96,8 @@ def test_elements_equal_those_of_json_loads_for_any_chunk_size(
         ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": Infinity}', None, "invalid JSON"),
         ('{"id": "x", "data": ["1"], "deviceName": "RX",}', None, "invalid JSON"),
         ('{"id": "x", "data": ["1\n2"], "deviceName": "RX"}', None, "invalid JSON"),
+        ('{"id": "\\u0078", "data": ["1", "deviceName": "RX"}', None, "invalid JSON"),
+        ('{"id": "\\u0078", "data": ["1"]], "deviceName": "RX"}', None, "invalid JSON"),
         ('{"id": "good", "data": ["1"], "deviceName": "RX"}', "good", "the id is repeated"),
         ("[" * 100_000 + "]" * 100_000, None, "invalid JSON"),
         ('{"id": "x", "data": ["1"], "deviceName": "RX", "n": ' + "[" * 2000 + "]" * 2000 + "}", None, "invalid JSON"),
