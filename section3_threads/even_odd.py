@@ -1,6 +1,5 @@
 """Print even and odd numbers from two threads, each on the same clock and together in order."""
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -8,6 +7,11 @@ from contextlib import suppress
 
 LAST = 200
 INTERVAL = 0.5  # seconds
+
+
+def write_line(line: str) -> None:
+    """Write a line to standard output and flush it."""
+    print(line, end="", flush=True)
 
 
 class EvenOdd:
@@ -19,19 +23,14 @@ class EvenOdd:
     def __init__(
         self,
         interval: float = INTERVAL,
-        last: int = LAST,
-        write: Callable[[str], None] | None = None,
+        write: Callable[[str], None] = write_line,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.interval, self.last, self._clock = interval, last, clock
-        self._write = write or write_line
+        self._interval, self._write, self._clock = interval, write, clock
         self._turn = threading.Condition()  # guards the next three
         self._next = 1
         self._stopped = False
         self._error: Exception | None = None
-        self._threads = [
-            threading.Thread(target=self._run, args=(first,), name=name) for first, name in ((1, "odd"), (2, "even"))
-        ]
 
     def run(self) -> None:
         """Start both threads and wait for them; Ctrl-C stops both at once.
@@ -41,24 +40,28 @@ class EvenOdd:
             OSError: The output cannot be written; both threads have ended.
 
         """
-        self._start = self._clock()
+        start = self._clock()
+        threads = [
+            threading.Thread(target=self._run, args=(1, start), name="odd"),
+            threading.Thread(target=self._run, args=(2, start), name="even"),
+        ]
         try:  # Ctrl-C may come while a thread is being started
-            for thread in self._threads:
+            for thread in threads:
                 thread.start()
-            for thread in self._threads:
+            for thread in threads:
                 thread.join()
         finally:
             self._stop()
-            for thread in self._threads:
+            for thread in threads:
                 with suppress(RuntimeError):  # it was never started
                     thread.join()
         if self._error is not None:
             raise self._error
 
-    def _run(self, first: int) -> None:
+    def _run(self, first: int, start: float) -> None:
         try:
-            for tick, number in enumerate(range(first, self.last + 1, 2)):
-                due = self._start + tick * self.interval
+            for tick, number in enumerate(range(first, LAST + 1, 2)):
+                due = start + tick * self._interval
                 with self._turn:
                     while not self._stopped and self._next != number:
                         self._turn.wait()
@@ -77,9 +80,3 @@ class EvenOdd:
         with self._turn:
             self._stopped = True
             self._turn.notify_all()
-
-
-def write_line(line: str) -> None:
-    """Write a line to standard output and flush it."""
-    sys.stdout.write(line)
-    sys.stdout.flush()

@@ -13,7 +13,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from elements import iter_elements
 from even_odd import INTERVAL, EvenOdd
+from processing import MAX_THREADS, ElementProcessor
+from shared_log import SharedFileHandler
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 HERE = Path(__file__).parent
@@ -27,16 +30,12 @@ def process_file(
     folder: str,
     name: str,
     *,
-    max_threads: int = 4,
+    max_threads: int = MAX_THREADS,
     elements_per_thread: int = 1,
     as_json: bool = False,
     log_file: str = LOG_FILE,
 ) -> int:
     """Process the elements of a JSON file; return 1 when one is invalid, or the file or the log cannot be used."""
-    from elements import iter_elements
-    from processing import ElementProcessor
-    from shared_log import SharedFileHandler
-
     path, log_path = Path(folder, name), Path(log_file)
     if path.exists() and log_path.exists() and path.samefile(log_path):
         return fail(log_path, "is the input; choose another log with --log-file")
@@ -54,8 +53,7 @@ def process_file(
         with open_with_progress(path) as file:
             processor.run(iter_elements(file))
         done, failed = processor.processed, processor.failed
-        report = log.error if failed else log.info
-        report("%s: %d processed, %d failed", path, done, failed)
+        log.log(logging.ERROR if failed else logging.INFO, "%s: %d processed, %d failed", path, done, failed)
         if not (failed or as_json):
             print(f"{done:,} {'element' if done == 1 else 'elements'} processed")
     except PermissionError as error:
@@ -126,7 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     process.add_argument("folder", help="the folder")
     process.add_argument("name", help="the JSON file's name")
     process.add_argument(
-        "--max-threads", type=count, default=4, metavar="N", help="threads active at a time (default: 4)"
+        "--max-threads", type=count, default=MAX_THREADS, metavar="N", help="threads active at a time (default: 4)"
     )
     process.add_argument(
         "--elements-per-thread",

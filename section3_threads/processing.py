@@ -51,14 +51,7 @@ def run_in_threads(items: Iterable[T], work: Callable[[T], None], limit: int = M
 class ElementProcessor:
     """Process elements in threads; log and print each result. `source` names the file in its errors."""
 
-    def __init__(
-        self,
-        output: TextIO,
-        source: str,
-        as_json: bool = False,
-        max_threads: int = MAX_THREADS,
-        elements_per_thread: int = 1,
-    ) -> None:
+    def __init__(self, output: TextIO, source: str, as_json: bool, max_threads: int, elements_per_thread: int) -> None:
         self.processed = self.failed = 0
         self._output, self._source, self._as_json = output, source, as_json
         self._max_threads, self._elements_per_thread = max_threads, elements_per_thread
