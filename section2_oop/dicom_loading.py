@@ -62,7 +62,7 @@ def iter_instances(folder: Path) -> Iterator[Instance]:
             except DicomError as error:
                 log.warning("%s", error)
                 continue
-            uid = (get_text(instance.dataset, "SOPInstanceUID") or "").strip(" \0")
+            uid = get_uid(instance.dataset, "SOPInstanceUID")
             if not uid or uid not in seen:
                 seen.add(uid)
                 yield instance
@@ -148,7 +148,7 @@ def _ends_early(dataset: Dataset, file: BinaryIO, size: int) -> bool:
         return False
     if last.value is not None and len(last.value) < last.length:
         return True
-    if getattr(dataset, "file_meta", Dataset()).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+    if get_uid(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         return False  # positions are those of the inflated data
     return last.value_tell + last.length > size or 0 < size - last.value_tell - last.length < 8
 
@@ -157,8 +157,8 @@ def _lacks_required_elements(dataset: Dataset) -> bool:
     """Return whether elements are missing that every object of its kind has: the file ends after another element."""
     last = max(dataset.keys())
     meta = getattr(dataset, "file_meta", Dataset())
-    stated = meta.get("MediaStorageSOPClassUID") if "FileMetaInformationGroupLength" in meta else ""  # else a stub
-    name = UID(str(dataset.get("SOPClassUID") or stated or "")).name
+    stated = get_uid(meta, "MediaStorageSOPClassUID") if "FileMetaInformationGroupLength" in meta else ""  # else a stub
+    name = UID(get_uid(dataset, "SOPClassUID") or stated).name
     if last < STUDY_UID and "Storage" in name:
         return True
     # Every image has a manufacturer, maybe an empty one; made-up headers without pixels lack it.
@@ -200,6 +200,11 @@ def get_text(dataset: Dataset, keyword: str) -> str | None:
     if isinstance(value, MultiValue):
         return "\\".join(map(str, value))
     return "" if value is None else str(value)
+
+
+def get_uid(dataset: Dataset, keyword: str) -> str:
+    """Return a UID without its padding, or an empty string."""
+    return (get_text(dataset, keyword) or "").strip(" \0")
 
 
 def decode_text(value: bytes, character_set: str) -> str:

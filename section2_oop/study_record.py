@@ -10,7 +10,7 @@ from typing import Any, Self
 from pydicom.valuerep import PersonName
 
 from attributes import ABSENT, Attribute, State
-from dicom_loading import DicomError, Instance, Source, get_text, iter_instances, read_instance
+from dicom_loading import DicomError, Instance, Source, get_text, get_uid, iter_instances, read_instance
 from patient_record import PatientRecord, log
 from series import Series
 from value_representations import DATE, TIME_OF_DAY, UID, Age, code_string, integer_string
@@ -168,7 +168,7 @@ class StudyRecord(PatientRecord):
         is_image = "Rows" in dataset and "Columns" in dataset
         if is_image and record.state_of("number_of_frames") in (State.ABSENT, State.EMPTY):
             record.number_of_frames = 1  # the default of PS3.3 C.7.6.6
-        uid = (get_text(dataset, "SeriesInstanceUID") or "").strip(" \0")
+        uid = get_uid(dataset, "SeriesInstanceUID")
         record.series = [Series(uid, record.series_number, record.modality, 1, record.number_of_frames or 0)]
         record.truncated = instance.truncated
         return record

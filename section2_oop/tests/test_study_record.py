@@ -100,6 +100,10 @@ class Loading(FilesTestCase):
             self.assertEqual(len(logged.output), 1)
             self.assertIn(f"{name} is invalid and preserved", logged.output[0])
 
+    def test_an_unknown_vr_in_the_file_meta_information_does_no_harm(self) -> None:
+        path = self.patched(ct_image(), b"\2\0\2\0UI", b"\2\0\2\0U\xff")
+        self.assertEqual(StudyRecord.from_dicom(path).modality, "CT")
+
     def test_no_value_of_a_patient_reaches_the_log(self) -> None:
         path = self.patched(ct_image(), b"Doe^John", b"S^^^^^EC")
         with self.assertLogs(level="DEBUG") as logged:
