@@ -24,10 +24,6 @@ class State(Enum):
 class InvalidValueError(ValueError):
     """A value that the rule of its attribute forbids; the record is unchanged."""
 
-    def __init__(self, attribute: str, value: object, rule: str) -> None:
-        super().__init__(f"{attribute}: {value!r} is not {rule}")
-        self.attribute, self.value, self.rule = attribute, value, rule
-
 
 @dataclass(frozen=True)
 class StoredValue:
@@ -85,7 +81,7 @@ class Attribute(Generic[T, S]):
         try:
             parsed = self.representation.parse(value)
         except ValueError:
-            raise InvalidValueError(self.name, value, self.representation.rule) from None
+            raise InvalidValueError(f"{self.name}: {value!r} is not {self.representation.rule}") from None
         text = value.strip(" \0") if isinstance(value, str) else self.representation.format(parsed)
         if not text.strip("^="):  # a person name without any component
             return StoredValue(State.EMPTY)

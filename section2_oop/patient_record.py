@@ -11,18 +11,8 @@ from typing import Any, ClassVar, Self
 
 from pydicom.valuerep import PersonName
 
+import value_representations as vr
 from attributes import Attribute, State, StoredValue
-from value_representations import (
-    AGE,
-    DATE,
-    LONG_STRING,
-    PERSON_NAME,
-    TIME_OF_DAY,
-    WEIGHT,
-    Age,
-    code_string,
-    display_time,
-)
 
 log = logging.getLogger("section2")
 
@@ -48,20 +38,20 @@ class PatientRecord:
 
     attributes: ClassVar[dict[str, Attribute[Any, Any]]] = {}
 
-    name: Attribute[PersonName, PersonName | str] = Attribute("PatientName", PERSON_NAME, "Name")
-    patient_id: Attribute[str, str] = Attribute("PatientID", LONG_STRING, "Patient ID")
+    name: Attribute[PersonName, PersonName | str] = Attribute("PatientName", vr.PERSON_NAME, "Name")
+    patient_id: Attribute[str, str] = Attribute("PatientID", vr.LONG_STRING, "Patient ID")
     patient_id_type: Attribute[str, str] = Attribute(
-        "TypeOfPatientID", code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
+        "TypeOfPatientID", vr.code_string("TEXT", "RFID", "BARCODE"), "Type of patient ID"
     )
-    birth_date: Attribute[date, date | str] = Attribute("PatientBirthDate", DATE, "Birth date")
-    sex: Attribute[str, str] = Attribute("PatientSex", code_string("M", "F", "O"), "Sex")
-    age: Attribute[Age, Age | int | str] = Attribute("PatientAge", AGE, "Age")
-    weight: Attribute[Decimal, Decimal | float | str] = Attribute("PatientWeight", WEIGHT, "Weight", "kg")
+    birth_date: Attribute[date, date | str] = Attribute("PatientBirthDate", vr.DATE, "Birth date")
+    sex: Attribute[str, str] = Attribute("PatientSex", vr.code_string("M", "F", "O"), "Sex")
+    age: Attribute[vr.Age, vr.Age | int | str] = Attribute("PatientAge", vr.AGE, "Age")
+    weight: Attribute[Decimal, Decimal | float | str] = Attribute("PatientWeight", vr.WEIGHT, "Weight", "kg")
 
     def __init__(
         self,
         name: PersonName | str | None = None,
-        age: Age | int | str | None = None,
+        age: vr.Age | int | str | None = None,
         birth_date: date | str | None = None,
         sex: str | None = None,
         weight: Decimal | float | str | None = None,
@@ -86,11 +76,11 @@ class PatientRecord:
         """Set the name: a PersonName, or text like `Doe^John` (PN)."""
         self.name = value
 
-    def get_age(self) -> Age | None:
+    def get_age(self) -> vr.Age | None:
         """Return the age, with its unit."""
         return self.age
 
-    def set_age(self, value: Age | int | str | None) -> None:
+    def set_age(self, value: vr.Age | int | str | None) -> None:
         """Set the age: an Age, years as an integer, or text like `018M` (AS)."""
         self.age = value
 
@@ -205,7 +195,7 @@ class PatientRecord:
             return f"{_printable(stored.text)}  <not {attribute.representation.rule}>"
         if stored.state is not State.PRESENT:
             return f"<{stored.state.value}>"
-        value = display_time(stored.text) if attribute.representation is TIME_OF_DAY else stored.value
+        value = vr.display_time(stored.text) if attribute.representation is vr.TIME_OF_DAY else stored.value
         return _printable(f"{value} {attribute.unit}".rstrip())
 
     # JSON

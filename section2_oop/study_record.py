@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from pydicom.valuerep import PersonName
 
+import value_representations as vr
 from attributes import ABSENT, Attribute, State
 from dicom_loading import DicomError, Instance, Source, get_text, get_uid, iter_instances, read_instance
 from patient_record import PatientRecord, log
 from series import Series
-from value_representations import DATE, TIME_OF_DAY, UID, Age, code_string, integer_string
 
 DAYS = {"D": 1.0, "W": 7.0, "M": 365.25 / 12, "Y": 365.25}
 NOT_OF_THE_STUDY = {"modality", "series_number", "number_of_frames"}  # but of a series or an instance
@@ -26,17 +26,17 @@ class StudyRecord(PatientRecord):
     the total of all instances. `truncated` is True when a file ended before its last element.
     """
 
-    modality: Attribute[str, str] = Attribute("Modality", code_string(), "Modality")
-    study_date: Attribute[date, date | str] = Attribute("StudyDate", DATE, "Study date")
-    study_time: Attribute[time, time | str] = Attribute("StudyTime", TIME_OF_DAY, "Study time")
-    study_instance_uid: Attribute[str, str] = Attribute("StudyInstanceUID", UID, "Study instance UID")
-    series_number: Attribute[int, int | str] = Attribute("SeriesNumber", integer_string(-(2**31)), "Series number")
-    number_of_frames: Attribute[int, int | str] = Attribute("NumberOfFrames", integer_string(1), "Number of frames")
+    modality: Attribute[str, str] = Attribute("Modality", vr.code_string(), "Modality")
+    study_date: Attribute[date, date | str] = Attribute("StudyDate", vr.DATE, "Study date")
+    study_time: Attribute[time, time | str] = Attribute("StudyTime", vr.TIME_OF_DAY, "Study time")
+    study_instance_uid: Attribute[str, str] = Attribute("StudyInstanceUID", vr.UID, "Study instance UID")
+    series_number: Attribute[int, int | str] = Attribute("SeriesNumber", vr.integer_string(-(2**31)), "Series number")
+    number_of_frames: Attribute[int, int | str] = Attribute("NumberOfFrames", vr.integer_string(1), "Number of frames")
 
     def __init__(
         self,
         name: PersonName | str | None = None,
-        age: Age | int | str | None = None,
+        age: vr.Age | int | str | None = None,
         birth_date: date | str | None = None,
         sex: str | None = None,
         weight: Decimal | float | str | None = None,
@@ -204,18 +204,13 @@ class StudyRecord(PatientRecord):
         found = super().inconsistencies(today)
         if self.study_date and self.study_date > today:
             found.append("the study date is in the future")
-        if self.study_date and self.birth_date and self.study_date < self.birth_date:
-            found.append("the study date is before the birth date")
-        elif not self._age_fits():
-            found.append("the age does not fit the birth date and the study date")
+        if self.study_date and self.birth_date:
+            lived = (self.study_date - self.birth_date).days
+            if lived < 0:
+                found.append("the study date is before the birth date")
+            elif self.age and not -1 <= lived / DAYS[self.age.unit] - self.age.number < 2:  # rounded down, or up
+                found.append("the age does not fit the birth date and the study date")
         return found
-
-    def _age_fits(self) -> bool:
-        """Return whether the age is that on the day of the study, within one of its units."""
-        if not (self.age and self.birth_date and self.study_date):
-            return True
-        lived = (self.study_date - self.birth_date).days / DAYS[self.age.unit]
-        return -1 <= lived - self.age.number < 2  # ages are rounded down, some up
 
     def __repr__(self) -> str:
         return f"<StudyRecord {self.study_instance_uid or 'without UID'} {self.modality or ''}".rstrip() + ">"
