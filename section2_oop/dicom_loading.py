@@ -99,9 +99,9 @@ def _read_file(file: BinaryIO, name: str) -> Instance:
     with _suppress_pydicom_output() as caught:
         try:
             dataset, truncated = _read_dataset(file, caught)
+        except OSError:
+            raise
         except Exception as error:
-            if isinstance(error, OSError) and error.errno:
-                raise
             raise DicomError(f"{name}: not a DICOM file, or a damaged one; check the file") from error
         if truncated and has_preamble and not len(dataset):
             raise DicomError(f"{name}: a truncated DICOM file; get a complete copy")
@@ -148,7 +148,7 @@ def _ends_early(dataset: Dataset, file: BinaryIO, size: int) -> bool:
         return False
     if last.value is not None and len(last.value) < last.length:
         return True
-    if get_uid(getattr(dataset, "file_meta", Dataset()), "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+    if get_uid(dataset.file_meta, "TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
         return False  # positions are those of the inflated data
     return last.value_tell + last.length > size or 0 < size - last.value_tell - last.length < 8
 
@@ -156,8 +156,8 @@ def _ends_early(dataset: Dataset, file: BinaryIO, size: int) -> bool:
 def _lacks_required_elements(dataset: Dataset) -> bool:
     """Return whether elements are missing that every object of its kind has: the file ends after another element."""
     last = max(dataset.keys())
-    meta = getattr(dataset, "file_meta", Dataset())
-    stated = get_uid(meta, "MediaStorageSOPClassUID") if "FileMetaInformationGroupLength" in meta else ""  # else a stub
+    is_stub = "FileMetaInformationGroupLength" not in dataset.file_meta
+    stated = "" if is_stub else get_uid(dataset.file_meta, "MediaStorageSOPClassUID")
     name = UID(get_uid(dataset, "SOPClassUID") or stated).name
     if last < STUDY_UID and "Storage" in name:
         return True

@@ -225,7 +225,6 @@ def _parse_json(text: bytes) -> tuple[Any, str | None]:
 
     Raises:
         ValueError: The text is not valid JSON.
-
     """
     repeated: list[str] = []
 

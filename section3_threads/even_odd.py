@@ -38,7 +38,6 @@ class EvenOdd:
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed; both threads have ended.
             OSError: The output cannot be written; both threads have ended.
-
         """
         start = self._clock()
         threads = [

@@ -45,7 +45,6 @@ def measure(rows: Sequence[str]) -> Measurements:
 
     Raises:
         NumberError: A token is not a number, or there are no numbers.
-
     """
     values = parse_numbers(rows)
     if isinstance(values, list):
@@ -61,7 +60,6 @@ def parse_numbers(rows: Sequence[str]) -> "list[float] | NDArray[np.float64]":
 
     Raises:
         NumberError: A token is not a number, or there are no numbers.
-
     """
     text = " ".join(rows)
     values = _parse_array(text) if len(text) >= ARRAY_MIN_SIZE else None

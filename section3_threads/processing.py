@@ -63,7 +63,6 @@ class ElementProcessor:
 
         Raises:
             OSError: The output or the log cannot be written; no further element was started.
-
         """
         run_in_threads(self._iter_batches(elements), self._process, self._max_threads)
         if self._error is not None:

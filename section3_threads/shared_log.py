@@ -18,7 +18,6 @@ class SharedFileHandler(logging.FileHandler):
 
         Raises:
             OSError: The file cannot be written.
-
         """
         path.touch(0o600)
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
