@@ -44,7 +44,7 @@ def process_file(
     except OSError as error:
         return fail(log_path, f"the log cannot be written ({os_error_text(error)}); choose another with --log-file")
     root = logging.getLogger()
-    root.addHandler(handler)  # after the one of standard error, which shows an error before the log's own
+    root.addHandler(handler)  # after that of standard error, which shows errors even if the log cannot be written
     processor = ElementProcessor(sys.stdout, str(path), as_json, max_threads, elements_per_thread)
     try:
         if not path.is_file():
@@ -70,13 +70,13 @@ def open_with_progress(path: Path) -> Iterator[BinaryIO]:
     """Open a file; show a progress bar when standard error is a terminal and the output goes elsewhere."""
     with path.open("rb") as file:
         size = path.stat().st_size
-        if size < PROGRESS_MIN_BYTES or not sys.stderr.isatty() or sys.stdout.isatty():
-            yield file
-            return
-        from tqdm import tqdm
+        if size >= PROGRESS_MIN_BYTES and sys.stderr.isatty() and not sys.stdout.isatty():
+            from tqdm import tqdm
 
-        with tqdm.wrapattr(file, "read", total=size, desc=path.name, delay=2, leave=False) as wrapped:
-            yield cast("BinaryIO", wrapped)
+            with tqdm.wrapattr(file, "read", total=size, desc=path.name, delay=2, leave=False) as wrapped:
+                yield cast("BinaryIO", wrapped)
+        else:
+            yield file
 
 
 def fail(where: str | Path, why: str) -> int:

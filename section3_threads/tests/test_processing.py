@@ -282,6 +282,13 @@ def test_log_that_cannot_be_written_is_named(run: Run, json_file: Write) -> None
     assert outcome.errors[-1].startswith("/dev/full: cannot be written (no space left on device)")
 
 
+def test_missing_file_is_reported_even_if_the_log_cannot_be_written(run: Run, tmp_path: Path) -> None:
+    outcome = run("process", tmp_path, "none.json", "--log-file", "/dev/full")
+    assert outcome.status == 1
+    assert outcome.errors[0] == f"{tmp_path / 'none.json'}: no such file; check the folder and the file's name"
+    assert outcome.errors[1].startswith("/dev/full: cannot be written")
+
+
 def test_only_the_owner_can_read_the_log(run: Run, json_file: Write, tmp_path: Path) -> None:
     path = json_file(keyed(element(1)))
     run("process", path.parent, path.name, "--log-file", tmp_path / "log")
