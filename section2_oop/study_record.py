@@ -208,7 +208,7 @@ class StudyRecord(PatientRecord):
             lived = (self.study_date - self.birth_date).days
             if lived < 0:
                 found.append("the study date is before the birth date")
-            elif self.age and not -1 <= lived / DAYS[self.age.unit] - self.age.number < 2:  # rounded down, or up
+            elif self.age and not -1 <= lived / DAYS[self.age.unit] - self.age.number < 2:  # rounded down, some up
                 found.append("the age does not fit the birth date and the study date")
         return found
 

@@ -98,7 +98,7 @@ def _parse_array(text: str) -> "NDArray[np.float64] | None":
     except ImportError:  # simdjson has no wheel for this Python: the caller parses with float()
         return None
     items = text.strip(WHITESPACE).encode("utf-8", "replace").translate(TO_JSON)
-    # A negative number. Exponents stay here: 200,000 floats from 0 to 1 take 18 ms, by float() 100.
+    # A minus sign outside of an exponent. 200,000 floats from 0 to 1 take 18 ms here and 100 ms by float().
     if b"-" in items and items.count(b"-") != items.count(b"e-") + items.count(b"E-"):
         return None
     parser = _parsers.pop() if _parsers else simdjson.Parser()
