@@ -29,6 +29,7 @@ from moments import Moments
 if TYPE_CHECKING:
     import polars as pl
 
+LAST_ROWS = 5  # in which totals and notes are searched
 MAX_EXAMPLES = 5
 MAX_DISTINCT = 20_000
 MAX_DISTINCT_CHARACTERS = 4_000_000
@@ -184,9 +185,12 @@ class Column:
         matching = cells.str.contains(f"^(?:{FORMATTED.pattern})$")
         indices = matching.arg_true()
         shapes = cells.gather(indices).str.replace_all("[1-9]", "1")
-        amounts = {shape: amount for shape in shapes.unique() if (amount := rule.parse_formatted(shape))}
-        kinds = {shape: amount._replace(value=math.copysign(1, amount.value)) for shape, amount in amounts.items()}
-        for kind in set(kinds.values()):
+        kinds = {
+            shape: amount._replace(value=math.copysign(1, amount.value))
+            for shape in shapes.unique()
+            if (amount := rule.parse_formatted(shape))
+        }
+        for kind in sorted(set(kinds.values())):
             found = indices.filter(shapes.is_in([shape for shape in kinds if kinds[shape] == kind]))
             digits = cells.gather(found).str.replace_all(f"[^0-9{rule.decimal}]", "")
             digits = digits.str.replace(rule.decimal, ".", literal=True)
@@ -325,6 +329,8 @@ class CsvStatistics:
     def merge(self, block: CsvStatistics) -> None:
         """Add the next block."""
         self.rows += block.rows
+        if block.rows >= LAST_ROWS:  # the rows of earlier blocks are not at the end of the file
+            self.total_rows = Anomalies()
         self.blank_lines += block.blank_lines
         self.short_rows.merge(block.short_rows)
         self.long_rows.merge(block.long_rows)
@@ -447,8 +453,8 @@ class BlockReader:
         return column if math.isfinite(moments.minimum) and math.isfinite(moments.maximum) else None
 
     def _find_total_row(self, block: Block, summary: CsvStatistics) -> None:
-        """Record a row among the last five that looks like a total of the others, or like a note below a blank line."""
-        last_lines = block.text[-5000:].decode(errors="replace").split("\n")[-6:-1]
+        """Record one of the last rows that looks like a total of the others, or like a note below a blank line."""
+        last_lines = block.text[-5000:].decode(errors="replace").split("\n")[-LAST_ROWS - 1 : -1]
         is_below_blank = last_lines.count("") == 1 and [bool(text) for text in last_lines[-3:]] == [True, False, True]
         for line, text in enumerate(last_lines, -len(last_lines)):
             first_cell = text.split(self.delimiter)[0].strip(' \t":')

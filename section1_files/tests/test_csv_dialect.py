@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import csv_source
 from support import ReadJson, Run, Write
 
 ENDINGS = ["a,b\r1,2\n3,4\n", "a,b\n1,2\r3,4", "a,b\r\n1,2\r3,4\n", "a,b\r1,2\r3,4", "a,b\n\r\n1,2\r\n3,4\r\n"]
@@ -229,6 +230,11 @@ def test_leading_zeros_and_total_rows_are_reported(run: Run, csv_file: Write) ->
     output = run("csv", csv_file("zip,n\n08001,1\n28013,2\nTotal,3\n")).output
     assert "! zip: numbers with leading zeros; if they are codes, their average means nothing" in output
     assert '! a row at the end looks like a total or a note and is included in the statistics: line 4 "Total"' in output
+
+
+def test_total_row_in_the_middle_of_the_file_is_not_reported(read: ReadJson, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_source, "BLOCK_BYTES", 64)
+    assert read("name,n\n" + "Ann,1\nTotal,1\n" * 50 + "Ann,2\n" * 20)["total_rows"]["count"] == 0
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 import gzip
 import io
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -223,6 +226,20 @@ def compressed(content: bytes, kind: str) -> bytes:
     except ImportError:
         from backports import zstd
     return bytes(zstd.compress(content))
+
+
+def test_result_does_not_depend_on_the_order_of_hashes(csv_file: Write) -> None:
+    path = csv_file("v,w\n" + '"$1,234.50",1\n-$5,1\n"$2,345",1\n($.25),1\n$0.1,1\n' * 5000)
+    outputs = {
+        subprocess.run(
+            [sys.executable, main.__file__, "csv", path, "--json"],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(outputs) == 1
 
 
 def test_text_in_row_300001_of_a_number_column_is_reported(read: ReadJson) -> None:
