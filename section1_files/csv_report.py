@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator, Sequence
 from heapq import nsmallest
-from itertools import count
+from typing import Any
 
 from csv_dialect import DECIMALS, DELIMITERS, FORMATTED
-from csv_statistics import MAX_DISTINCT, Anomalies, Column, CsvStatistics
+from csv_statistics import MAX_DISTINCT, Anomalies, Column, CsvStatistics, Options
 from errors import count_noun, printable
 
 MAX_NAME_WIDTH = 32
@@ -14,62 +14,45 @@ SEPARATORS = {",": "comma", ".": "point", "'": "apostrophe", " ": "space"}
 QUARTILES = ("lower quartile", "median", "upper quartile")
 
 
-def report_lines(statistics: CsvStatistics, *, population: bool = False, quartiles: bool = False) -> Iterator[str]:
+def report_lines(statistics: CsvStatistics) -> Iterator[str]:
     """Yield the lines of the report."""
-    dialect = statistics.dialect
-    delimiter = DELIMITERS.get(dialect.delimiter, repr(dialect.delimiter))
+    content = to_dict(statistics)
+    delimiter = DELIMITERS.get(content["delimiter"], repr(content["delimiter"]))
     yield (
-        f"{printable(str(statistics.path))}: {count_noun(len(statistics.names), 'column')}, "
-        f"{count_noun(statistics.rows, 'row')} (encoding {statistics.encoding}, delimiter {delimiter}, "
-        f"decimal {DECIMALS[dialect.decimal]})"
+        f"{content['path']}: {count_noun(len(statistics.names), 'column')}, {count_noun(statistics.rows, 'row')} "
+        f"(encoding {statistics.encoding}, delimiter {delimiter}, decimal {DECIMALS[content['decimal']]})"
     )
-    yield "Columns: " + ", ".join(_display_name(name, number) for name, number in zip(statistics.names, count(1)))
-    numbers = [
-        [
-            _display_name(column.name, column.number),
-            f"{column.moments.count:,}",
-            f"{column.missing:,}",
-            f"{column.texts.count:,}",
-            _format(mean(column)),
-            _format(column.moments.standard_deviation(population=population)),
-            _format(column.moments.minimum),
-            *(map(_format, column.quartiles or (None,) * 3) if quartiles else ()),
-            _format(column.moments.maximum),
-        ]
-        for column in statistics.numeric_columns
-    ]
-    if numbers:
-        deviation = f"std. dev. ({'population' if population else 'sample'})"
-        header = ["Numbers", "count", "missing", "bad", "average", deviation, "minimum"]
-        yield ""
-        yield from format_table([[*header, *(QUARTILES if quartiles else ()), "maximum"], *numbers])
-    texts = [
-        [
-            _display_name(column.name, column.number),
-            f"{_text_count(column):,}",
-            f"{column.missing:,}",
-            f"{'' if _is_exact(column) else 'over '}{_distinct(column):,}",
-            "  ".join(f"{_quote(value)} ×{number:,}" for value, number in _most_frequent(column)),
-        ]
-        for column in statistics.columns
-        if not column.is_numeric
-    ]
-    if texts:
-        yield ""
-        yield from format_table([["Text", "count", "missing", "distinct", "most frequent"], *texts], last_left=True)
-    remarks = [*_file_remarks(statistics), *_column_remarks(statistics)]
+    labels = [_shorten(printable(name)) or f"(column {number})" for number, name in enumerate(statistics.names, 1)]
+    yield "Columns: " + ", ".join(labels)
+    quartiles = QUARTILES if statistics.options.quartiles else ()
+    deviation = f"std. dev. ({content['standard_deviation']})"
+    numbers = [["Numbers", "count", "missing", "bad", "average", deviation, "minimum", *quartiles, "maximum"]]
+    texts = [["Text", "count", "missing", "distinct", "most frequent"]]
+    for column, data in zip(statistics.columns, content["columns"], strict=True):
+        cells = [labels[column.number - 1], f"{data['count']:,}", f"{data['missing']:,}"]
+        if column.is_numeric:
+            names = ["average", "standard_deviation", "minimum", *map(_to_key, quartiles), "maximum"]
+            numbers.append([*cells, f"{column.texts.count:,}", *(_format(data[name]) for name in names)])
+        else:
+            frequent = [f"{_quote(item['value'])} ×{item['count']:,}" for item in data["most_frequent"]]
+            distinct = f"{'' if data['exact'] else 'over '}{data['distinct']:,}"
+            texts.append([*cells, distinct, "  ".join(frequent)])
+    for rows in (numbers, texts):
+        if len(rows) > 1:
+            yield ""
+            yield from _format_table(rows, last_left=rows is texts)
+    remarks = [*_file_remarks(statistics), *_column_remarks(statistics, labels)]
     if remarks:
         yield ""
         yield from (f"! {remark}" for remark in remarks)
 
 
-def _display_name(name: str, number: int) -> str:
-    """Return a column's name on one line; its number where the name is empty."""
-    return _shorten(printable(name)) or f"(column {number})"
-
-
 def _shorten(text: str) -> str:
     return text if len(text) <= MAX_NAME_WIDTH else text[: MAX_NAME_WIDTH - 1] + "…"
+
+
+def _to_key(label: str) -> str:
+    return label.replace(" ", "_")
 
 
 def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
@@ -96,10 +79,10 @@ def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
         yield f"{count_noun(statistics.blank_lines, 'blank line')} skipped"
 
 
-def _column_remarks(statistics: CsvStatistics) -> Iterator[str]:
+def _column_remarks(statistics: CsvStatistics, labels: Sequence[str]) -> Iterator[str]:
     seen: set[str] = set()
     for column in statistics.columns:
-        name = _display_name(column.name, column.number)
+        name = labels[column.number - 1]
         if column.name and column.name in seen:
             yield f"column {column.number} has the same name as an earlier one: {name}"
         seen.add(column.name)
@@ -133,13 +116,13 @@ def _quote(value: str) -> str:
 
 
 def _format(value: float | None) -> str:
-    """Return a number in six significant digits; a dash for None and infinity."""
-    if value is None or not math.isfinite(value):
+    """Return a number in six significant digits, or a dash for None."""
+    if value is None:
         return "–"
     return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:,.6g}"
 
 
-def format_table(rows: Sequence[Sequence[str]], *, last_left: bool = False) -> Iterator[str]:
+def _format_table(rows: Sequence[Sequence[str]], *, last_left: bool) -> Iterator[str]:
     """Yield rows as aligned text: the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -150,32 +133,9 @@ def format_table(rows: Sequence[Sequence[str]], *, last_left: bool = False) -> I
         yield "  ".join(cells).rstrip()
 
 
-def mean(column: Column) -> float | None:
-    """Return the mean of a column's numbers; None without numbers, or where their sum is too large for a double."""
-    return column.moments.mean if column.moments.count and math.isfinite(column.moments.mean) else None
-
-
-def _text_count(column: Column) -> int:
-    return column.texts.count + column.moments.count + column.not_finite.count
-
-
-def _is_exact(column: Column) -> bool:
-    return column.values is not None and not column.uncounted
-
-
-def _distinct(column: Column) -> int:
-    return MAX_DISTINCT if column.values is None else len(column.values)
-
-
-def _most_frequent(column: Column) -> list[tuple[str, int]]:
-    """Return the three most frequent values, ties by value, with their counts."""
-    values = (column.values or {}).items() if _is_exact(column) else ()
-    return nsmallest(3, values, key=lambda item: (-item[1], item[0]))
-
-
-def to_dict(statistics: CsvStatistics, *, population: bool = False, quartiles: bool = False) -> dict[str, object]:
+def to_dict(statistics: CsvStatistics) -> dict[str, Any]:
     """Return the content of `--json`: the same as the report, with every digit."""
-    dialect = statistics.dialect
+    dialect, options = statistics.dialect, statistics.options
     return {
         "path": printable(str(statistics.path)),
         "encoding": statistics.encoding,
@@ -189,39 +149,46 @@ def to_dict(statistics: CsvStatistics, *, population: bool = False, quartiles: b
         "short_rows": _anomalies_dict(statistics.short_rows),
         "long_rows": _anomalies_dict(statistics.long_rows),
         "total_rows": _anomalies_dict(statistics.total_rows),
-        "standard_deviation": "population" if population else "sample",
-        "columns": [_column_dict(column, population, quartiles) for column in statistics.columns],
+        "standard_deviation": "population" if options.population else "sample",
+        "columns": [_column_dict(column, options) for column in statistics.columns],
     }
 
 
-def _column_dict(column: Column, population: bool, quartiles: bool) -> dict[str, object]:
-    common: dict[str, object] = {"name": column.name, "missing": column.missing}
+def _column_dict(column: Column, options: Options) -> dict[str, Any]:
+    moments, common = column.moments, {"name": column.name, "missing": column.missing}
     if column.is_numeric:
-        has_numbers = column.moments.count > 0
-        found = dict(zip(QUARTILES, column.quartiles or (None,) * 3, strict=True)) if quartiles else {}
+        found = dict(zip(map(_to_key, QUARTILES), column.quartiles, strict=True)) if options.quartiles else {}
         return common | {
             "type": "number",
-            "count": column.moments.count,
-            "average": mean(column),
-            "standard_deviation": column.moments.standard_deviation(population=population),
-            "minimum": column.moments.minimum if has_numbers else None,
-            **{name.replace(" ", "_"): value for name, value in found.items()},
-            "maximum": column.moments.maximum if has_numbers else None,
+            "count": moments.count,
+            "average": _finite(moments.mean) if moments.count else None,
+            "standard_deviation": moments.standard_deviation(population=options.population),
+            "minimum": _finite(moments.minimum),
+            **found,
+            "maximum": _finite(moments.maximum),
             "unit": column.unit,
             "thousands_separator": column.separator,
             "leading_zeros": column.has_leading_zeros,
             "not_a_number": _anomalies_dict(column.texts),
             "not_finite": _anomalies_dict(column.not_finite),
         }
+    numbers = moments.count + column.not_finite.count
+    is_exact = column.values is not None and not column.uncounted
+    # The most frequent values first, ties in order of the values.
+    values = nsmallest(3, (column.values or {}).items() if is_exact else (), key=lambda item: (-item[1], item[0]))
     return common | {
         "type": "text",
-        "count": _text_count(column),
-        "numbers": column.moments.count + column.not_finite.count,
-        "distinct": _distinct(column),
-        "exact": _is_exact(column),
-        "most_frequent": [{"value": value, "count": number} for value, number in _most_frequent(column)],
+        "count": column.texts.count + numbers,
+        "numbers": numbers,
+        "distinct": MAX_DISTINCT if column.values is None else len(column.values),
+        "exact": is_exact,
+        "most_frequent": [{"value": value, "count": count} for value, count in values],
     }
 
 
-def _anomalies_dict(anomalies: Anomalies) -> dict[str, object]:
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _anomalies_dict(anomalies: Anomalies) -> dict[str, Any]:
     return {"count": anomalies.count, "first": [{"line": line, "value": value} for line, value in anomalies.first]}

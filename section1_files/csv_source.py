@@ -158,7 +158,8 @@ def _normalize_newlines(text: bytes) -> bytes:
 def open_csv(path: Path) -> Iterator[io.BufferedReader]:
     """Open a CSV file, gzip and zstd too, or standard input for `-`, as the stream of its decompressed bytes.
 
-    Errors of the file system and of the decompression become InputError, also those while the file is read.
+    Errors of the file system and of the decompression become InputError, also those while the file is read; an
+    InputError without a path gets this one.
     """
     try:
         with ExitStack() as stack:
@@ -170,6 +171,9 @@ def open_csv(path: Path) -> Iterator[io.BufferedReader]:
             elif magic == b"\x28\xb5\x2f\xfd":
                 stream = stack.enter_context(zstd.open(stream))
             yield stream
+    except InputError as error:
+        error.path = error.path or path
+        raise
     except (gzip.BadGzipFile, zlib.error, zstd.ZstdError, EOFError) as error:
         raise InputError(path, "the compressed data are damaged or truncated", "fetch the file again") from error
     except OSError as error:

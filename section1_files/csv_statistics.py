@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +28,8 @@ from moments import Moments
 if TYPE_CHECKING:
     import polars as pl
 
-LAST_ROWS = 5  # in which totals and notes are searched
 MAX_EXAMPLES = 5
+LAST_ROWS = 5  # in which totals and notes are searched
 MAX_DISTINCT = 20_000
 MAX_DISTINCT_CHARACTERS = 4_000_000
 MAX_BLOCKS = 3  # summarized at a time, while another is read; polars spreads each over the cores
@@ -97,7 +96,7 @@ class Column:
     name: str = ""
     number: int = 1
     missing: int = 0
-    formats: dict[tuple[str, str], Numbers] = field(default_factory=dict)
+    formats: defaultdict[tuple[str, str], Numbers] = field(default_factory=lambda: defaultdict(Numbers))
     not_finite: Anomalies = field(default_factory=Anomalies)
     texts: Anomalies = field(default_factory=Anomalies)
     values: Counter[str] | None = field(default_factory=Counter)
@@ -107,10 +106,6 @@ class Column:
     has_leading_zeros: bool = False
     unit: str = ""
     separator: str = ""
-
-    def get_numbers(self, key: tuple[str, str] = PLAIN) -> Numbers:
-        """Return the numbers of a unit and a separator of thousands."""
-        return self.formats.setdefault(key, Numbers())
 
     @classmethod
     def from_cells(cls, cells: Iterable[str], lines: Iterable[int], rule: CellRule) -> Column:
@@ -134,14 +129,14 @@ class Column:
                 column.not_finite.add(line, cell)
             elif (amount := rule.parse_formatted(cell)) is not None:
                 key = (amount.unit, amount.separator)
-                column.get_numbers(key).cells.add(line, cell)
-                column.get_numbers(key).certain += amount.is_certain
+                column.formats[key].cells.add(line, cell)
+                column.formats[key].certain += amount.is_certain
                 amounts.setdefault(key, []).append(amount.value)
             else:
                 column.texts.add(line, cell)
                 column.has_other_decimals |= rule.has_other_decimals(cell)
         for key, numbers in amounts.items():
-            column.get_numbers(key).add(np.array(numbers, np.float64))
+            column.formats[key].add(np.array(numbers, np.float64))
         column.has_fractions = _have_fractions(amounts[PLAIN])
         if plain_values.total() > others.total():
             column.uncounted = plain_values.total()
@@ -165,7 +160,7 @@ class Column:
         others = (is_text & ~is_missing).arg_true()
         column._add_others(rest.gather(others), rows.gather(others), lines, rule)
         plain = numbers.filter(is_plain).to_numpy()
-        column.get_numbers().add(plain)
+        column.formats[PLAIN].add(plain)
         column.has_fractions = _have_fractions(plain)
         values = rest.filter(~is_missing)
         if len(plain) > len(values):
@@ -196,16 +191,16 @@ class Column:
             digits = digits.str.replace(rule.decimal, ".", literal=True)
             numbers = Numbers(cells=find_examples(found), certain=len(found) * kind.is_certain)
             numbers.add(digits.cast(pl.Float64).to_numpy() * kind.value)
-            self.get_numbers((kind.unit, kind.separator)).merge(numbers)
-        unparsed = indices.filter(~shapes.is_in([*kinds]))
-        self.has_other_decimals = any(map(rule.has_other_decimals, shapes.filter(~shapes.is_in([*kinds])).unique()))
-        self.texts.merge(find_examples((~matching).arg_true().append(unparsed).sort()))
+            self.formats[kind.unit, kind.separator].merge(numbers)
+        is_text = ~shapes.is_in([*kinds])
+        self.has_other_decimals = any(map(rule.has_other_decimals, shapes.filter(is_text).unique()))
+        self.texts.merge(find_examples((~matching).arg_true().append(indices.filter(is_text)).sort()))
 
     def merge(self, other: Column) -> None:
         """Add the column of the next block."""
         self.missing += other.missing
         for key, numbers in other.formats.items():
-            self.get_numbers(key).merge(numbers)
+            self.formats[key].merge(numbers)
         self.not_finite.merge(other.not_finite)
         self.texts.merge(other.texts)
         self.uncounted += other.uncounted
@@ -241,7 +236,7 @@ class Column:
                 plain.merge(replace(numbers, cells=Anomalies()))
             else:
                 self.texts.merge(numbers.cells)
-        self.formats = {PLAIN: plain}
+        self.formats = defaultdict(Numbers, {PLAIN: plain})
 
     def _is_consistent(self, plain: Moments, separator: str, grouped: Numbers | None) -> bool:
         """Return whether plain numbers fit numbers with a separator: not 1234 beside 1,234, nor 1,5 beside 1.000."""
@@ -251,7 +246,7 @@ class Column:
     @property
     def moments(self) -> Moments:
         """The moments of the column's numbers, after `finish`."""
-        return self.get_numbers().moments
+        return self.formats[PLAIN].moments
 
     @property
     def is_numeric(self) -> bool:
@@ -259,11 +254,11 @@ class Column:
         numbers = self.moments.count or self.not_finite.count * (not self.texts.count)
         return numbers > self.texts.count
 
-    @cached_property
-    def quartiles(self) -> tuple[float, ...] | None:
+    @property
+    def quartiles(self) -> list[float | None]:
         """The exact quartiles, interpolated linearly between neighbours; None where no numbers are kept."""
-        arrays = [array for array in self.get_numbers().arrays if array.size]
-        return tuple(np.quantile(np.concatenate(arrays), [0.25, 0.5, 0.75]).tolist()) if arrays else None
+        arrays = [array for array in self.formats[PLAIN].arrays if array.size]
+        return np.quantile(np.concatenate(arrays), [0.25, 0.5, 0.75]).tolist() if arrays else [None] * 3
 
 
 def _have_fractions(values: Any) -> bool:
@@ -302,6 +297,7 @@ class Options:
     header: bool = True
     na_values: Sequence[str] = NA_VALUES
     columns: Sequence[str] = ()
+    population: bool = False
     quartiles: bool = False
 
 
@@ -316,6 +312,7 @@ class CsvStatistics:
     long_rows: Anomalies = field(default_factory=Anomalies)
     total_rows: Anomalies = field(default_factory=Anomalies)
     path: Path = Path()
+    options: Options = Options()
     encoding: str = ""
     dialect: Dialect = field(default_factory=lambda: Dialect(","))
     names: Sequence[str] = ()
@@ -329,11 +326,11 @@ class CsvStatistics:
     def merge(self, block: CsvStatistics) -> None:
         """Add the next block."""
         self.rows += block.rows
-        if block.rows >= LAST_ROWS:  # the rows of earlier blocks are not at the end of the file
-            self.total_rows = Anomalies()
         self.blank_lines += block.blank_lines
         self.short_rows.merge(block.short_rows)
         self.long_rows.merge(block.long_rows)
+        if block.rows >= LAST_ROWS:  # the rows of earlier blocks are not at the end of the file
+            self.total_rows = Anomalies()
         self.total_rows.merge(block.total_rows)
         for column, next_column in zip(self.columns, block.columns, strict=True):
             column.merge(next_column)
@@ -448,7 +445,7 @@ class BlockReader:
             return None
         values = cells.to_numpy().astype(np.float64, copy=False)
         column = Column(uncounted=len(values), has_fractions=cells.dtype.is_float() and _have_fractions(values))
-        column.get_numbers().add(values)
+        column.formats[PLAIN].add(values)
         moments = column.moments
         return column if math.isfinite(moments.minimum) and math.isfinite(moments.maximum) else None
 
@@ -472,12 +469,8 @@ def compute_statistics(path: Path, options: Options = Options()) -> CsvStatistic
     Raises:
         InputError: The file cannot be read, is not a CSV file, holds no data, or can be read in two ways.
     """
-    try:
-        with open_csv(path) as stream:
-            return _compute(path, CsvSource(stream, options.encoding), options)
-    except InputError as error:
-        error.path = error.path or path
-        raise
+    with open_csv(path) as stream:
+        return _compute(path, CsvSource(stream, options.encoding), options)
 
 
 def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
@@ -488,7 +481,7 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     sample = text[:sample_end]
     complete = sample_end == len(text)
     dialect = guess_dialect(sample.decode(), options.delimiter, options.decimal, options.header_line, complete=complete)
-    start = sum(map(len, text.split(b"\n", dialect.header_line - 1)[:-1])) + dialect.header_line - 1
+    start = len(text) - len(text.split(b"\n", dialect.header_line - 1)[-1])
     head = parse_records(text[start:], dialect.header_line, dialect.delimiter, limit=1)
     if not head.cells:
         raise unclosed_quote(dialect.header_line)
@@ -501,6 +494,7 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     statistics = CsvStatistics(
         [Column(names[index], index + 1) for index in selected],
         path=path,
+        options=options,
         dialect=dialect,
         names=names,
         blank_lines=dialect.blank_lines,

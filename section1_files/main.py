@@ -13,6 +13,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -65,24 +66,22 @@ def read_csv(
     filename: str = "",
     options: "Options | None" = None,
     *,
-    population: bool = False,
     as_json: bool = False,
 ) -> "CsvStatistics":
     """Print columns, rows, and for each numeric column average and standard deviation of a CSV file.
 
-    The standard deviation is that of a sample (n - 1), or with `population` that of a population (n). The path `-` is
-    standard input. A file without rows or numeric columns is reported, and logged as an error. Returns the
+    The standard deviation is that of a sample (n - 1), unless the options ask for that of a population (n). The path
+    `-` is standard input. A file without rows or numeric columns is reported, and logged as an error. Returns the
     statistics; None when the file cannot be read or is not CSV.
     """
     import csv_report
     from csv_statistics import Options, compute_statistics
 
-    options = options or Options()
-    statistics = compute_statistics(Path(path, filename), options)
+    statistics = compute_statistics(Path(path, filename), options or Options())
     if as_json:
-        _print_json(csv_report.to_dict(statistics, population=population, quartiles=options.quartiles))
+        _print_json(csv_report.to_dict(statistics))
     else:
-        _print_lines(csv_report.report_lines(statistics, population=population, quartiles=options.quartiles))
+        _print_lines(csv_report.report_lines(statistics))
     if not statistics.rows:
         log.error("%s: no rows below the header", statistics.path)
     elif not statistics.numeric_columns:
@@ -226,9 +225,14 @@ def build_parser() -> argparse.ArgumentParser:
     table.add_argument("--decimal", choices=[".", ","], help="decimal mark; else guessed")
     table.add_argument("--encoding", help="utf-8, windows-1252, … (any that Python knows); else guessed")
     table.add_argument("--header-line", type=_line_number, metavar="N", help="line with the names; else guessed")
-    table.add_argument("--no-header", action="store_true", help="the first line is data, not names")
+    table.add_argument("--no-header", action="store_false", dest="header", help="the first line is data, not names")
     table.add_argument(
-        "--na-value", action="append", metavar="WORD", help="a word for a missing value, instead of NA, …"
+        "--na-value",
+        action="append",
+        dest="na_values",
+        default=argparse.SUPPRESS,
+        metavar="WORD",
+        help="a word for a missing value, instead of NA, …",
     )
     table.add_argument(
         "--columns", action="append", default=[], metavar="NAMES", help="only these columns: names or numbers, 1,3,age"
@@ -289,26 +293,17 @@ def _run_list(arguments: argparse.Namespace) -> int:
 
 
 def _run_csv(arguments: argparse.Namespace) -> int:
-    from csv_dialect import NA_VALUES
     from csv_statistics import Options
 
-    options = Options(
-        encoding=arguments.encoding,
-        delimiter=arguments.delimiter,
-        decimal=arguments.decimal,
-        header_line=arguments.header_line,
-        header=not arguments.no_header,
-        na_values=NA_VALUES if arguments.na_value is None else tuple(arguments.na_value),
-        columns=tuple(arguments.columns),
-        quartiles=arguments.quartiles,
-    )
+    choices = vars(arguments)
+    options = Options(**{field.name: choices[field.name] for field in fields(Options) if field.name in choices})
     path, names = Path(arguments.path), arguments.names
     files = [path, *map(Path, names)] if path.is_file() or not names else [path / name for name in names]
     complete = True
     for index, file in enumerate(files):
         if index and not arguments.json:
             _print_lines([""])
-        statistics = read_csv(file, "", options, population=arguments.population, as_json=arguments.json)
+        statistics = read_csv(file, "", options, as_json=arguments.json)
         complete &= statistics is not None and bool(statistics.numeric_columns)
     return OK if complete else FAILED
 
