@@ -9,9 +9,8 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, cast
 
 import pydicom
 from pydicom.dataelem import DataElement, RawDataElement
@@ -50,40 +49,23 @@ NOT_DICOM = "not a DICOM file (no DICM prefix at byte 128)"
 FETCH_AGAIN = "fetch the file again"
 
 
-class State(Enum):
-    """The state of a data element in a file."""
-
-    PRESENT = "present"
-    EMPTY = "empty"
-    ABSENT = "absent"
-    INVALID = "invalid"
-
-
 @dataclass(frozen=True)
 class Value:
     """A data element as text; of bulk data and sequences, `text` is the size."""
 
     path: TagPath
     vr: str
-    state: State
+    state: Literal["present", "empty", "absent", "invalid"]
     text: str = ""
 
     def __str__(self) -> str:
         """Return the text, or the state in angle brackets."""
-        return printable(self.text) if self.state is State.PRESENT else f"<{self.state.value}>"
-
-
-class PixelElement(NamedTuple):
-    """A pixel data element that stays in the file; `length` is None where it is undefined (compressed frames)."""
-
-    vr: str
-    length: int | None
-    offset: int
+        return printable(self.text) if self.state == "present" else f"<{self.state}>"
 
 
 @dataclass
 class Header:
-    """The data elements of a file without its pixels; those are listed by tag in `pixels`.
+    """The data elements of a file; `pixels` are those of its pixels, which stay in the file, by tag.
 
     A member of a ZIP archive has the path `archive.zip/member`. `truncated` is True where the file ends before its
     last element does.
@@ -92,7 +74,7 @@ class Header:
     path: Path
     dataset: Dataset
     byte_order: Literal["little", "big"]
-    pixels: dict[int, PixelElement] = field(default_factory=dict)
+    pixels: dict[int, RawDataElement] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     truncated: bool = False
 
@@ -136,11 +118,12 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
             if archive is not None and zipfile.is_zipfile(archive):
                 members = stack.enter_context(zipfile.ZipFile(archive))
                 packed: Any = stack.enter_context(members.open(path.relative_to(archive).as_posix()))
-                stream = stack.enter_context(_spool(path, _read_chunks(packed)))
             else:
                 stream = stack.enter_context(require_regular_file(path).open("rb"))
-                if stream.peek(2)[:2] == b"\x1f\x8b":
-                    stream = stack.enter_context(_spool(path, _read_chunks(gzip.GzipFile(fileobj=stream))))
+                packed = gzip.GzipFile(fileobj=stream) if stream.peek(2)[:2] == b"\x1f\x8b" else None
+            if packed is not None:
+                chunks = iter(lambda: packed.read(CHUNK_BYTES), b"")
+                stream = stack.enter_context(_spool(path, chunks))
             start = stream.read(4096)
             stream.seek(0)
             if start[128:132] == b"DICM" and b"UI\x16\0" + DeflatedExplicitVRLittleEndian.encode() in start:
@@ -154,10 +137,6 @@ def open_dicom(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         advice = "check its permissions" if isinstance(error, PermissionError) else ""
         raise InputError(path, f"cannot be read ({os_error_text(error)})", advice) from error
-
-
-def _read_chunks(stream: Any) -> Iterator[bytes]:
-    return iter(lambda: stream.read(CHUNK_BYTES), b"")
 
 
 @contextmanager
@@ -225,8 +204,7 @@ def read_header(path: Path, only: Sequence[int] | None = None) -> Header:
 
 
 def _parse(path: Path, stream: Any, only: Sequence[int] | None) -> Header:
-    pixels: dict[int, PixelElement] = {}
-
+    pixels: dict[int, RawDataElement] = {}
     last_end = 0
 
     def inspect(tag: int, vr: str | None, length: int) -> bool:
@@ -234,7 +212,7 @@ def _parse(path: Path, stream: Any, only: Sequence[int] | None) -> Header:
         if length != UNDEFINED:
             last_end = stream.tell() + length
         if tag in PIXEL_TAGS:
-            pixels[int(tag)] = PixelElement(vr or "OW", None if length == UNDEFINED else length, stream.tell())
+            pixels[tag] = RawDataElement(Tag(tag), vr or "OW", length, None, stream.tell(), not explicit, not big)
         return False  # go on
 
     size = stream.seek(0, io.SEEK_END)
@@ -279,7 +257,7 @@ def get_value(header: Header, path: TagPath) -> Value:
     for tag, number in path.parents:
         items = _get_items(header, dataset, tag)
         if number >= len(items):
-            return Value(path, "", State.ABSENT)
+            return Value(path, "", "absent")
         dataset = items[number]
     return _get_value(header, dataset, path)
 
@@ -288,21 +266,19 @@ def _get_value(header: Header, dataset: Dataset, path: TagPath) -> Value:
     tag = path.tag
     if dataset is header.dataset and tag >> 16 == 2:
         dataset = header.dataset.file_meta
-    if dataset is header.dataset and tag in header.pixels:
-        pixels = header.pixels[tag]
-        size = "compressed frames" if pixels.length is None else f"{pixels.length:,} bytes"
-        return Value(path, pixels.vr, State.PRESENT, size)
-    if tag not in dataset:
-        return Value(path, "", State.ABSENT)
-    raw = dataset.get_item(tag, keep_deferred=True)
-    vr = getattr(raw, "VR", None) or "UN"
-    if isinstance(raw, RawDataElement) and raw.length and vr in BULK_VRS:
-        return Value(path, vr, State.PRESENT, f"{raw.length:,} bytes")
+    is_pixels = dataset is header.dataset and tag in header.pixels
+    if tag not in dataset and not is_pixels:
+        return Value(path, "", "absent")
+    raw: Any = header.pixels[tag] if is_pixels else dataset.get_item(tag, keep_deferred=True)
+    vr = raw.VR or "UN"
+    if is_pixels or (isinstance(raw, RawDataElement) and raw.length and vr in BULK_VRS):
+        size = "compressed frames" if is_pixels and raw.length == UNDEFINED else f"{raw.length:,} bytes"
+        return Value(path, vr, "present", size)
     decoded = _decode(header, dataset, tag)
     if decoded is None:
-        return Value(path, vr, State.INVALID)
+        return Value(path, vr, "invalid")
     element, text = decoded
-    return Value(path, element.VR, State.EMPTY if text is None else State.PRESENT, text or "")
+    return Value(path, element.VR, "empty" if text is None else "present", text or "")
 
 
 def _decode(header: Header, dataset: Dataset, tag: int) -> tuple[DataElement, str | None] | None:

@@ -12,7 +12,7 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels import get_decoder
 from pydicom.tag import TagType
 
-from dicom_header import Header, load_deferred, open_dicom
+from dicom_header import UNDEFINED, Header, load_deferred, open_dicom
 from errors import InputError
 
 MAX_SAMPLES = 1 << 28  # of a frame
@@ -90,7 +90,7 @@ class PixelReader:
             raise ValueError(f"{self.photometric} with {self.samples} samples per pixel is not supported")
         if self.rows * self.columns * self.samples > MAX_SAMPLES:
             raise ValueError(f"a frame of more than {MAX_SAMPLES:,} samples")
-        if self.element.length is None:
+        if self.element.length == UNDEFINED:
             return self._read_encapsulated(frame)
         self._words = words = self._read_native(frame)
         if self.tag in FLOAT_BITS:
@@ -119,13 +119,13 @@ class PixelReader:
         if not 1 <= allocated <= 64:
             raise ValueError(f"{allocated} bits allocated")
         count = rows * columns * (2 if is_subsampled else self.samples)
-        bits, length = count * allocated, self.element.length or 0
+        bits, length = count * allocated, self.element.length
         needed = (self.frames * bits + 15) // 16 * 2
         if length > needed:
             self._remark(f"the pixel data are {length - needed:,} bytes longer than its frames need")
         first, end = (frame - 1) * bits // 16 * 2, (frame * bits + 7) // 8
         with open_dicom(self.header.path) as stream:
-            stream.seek(self.element.offset + first)
+            stream.seek(self.element.value_tell + first)
             data = stream.read(max(0, min(end + end % 2, length) - first))
         if not data:
             raise ValueError(f"the pixel data end before frame {frame}")
@@ -133,7 +133,7 @@ class PixelReader:
             self._remark(f"the pixel data are too short: {missing:,} bytes of frame {frame} are missing and shown as 0")
             data += bytes(missing + 1)
         order = ">" if self.header.byte_order == "big" or self.syntax == GE_PRIVATE else "<"
-        if order == ">" and self.element.vr == "OW" and allocated not in (16, 32, 64):
+        if order == ">" and self.element.VR == "OW" and allocated not in (16, 32, 64):
             data = swap_pairs(data)
         if allocated in (8, 16, 32, 64):
             kind = "f" if self.tag in FLOAT_BITS else "u"
@@ -160,7 +160,7 @@ class PixelReader:
     def _read_encapsulated(self, frame: int) -> NDArray[Any]:
         """Decode a compressed frame by its transfer syntax, or by the one that its bytes look like."""
         with open_dicom(self.header.path) as stream:
-            stream.seek(self.element.offset)
+            stream.seek(self.element.value_tell)
             codestream = get_frame(stream, frame - 1, number_of_frames=self.frames)
         syntaxes = [syntax for syntax in dict.fromkeys((self.syntax, detect_syntax(codestream))) if _can_decode(syntax)]
         if not syntaxes:

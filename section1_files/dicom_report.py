@@ -10,7 +10,6 @@ from pathlib import Path
 
 from dicom_header import (
     MODALITY,
-    State,
     Value,
     check_character_set,
     format_directory,
@@ -58,7 +57,7 @@ class DicomReport:
 
 
 def _value_to_dict(value: Value) -> dict[str, str]:
-    return {"state": value.state.value} | ({"value": value.text} if value.state is State.PRESENT else {})
+    return {"state": value.state} | ({"value": value.text} if value.state == "present" else {})
 
 
 def build_report(path: Path, tags: Sequence[TagPath] = (), *, every: bool = False, table: bool = False) -> DicomReport:
@@ -180,7 +179,7 @@ def csv_elements(report: DicomReport) -> Iterator[str]:
     """Yield every element of one file as a line of CSV, after a header."""
     yield to_csv(["tag", "keyword", "vr", "state", "value"])
     for value in report.elements:
-        yield to_csv([str(value.path), value.path.keyword, value.vr, value.state.value, value.text])
+        yield to_csv([str(value.path), value.path.keyword, value.vr, value.state, value.text])
 
 
 def to_csv(cells: Sequence[str]) -> str:
