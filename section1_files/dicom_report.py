@@ -95,44 +95,44 @@ def _tree_lines(elements: Sequence[Value]) -> Iterator[str]:
         yield f"  {indent}{format_tag(value.path.tag)} {value.vr or '--'} {value.path.keyword or '-'}: {value}"
 
 
-def walk_files(folder: Path) -> list[tuple[Path, InputError | None]]:
+def walk_files(folder: Path) -> list[Path | InputError]:
     """Return all files below a folder, or in a ZIP archive, in order; links to folders are not followed.
 
-    A folder or an archive below that cannot be read is in the list with its error.
+    A folder or an archive below that cannot be read is in the list as its error.
     """
-    found: list[tuple[Path, InputError | None]] = []
+    found: list[Path | InputError] = []
 
     def add_error(error: OSError) -> None:
-        path = Path(error.filename)
-        found.append((path, InputError(path, f"cannot be read ({os_error_text(error)})", "check its permissions")))
+        problem = f"cannot be read ({os_error_text(error)})"
+        found.append(InputError(Path(error.filename), problem, "check its permissions"))
 
     if folder.is_file():
         return _list_archive(folder)
     for parent, folders, names in os.walk(folder, onerror=add_error):
         folders.sort()
         for path in (Path(parent, name) for name in sorted(names)):
-            found += _list_archive(path) if path.suffix.lower() == ".zip" else [(path, None)]
-    for path, error in found:
-        if error and path == folder:
-            raise error
+            found += _list_archive(path) if path.suffix.lower() == ".zip" else [path]
+    for item in found:
+        if isinstance(item, InputError) and item.path == folder:
+            raise item
     return found
 
 
-def _list_archive(path: Path) -> list[tuple[Path, InputError | None]]:
+def _list_archive(path: Path) -> list[Path | InputError]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return [(path / info.filename, None) for info in archive.infolist() if not info.is_dir()]
+            return [path / info.filename.lstrip("/") for info in archive.infolist() if not info.is_dir()]
     except (OSError, zipfile.BadZipFile, NotImplementedError):
-        return [(path, InputError(path, "damaged or truncated ZIP archive", "fetch the file again"))]
+        return [InputError(path, "damaged or truncated ZIP archive", "fetch the file again")]
 
 
-def report_folder(folder: Path, tags: Sequence[TagPath] = ()) -> Iterator[tuple[Path, DicomReport | InputError]]:
-    """Yield every file below a folder or in a ZIP archive with its report, or with its error."""
-    for path, error in walk_files(folder):
+def report_folder(folder: Path, tags: Sequence[TagPath] = ()) -> Iterator[DicomReport | InputError]:
+    """Yield the report on every file below a folder or in a ZIP archive, or its error."""
+    for item in walk_files(folder):
         try:
-            yield path, error or build_report(path, tags, table=True)
-        except InputError as failure:
-            yield path, failure
+            yield item if isinstance(item, InputError) else build_report(item, tags, table=True)
+        except InputError as error:
+            yield error
 
 
 def table_header(tags: Sequence[TagPath]) -> str:
@@ -140,14 +140,15 @@ def table_header(tags: Sequence[TagPath]) -> str:
     return f"{_align([*MAIN_LABELS, *_names(tags)], tags)}  File"
 
 
-def table_line(folder: Path, result: DicomReport | InputError, path: Path, tags: Sequence[TagPath]) -> str:
+def table_line(folder: Path, result: DicomReport | InputError, tags: Sequence[TagPath]) -> str:
     """Return the table line of one file; an error is at its end."""
     if isinstance(result, InputError):
         cells, remarks = ["–"] * (len(MAIN_TAGS) + len(tags)), [result.problem]
     else:
         cells, remarks = [str(value) for value in (*result.main_values, *result.elements)], list(result.remarks)
         remarks += ["a DICOMDIR: read it alone to list its patients, studies and series"] if result.directory else []
-    return "  ! ".join([f"{_align(cells, tags)}  {printable(str(path.relative_to(folder)))}", *remarks])
+    name = Path(str(result.path)).relative_to(folder)
+    return "  ! ".join([f"{_align(cells, tags)}  {printable(str(name))}", *remarks])
 
 
 def _names(tags: Sequence[TagPath]) -> list[str]:
@@ -167,12 +168,12 @@ def csv_header(tags: Sequence[TagPath]) -> str:
     return to_csv(["file", *MAIN_TAGS, *_names(tags), "remarks"])
 
 
-def csv_line(result: DicomReport | InputError, path: Path, tags: Sequence[TagPath]) -> str:
+def csv_line(result: DicomReport | InputError, tags: Sequence[TagPath]) -> str:
     """Return one file as a line of CSV; an absent or empty value is an empty cell, an error is in the last column."""
     if isinstance(result, InputError):
-        return to_csv([str(path), *[""] * (len(MAIN_TAGS) + len(tags)), result.problem])
+        return to_csv([str(result.path), *[""] * (len(MAIN_TAGS) + len(tags)), result.problem])
     values = (value.text for value in (*result.main_values, *result.elements))
-    return to_csv([str(path), *values, "; ".join(result.remarks)])
+    return to_csv([str(result.path), *values, "; ".join(result.remarks)])
 
 
 def csv_elements(report: DicomReport) -> Iterator[str]:

@@ -114,7 +114,7 @@ def read_dicom(
     elif as_csv and every:
         _print_lines(dicom_report.csv_elements(report))
     elif as_csv:
-        _print_lines([dicom_report.csv_header(paths), dicom_report.csv_line(report, report.path, paths)])
+        _print_lines([dicom_report.csv_header(paths), dicom_report.csv_line(report, paths)])
     else:
         _print_lines(dicom_report.report_lines(report, tree=every))
     if report.truncated:
@@ -135,14 +135,14 @@ def read_dicom_folder(path: str | Path, *tags: object, as_json: bool = False, as
     results = dicom_report.report_folder(Path(path), paths)
     if not as_json:
         _print_lines([dicom_report.csv_header(paths) if as_csv else dicom_report.table_header(paths)])
-    for file, result in results:
+    for result in results:
         failures += isinstance(result, InputError) or result.truncated
         if as_csv:
-            _print_lines([dicom_report.csv_line(result, file, paths)])
+            _print_lines([dicom_report.csv_line(result, paths)])
         elif not as_json:
-            _print_lines([dicom_report.table_line(Path(path), result, file, paths)])
+            _print_lines([dicom_report.table_line(Path(path), result, paths)])
         elif isinstance(result, InputError):
-            _print_json({"path": os.fsencode(file).decode(errors="replace"), "error": str(result)})
+            _print_json({"path": printable(str(result.path)), "error": str(result)})
         else:
             _print_json(result.to_dict())
     if failures:

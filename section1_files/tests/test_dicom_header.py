@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -218,6 +219,14 @@ def test_folder_json_has_one_line_per_file(tmp_path: Path, run: Run) -> None:
     assert "not a DICOM file" in other["error"]
 
 
+def test_folder_json_escapes_the_names_of_all_files_alike(tmp_path: Path, run: Run) -> None:
+    good, bad = (Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/caf\xe9.dcm", b"/caf\xe9.txt"))
+    save(ct_image(), tmp_path).rename(good)
+    bad.touch()
+    paths = [json.loads(line)["path"] for line in run("dicom", tmp_path, "--json").output.splitlines()]
+    assert paths == [f"{tmp_path}/caf\\udce9.dcm", f"{tmp_path}/caf\\udce9.txt"]
+
+
 @pytest.mark.parametrize("options", [[], ["StudyDate", "--all"], ["--image", "out.png"]])
 def test_log_contains_no_patient_data(tmp_path: Path, options: list[str]) -> None:
     path = save(ct_image(PatientID="SECRET-ID", PixelData=b"\0"), tmp_path)
@@ -273,6 +282,16 @@ def test_gzip_and_zip_files_are_unpacked(tmp_path: Path, run: Run) -> None:
     assert run("dicom", tmp_path / "images.zip", "deep/image.dcm", "PatientName").status == 0
     lines = run("dicom", tmp_path / "images.zip").output.splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["Doe^John", "–"]
+
+
+def test_absolute_name_in_a_zip_archive_is_not_read_from_the_disk(tmp_path: Path, run: Run) -> None:
+    path = save(ct_image(), tmp_path)
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr(str(path), "text")
+    outcome = run("dicom", tmp_path / "images.zip")
+    assert outcome.status == 1
+    assert "Doe^John" not in outcome.output
+    assert outcome.output.endswith("no such member in the ZIP archive\n")
 
 
 def test_decompression_bomb_is_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
