@@ -218,14 +218,11 @@ class DicomImage:
     def _draw_overlay(self, picture: Picture, group: int, frame: int) -> None:
         """Draw a graphic overlay (PS3.3 C.9.2) in white."""
         name = f"overlay {group:04X}"
-        rows, columns, count, first = (
-            int(get_number(self.dataset, (group, element), default))
-            for element, default in ((0x0010, 0), (0x0011, 0), (0x0015, 0), (0x0051, 1))
-        )
+        rows, columns, count = (int(get_number(self.dataset, (group, element), 0)) for element in (0x10, 0x11, 0x15))
         if get_text(self.dataset, (group, 0x0040)) == "R":
             self._remark(f"left out: {name}, a region of interest")
             return
-        index = frame - first if count else 0
+        index = frame - int(get_number(self.dataset, (group, 0x51), 1)) if count else 0
         if count and not 0 <= index < count:
             return
         try:
@@ -237,7 +234,7 @@ class DicomImage:
         top, left = (int(number) - 1 for number in origin) if isinstance(origin, (MultiValue, list)) else (0, 0)
         source = plane[max(0, -top) :, max(0, -left) :]
         target = picture[max(0, top) :, max(0, left) :]
-        height, width = min(source.shape[0], target.shape[0]), min(source.shape[1], target.shape[1])
+        height, width = np.minimum(source.shape, target.shape[:2])
         target[:height, :width][source[:height, :width]] = 255
 
     def render_montage(self, window: Window | None = None) -> Picture:
@@ -245,25 +242,18 @@ class DicomImage:
         count = min(self.frames, MONTAGE_FRAMES)
         if count < self.frames:
             self._remark(f"the montage shows {count} of {self.frames} frames")
-        tiles = []
+        across = math.ceil(math.sqrt(count))
+        sheet = None
         for number in range(count):
             tile = Image.fromarray(self.render(1 + number * self.frames // count, window))
             tile.thumbnail((MONTAGE_TILE, MONTAGE_TILE))
-            tiles.append(tile)
-        across = math.ceil(math.sqrt(count))
-        width, height = tiles[0].size
-        sheet = Image.new(tiles[0].mode, (across * width, math.ceil(count / across) * height))
-        for number, tile in enumerate(tiles):
-            sheet.paste(tile, (number % across * width, number // across * height))
+            sheet = sheet or Image.new(tile.mode, (across * tile.width, math.ceil(count / across) * tile.height))
+            sheet.paste(tile, (number % across * tile.width, number // across * tile.height))
         return np.asarray(sheet)
 
 
 def expand_segments(words: list[int], word_bytes: int) -> list[int]:
-    """Expand the discrete, linear and indirect segments of a palette (PS3.3 C.7.9.2).
-
-    Raises:
-        ValueError: A segment is damaged.
-    """
+    """Expand the discrete, linear and indirect segments of a palette (PS3.3 C.7.9.2)."""
     entries: list[int] = []
     parts = 4 // word_bytes  # the offset of an indirect segment is a number of bytes, in 32 bits
 
@@ -291,13 +281,7 @@ def expand_segments(words: list[int], word_bytes: int) -> list[int]:
 
 
 def apply_window(values: NDArray[Any], window: Window, function: str = "LINEAR") -> Picture:
-    """Map values to 0 to 255 through a window (PS3.3 C.11.2.1.2 and C.11.2.1.3).
-
-    Args:
-        values: Values after the modality transformation.
-        window: Centre and width.
-        function: LINEAR, LINEAR_EXACT or SIGMOID.
-    """
+    """Map values to 0 to 255 through a window: LINEAR, LINEAR_EXACT or SIGMOID (PS3.3 C.11.2.1.2, C.11.2.1.3)."""
     centre, width = window
     x = np.asarray(values, np.float64)
     with np.errstate(over="ignore"):

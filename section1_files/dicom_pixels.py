@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -81,26 +82,20 @@ class PixelReader:
         self._words: NDArray[Any] | None = None
 
     def read_frame(self, frame: int) -> NDArray[Any]:
-        """Return the values of a frame, from 1, as (rows, columns), or as RGB (rows, columns, 3).
-
-        Raises:
-            ValueError: The pixels cannot be decoded.
-        """
+        """Return the values of a frame, from 1, as (rows, columns), or as RGB (rows, columns, 3)."""
         if SAMPLES.get(self.photometric) != self.samples:
             raise ValueError(f"{self.photometric} with {self.samples} samples per pixel is not supported")
         if self.rows * self.columns * self.samples > MAX_SAMPLES:
             raise ValueError(f"a frame of more than {MAX_SAMPLES:,} samples")
         if self.element.length == UNDEFINED:
             return self._read_encapsulated(frame)
+        if self.photometric.startswith("YBR") and self.photometric not in UNCOMPRESSED_YBR:
+            raise ValueError(f"uncompressed {self.photometric} is not supported")
         self._words = words = self._read_native(frame)
         if self.tag in FLOAT_BITS:
             return words
         values = self._extract(words)
-        if self.photometric in UNCOMPRESSED_YBR:
-            return self._to_rgb(values)
-        if self.photometric.startswith("YBR"):
-            raise ValueError(f"uncompressed {self.photometric} is not supported")
-        return values
+        return self._to_rgb(values) if self.photometric in UNCOMPRESSED_YBR else values
 
     def _to_rgb(self, values: NDArray[Any]) -> NDArray[Any]:
         """Convert YBR to RGB (PS3.3 C.7.6.3.1.2); YBR_PARTIAL has a luminance from 16 to 235 and chroma to 240."""
@@ -166,23 +161,14 @@ class PixelReader:
         if not syntaxes:
             name = uid.UID(self.syntax).name if self.syntax else "missing transfer syntax"
             raise ValueError(f"no decoder for {name}")
-        for syntax in syntaxes:
-            try:
-                values = self._decode(codestream, uid.UID(syntax))
-                break
-            except Exception:
-                if syntax == syntaxes[-1]:
-                    raise
-        if values.ndim == 2:
-            self._words = values
-            return self._extract(values) if syntax == uid.RLELossless else values
-        return self._to_rgb(values) if self._is_deep_ybr() else values
-
-    def _is_deep_ybr(self) -> bool:
-        return self.photometric in UNCOMPRESSED_YBR and self.bits_stored > 8  # pydicom converts 8 bits only
+        for syntax in syntaxes[:-1]:
+            with suppress(Exception):
+                return self._decode(codestream, uid.UID(syntax))
+        return self._decode(codestream, uid.UID(syntaxes[-1]))
 
     def _decode(self, codestream: bytes, syntax: uid.UID) -> NDArray[Any]:
         is_rle = syntax == uid.RLELossless  # its words may hold overlay bits
+        is_deep_ybr = self.photometric in UNCOMPRESSED_YBR and self.bits_stored > 8  # pydicom converts 8 bits only
         options: dict[str, Any] = {
             "rows": self.rows,
             "columns": self.columns,
@@ -195,27 +181,26 @@ class PixelReader:
             "number_of_frames": 1,
             "pixel_keyword": "PixelData",
             "pixel_vr": "OB",
-            "as_rgb": not self._is_deep_ybr(),
+            "as_rgb": not is_deep_ybr,
         }
         if syntax in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
             codestream = _repair_scan_header(codestream)
         plugin = "pydicom" if is_rle else ""  # pylibjpeg-rle panics on damaged data
         values, _ = get_decoder(syntax).as_array(encapsulate([codestream]), index=0, decoding_plugin=plugin, **options)
-        return values
+        if values.ndim == 2:
+            self._words = values
+            return self._extract(values) if is_rle else values
+        return self._to_rgb(values) if is_deep_ybr else values
 
     def read_overlay(self, group: int, rows: int, columns: int, index: int) -> NDArray[np.bool_]:
-        """Return an overlay plane (PS3.3 C.9.2), from its own data or from unused bits of the pixel data.
-
-        Raises:
-            ValueError: The overlay has no data, or too little.
-        """
+        """Return an overlay plane (PS3.3 C.9.2), from its own data or from unused bits of the pixel data."""
         dataset = load_deferred(self.header, group << 16 | 0x3000)
         if (group, 0x3000) in dataset:
             element = dataset[group, 0x3000]
             is_swapped = self.header.byte_order == "big" and element.VR == "OW"
             data = swap_pairs(element.value) if is_swapped else element.value
-            start, size = index * rows * columns, rows * columns
-            bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[start : start + size]
+            size = rows * columns
+            bits = np.unpackbits(np.frombuffer(data, np.uint8), bitorder="little")[index * size :][:size]
             if len(bits) < size:
                 raise ValueError("its data are too short")
             return bits.reshape(rows, columns).astype(np.bool_)
@@ -253,9 +238,9 @@ def _find_segments(codestream: bytes) -> dict[int, int]:
 def _repair_scan_header(codestream: bytes) -> bytes:
     """Return a sequential JPEG with the spectral selection 0 to 63 that some writers leave at 0 to 0."""
     segments = _find_segments(codestream)
-    if START_OF_SCAN not in segments or not segments.keys() & {0xC0, 0xC1}:
+    start = segments.get(START_OF_SCAN)
+    if start is None or not segments.keys() & {0xC0, 0xC1}:
         return codestream
-    start = segments[START_OF_SCAN]
     end = start + 2 + int.from_bytes(codestream[start + 2 : start + 4], "big")
     return codestream[: end - 3] + b"\0\x3f\0" + codestream[end:]
 
