@@ -141,10 +141,6 @@ class Record(NamedTuple):
         """Number of cells that hold something."""
         return sum(bool(cell) for cell in self.cells)
 
-    def is_full(self, width: int) -> bool:
-        """Return whether `width` cells hold something, or all but the first, as above the names of rows."""
-        return self.filled >= (width if self.cells[0] else width - 1)
-
 
 class Candidate(NamedTuple):
     """A way to read the sample: `rows[0]` is the header."""
@@ -309,7 +305,8 @@ def _skip_names_and_values(records: list[Record], start: int) -> tuple[int, int 
 
 def _is_title(title: Record, following: list[Record], width: int) -> bool:
     """Return whether the records after a padded line start with a full header, maybe below further padded lines."""
-    header = next((at for at, record in enumerate(following) if record.is_full(width)), None)
+    # A header is full, or lacks only the first name, above the names of the rows.
+    header = next((at for at, row in enumerate(following) if row.filled >= width - (not row.cells[0])), None)
     if header is None or not _looks_like_header(following[header]):
         return False
     rows = following[header + 1 : header + 10]

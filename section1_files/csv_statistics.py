@@ -148,8 +148,12 @@ class Column:
     @classmethod
     def from_series(cls, cells: pl.Series, lines: Sequence[int], rule: CellRule) -> Column:
         """Return the column of a polars series of strings; `lines` has the line of each row."""
-        stripped = cells.str.strip_chars(WHITESPACE)
-        numbers = _cast_to_float(stripped, rule)
+        import polars as pl
+
+        stripped = with_point = cells.str.strip_chars(WHITESPACE)
+        if rule.decimal == ",":  # a cell with a point is not a plain number
+            with_point = stripped.str.replace_all(".", "_", literal=True).str.replace_all(",", ".", literal=True)
+        numbers = with_point.cast(pl.Float64, strict=False)
         is_plain = numbers.is_finite().fill_null(value=False)
         rows = (~is_plain).arg_true()
         rest, is_text = stripped.gather(rows), numbers.gather(rows).is_null()
@@ -224,10 +228,12 @@ class Column:
         if separator and self.has_other_decimals and not separators[separator].certain:
             separator = ""  # 6.745 beside 16.17 is not 6745
         chosen = {(unit, ""), (unit, separator)} & self.formats.keys()
+        is_large = max(plain.moments.maximum, -plain.moments.minimum) >= 1000  # 1234 beside 1,234
+        is_mixed = separator == "." and self.has_fractions and not separators[separator].certain  # 1,5 beside 1.000
         if unit and totals[unit] > plain.moments.count:
             self.texts.count += plain.moments.count
             plain = Numbers()
-        elif unit or not self._is_consistent(plain.moments, separator, separators.get(separator)):
+        elif unit or is_large or is_mixed:
             chosen = set()
         if chosen:
             self.unit, self.separator = unit, separator
@@ -237,11 +243,6 @@ class Column:
             else:
                 self.texts.merge(numbers.cells)
         self.formats = defaultdict(Numbers, {PLAIN: plain})
-
-    def _is_consistent(self, plain: Moments, separator: str, grouped: Numbers | None) -> bool:
-        """Return whether plain numbers fit numbers with a separator: not 1234 beside 1,234, nor 1,5 beside 1.000."""
-        all_small = max(plain.maximum, -plain.minimum) < 1000
-        return all_small and (separator != "." or not self.has_fractions or grouped is None or grouped.certain > 0)
 
     @property
     def moments(self) -> Moments:
@@ -274,16 +275,6 @@ def _limit(values: Counter[str]) -> Counter[str] | None:
 def _count_values(values: pl.Series) -> Counter[str] | None:
     counts = values.alias("value").value_counts(name="count")
     return _limit(Counter(dict(counts.iter_rows()))) if counts.height <= MAX_DISTINCT else None
-
-
-def _cast_to_float(stripped: pl.Series, rule: CellRule) -> pl.Series:
-    """Return the cells as Float64, with null where a cell is not a plain number."""
-    import polars as pl
-
-    if rule.decimal == ",":
-        with_point = stripped.str.contains(".", literal=True)
-        stripped = stripped.str.replace_all(",", ".", literal=True).set(with_point, None)
-    return stripped.cast(pl.Float64, strict=False)
 
 
 @dataclass(frozen=True)
@@ -486,7 +477,9 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     if not head.cells:
         raise unclosed_quote(dialect.header_line)
     rule = CellRule(dialect.decimal, dialect.grouping, options.na_values)
-    names = _name_columns(head.cells[0], dialect, header=options.header)
+    names = [cell.strip(WHITESPACE) if options.header else "" for cell in head.cells[0]]
+    unnamed = [""] * (dialect.width - len(names) if dialect.unnamed else 0)
+    names = [*unnamed, *names] if dialect.unnamed == "first" else [*names, *unnamed]
     line = dialect.header_line
     if options.header:
         start, line = start + head.length, head.next_line
@@ -527,14 +520,6 @@ def _looks_like_data(statistics: CsvStatistics, rule: CellRule) -> bool:
     numbers = {column.name: number for column in columns if (number := rule.parse_number(column.name)) is not None}
     is_ascending = len(numbers) > 2 and all(a < b for a, b in pairwise(numbers.values()))
     return len(numbers) * 2 > len(columns) and not is_ascending and not all(map(YEAR.fullmatch, numbers))
-
-
-def _name_columns(cells: list[str], dialect: Dialect, *, header: bool) -> list[str]:
-    """Return the names of the columns; empty where they have none."""
-    names = [cell.strip(WHITESPACE) for cell in cells]
-    unnamed = [""] * (dialect.width - len(names) if dialect.unnamed else 0)
-    names = [*unnamed, *names] if dialect.unnamed == "first" else [*names, *unnamed]
-    return names if header else [""] * len(names)
 
 
 def _select(names: Sequence[str], wanted: Sequence[str]) -> list[int]:

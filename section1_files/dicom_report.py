@@ -1,29 +1,19 @@
 """Reports on DICOM files as text, CSV and JSON."""
 
-import csv
-import io
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicom_header import (
-    MODALITY,
-    Value,
-    check_character_set,
-    format_directory,
-    get_value,
-    iter_values,
-    read_header,
-)
+from dicom_header import MODALITY, Value, check_character_set, format_directory, get_value, iter_values, read_header
 from dicom_tags import TagPath, format_tag
 from errors import InputError, os_error_text, printable
 
-PATIENT_NAME, STUDY_DATE, CHARACTER_SET = 0x00100010, 0x00080020, 0x00080005
-MAIN_TAGS = {"patient_name": PATIENT_NAME, "study_date": STUDY_DATE, "modality": MODALITY}
+MAIN_TAGS = {"patient_name": 0x00100010, "study_date": 0x00080020, "modality": MODALITY}
 MAIN_LABELS = ("Patient's name", "Study date", "Modality")
 WIDTHS = (28, 10, 8)
+CHARACTER_SET = 0x00080005
 
 
 @dataclass(frozen=True)
@@ -163,28 +153,21 @@ def _align(cells: Sequence[str], tags: Sequence[TagPath]) -> str:
     )
 
 
-def csv_header(tags: Sequence[TagPath]) -> str:
-    """Return the header of the `csv_line`s."""
-    return to_csv(["file", *MAIN_TAGS, *_names(tags), "remarks"])
+def csv_header(tags: Sequence[TagPath]) -> list[str]:
+    """Return the header of the `csv_row`s."""
+    return ["file", *MAIN_TAGS, *_names(tags), "remarks"]
 
 
-def csv_line(result: DicomReport | InputError, tags: Sequence[TagPath]) -> str:
-    """Return one file as a line of CSV; an absent or empty value is an empty cell, an error is in the last column."""
+def csv_row(result: DicomReport | InputError, tags: Sequence[TagPath]) -> list[str]:
+    """Return one file as a row of CSV; an absent or empty value is an empty cell, an error is in the last column."""
     if isinstance(result, InputError):
-        return to_csv([str(result.path), *[""] * (len(MAIN_TAGS) + len(tags)), result.problem])
+        return [str(result.path), *[""] * (len(MAIN_TAGS) + len(tags)), result.problem]
     values = (value.text for value in (*result.main_values, *result.elements))
-    return to_csv([str(result.path), *values, "; ".join(result.remarks)])
+    return [str(result.path), *values, "; ".join(result.remarks)]
 
 
-def csv_elements(report: DicomReport) -> Iterator[str]:
-    """Yield every element of one file as a line of CSV, after a header."""
-    yield to_csv(["tag", "keyword", "vr", "state", "value"])
+def csv_elements(report: DicomReport) -> Iterator[list[str]]:
+    """Yield every element of one file as a row of CSV, after a header."""
+    yield ["tag", "keyword", "vr", "state", "value"]
     for value in report.elements:
-        yield to_csv([str(value.path), value.path.keyword, value.vr, value.state, value.text])
-
-
-def to_csv(cells: Sequence[str]) -> str:
-    """Return printable cells as a line of CSV (RFC 4180) without its end."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(map(printable, cells))
-    return line.getvalue()
+        yield [str(value.path), value.path.keyword, value.vr, value.state, value.text]

@@ -5,6 +5,7 @@ and returns it; an error is one line through `logging`, and the function returns
 """
 
 import argparse
+import csv
 import functools
 import json
 import logging
@@ -112,9 +113,9 @@ def read_dicom(
     if as_json:
         _print_json(report.to_dict())
     elif as_csv and every:
-        _print_lines(dicom_report.csv_elements(report))
+        _print_csv(dicom_report.csv_elements(report))
     elif as_csv:
-        _print_lines([dicom_report.csv_header(paths), dicom_report.csv_line(report, paths)])
+        _print_csv([dicom_report.csv_header(paths), dicom_report.csv_row(report, paths)])
     else:
         _print_lines(dicom_report.report_lines(report, tree=every))
     if report.truncated:
@@ -133,12 +134,14 @@ def read_dicom_folder(path: str | Path, *tags: object, as_json: bool = False, as
 
     paths, failures = parse_tags(tags), 0
     results = dicom_report.report_folder(Path(path), paths)
-    if not as_json:
-        _print_lines([dicom_report.csv_header(paths) if as_csv else dicom_report.table_header(paths)])
+    if as_csv:
+        _print_csv([dicom_report.csv_header(paths)])
+    elif not as_json:
+        _print_lines([dicom_report.table_header(paths)])
     for result in results:
         failures += isinstance(result, InputError) or result.truncated
         if as_csv:
-            _print_lines([dicom_report.csv_line(result, paths)])
+            _print_csv([dicom_report.csv_row(result, paths)])
         elif not as_json:
             _print_lines([dicom_report.table_line(Path(path), result, paths)])
         elif isinstance(result, InputError):
@@ -167,17 +170,21 @@ def _print_lines(lines: Iterable[str]) -> None:
     sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
+def _print_csv(rows: Iterable[list[str]]) -> None:
+    csv.writer(sys.stdout, lineterminator="\n").writerows(map(printable, row) for row in rows)
+
+
 def _print_json(data: object) -> None:
     _print_lines([json.dumps(data, ensure_ascii=False, allow_nan=False)])
 
 
-def demo() -> int:
-    """Run the commands on the sample folder and on files of pydicom's package."""
+def demo() -> bool:
+    """Run the commands on the sample folder and on files of pydicom's package; return whether all succeeded."""
     from pydicom.data import get_testdata_file
 
     sample = os.path.relpath(HERE / "sample")
     scans = str(Path(str(get_testdata_file("CT_small.dcm", download=False))).parent)
-    status = OK
+    success = True
     for words in (
         ["list", sample, "--long"],
         ["csv", sample, "dosis.csv", "devices.csv.gz", "vitals.csv"],
@@ -187,9 +194,9 @@ def demo() -> int:
     ):
         _print_lines(["", f"$ python section1_files/main.py {' '.join(words).replace(scans, '…')}"])
         arguments = build_parser().parse_args(words)
-        status = max(status, arguments.run(arguments))
+        success &= arguments.run(arguments)
     _print_lines(["", "Try your own: python section1_files/main.py --help"])
-    return status
+    return success
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -287,12 +294,11 @@ def _line_number(word: str) -> int:
     return int(word)
 
 
-def _run_list(arguments: argparse.Namespace) -> int:
-    entries = list_folder_contents(arguments.path, details=arguments.long, as_json=arguments.json)
-    return FAILED if entries is None else OK
+def _run_list(arguments: argparse.Namespace) -> bool:
+    return list_folder_contents(arguments.path, details=arguments.long, as_json=arguments.json) is not None
 
 
-def _run_csv(arguments: argparse.Namespace) -> int:
+def _run_csv(arguments: argparse.Namespace) -> bool:
     from csv_statistics import Options
 
     choices = vars(arguments)
@@ -305,7 +311,7 @@ def _run_csv(arguments: argparse.Namespace) -> int:
             _print_lines([""])
         statistics = read_csv(file, "", options, as_json=arguments.json)
         complete &= statistics is not None and bool(statistics.numeric_columns)
-    return OK if complete else FAILED
+    return complete
 
 
 def _check_dicom_options(arguments: argparse.Namespace) -> str | None:
@@ -321,7 +327,7 @@ def _check_dicom_options(arguments: argparse.Namespace) -> str | None:
     return None
 
 
-def _run_dicom(arguments: argparse.Namespace) -> int:
+def _run_dicom(arguments: argparse.Namespace) -> bool:
     from dicom_tags import is_tag
 
     if problem := _check_dicom_options(arguments):
@@ -334,17 +340,14 @@ def _run_dicom(arguments: argparse.Namespace) -> int:
     if path.is_dir() or zipfile.is_zipfile(path):
         if arguments.all or arguments.image:
             log.error("%s", InputError(path, "is a folder", "name one of its files for --all or --image"))
-            return FAILED
-        failures = read_dicom_folder(path, *tags, as_json=arguments.json, as_csv=arguments.csv)
-        return OK if failures == 0 else FAILED
+            return False
+        return read_dicom_folder(path, *tags, as_json=arguments.json, as_csv=arguments.csv) == 0
     report = read_dicom(path, "", *tags, as_json=arguments.json, as_csv=arguments.csv, every=arguments.all)
-    if report is None:
-        return FAILED
-    if arguments.image:
+    success = report is not None and not report.truncated
+    if report and arguments.image:
         frame = None if arguments.montage else 1 if arguments.frame is None else arguments.frame
-        if not export_image(path, arguments.image, frame, arguments.window and tuple(arguments.window)):
-            return FAILED
-    return FAILED if report.truncated else OK
+        success &= bool(export_image(path, arguments.image, frame, arguments.window and tuple(arguments.window)))
+    return success
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -355,7 +358,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")  # show what the terminal cannot encode as codes
     try:
         arguments = build_parser().parse_args(argv)
-        status: int = arguments.run(arguments)
+        success = arguments.run(arguments)
         sys.stdout.flush()
     except ModuleNotFoundError as error:
         log.error("%s is missing: python -m pip install -r %s", error.name, HERE / "requirements.txt")  # noqa: TRY400
@@ -365,7 +368,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
-    return status
+    return OK if success else FAILED
 
 
 if __name__ == "__main__":
