@@ -13,7 +13,7 @@ from errors import InputError, os_error_text, printable
 MAIN_TAGS = {"patient_name": 0x00100010, "study_date": 0x00080020, "modality": MODALITY}
 MAIN_LABELS = ("Patient's name", "Study date", "Modality")
 WIDTHS = (28, 10, 8)
-CHARACTER_SET = 0x00080005
+FURTHER_TAGS = (0x00041200, 0x00041220, 0x00080005)  # directory of a DICOMDIR, character set
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _value_to_dict(value: Value) -> dict[str, str]:
 
 def build_report(path: Path, tags: Sequence[TagPath] = (), *, every: bool = False, table: bool = False) -> DicomReport:
     """Read one file: the data elements `tags`, or `every` one; `table` reads nothing else, which is faster."""
-    only = [*MAIN_TAGS.values(), CHARACTER_SET, *(tag.parents[0][0] if tag.parents else tag.tag for tag in tags)]
+    only = [*MAIN_TAGS.values(), *FURTHER_TAGS, *(tag.parents[0][0] if tag.parents else tag.tag for tag in tags)]
     header = read_header(path, only if table else None)
     name, date, modality = (get_value(header, TagPath(tag)) for tag in MAIN_TAGS.values())
     elements = list(iter_values(header)) if every else [get_value(header, tag) for tag in tags]

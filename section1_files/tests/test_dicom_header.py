@@ -211,6 +211,11 @@ def test_folder_table_shows_errors_in_their_rows(tmp_path: Path, run: Run) -> No
     assert outcome.log == [f"{tmp_path}: 2 of its files could not be read completely"]
 
 
+def test_folder_table_points_out_a_dicomdir(run: Run) -> None:
+    lines = run("dicom", PICTURES / "dicomdirtests" / "TINY_ALPHA").output.splitlines()
+    assert lines[1].endswith("DICOMDIR  ! a DICOMDIR: read it alone to list its patients, studies and series")
+
+
 def test_folder_json_has_one_line_per_file(tmp_path: Path, run: Run) -> None:
     save(ct_image(), tmp_path, "a.dcm")
     (tmp_path / "b.txt").touch()
