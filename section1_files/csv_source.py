@@ -26,6 +26,7 @@ SAMPLE_BYTES = 1 << 16
 BLOCK_BYTES = 4 << 20
 MAX_LINE_BYTES = 16 << 20
 
+UTF_8 = {"utf-8", "utf-8-sig"}
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it starts with
@@ -70,8 +71,7 @@ class CsvSource:
             self.encoding = codecs.lookup(encoding).name if encoding else guess_encoding(self._first[:SAMPLE_BYTES])
         except LookupError as error:
             raise InputError(None, f"{encoding}: unknown encoding", "try utf-8 or windows-1252") from error
-        self._is_utf8 = self.encoding in {"utf-8", "utf-8-sig"}
-        self._is_transcoded = not self._is_utf8
+        self._is_transcoded = self.encoding not in UTF_8
         # UTF-8 may turn out to be wrong until a character beyond ASCII confirms it.
         self._is_guess = encoding is None and self.encoding == "utf-8"
 
@@ -100,7 +100,7 @@ class CsvSource:
     def _iter_chunks(self) -> Iterator[bytes]:
         """Yield the file's bytes, converted to UTF-8 where the encoding is known to be another one."""
         chunk, self._first = self._first, b""
-        if self._is_utf8:
+        if not self._is_transcoded:
             chunk = chunk.removeprefix(codecs.BOM_UTF8)
             while chunk:
                 if b"\n" in chunk and not chunk.endswith(b"\n"):
@@ -129,24 +129,20 @@ class CsvSource:
             raise InputError(None, "NUL byte: the file is damaged or not text", line=line)
         if text.isascii() or self._is_transcoded:
             return text
-        if not self._is_utf8:
-            return self._from_windows_1252(text)
-        try:
-            text.decode()
-        except UnicodeDecodeError as error:
-            if not (self._is_guess and text[: error.start].isascii()):
-                line = first_line + text.count(b"\n", 0, error.start)
-                problem = f"byte 0x{text[error.start]:02X} is not UTF-8"
-                raise InputError(None, problem, "name the encoding with --encoding", line) from error
-            self._is_utf8, self.encoding = False, "latin-1"
-            return self._from_windows_1252(text)
-        self._is_guess = False
-        return text
-
-    def _from_windows_1252(self, text: bytes) -> bytes:
-        """Return UTF-8; the encoding is reported as Latin-1 unless a byte exists only in Windows-1252."""
+        if self.encoding in UTF_8:
+            try:
+                text.decode()
+            except UnicodeDecodeError as error:
+                if not (self._is_guess and text[: error.start].isascii()):
+                    line = first_line + text.count(b"\n", 0, error.start)
+                    problem = f"byte 0x{text[error.start]:02X} is not UTF-8"
+                    raise InputError(None, problem, "name the encoding with --encoding", line) from error
+                self.encoding = "latin-1"
+            else:
+                self._is_guess = False
+                return text
         if C1_BYTES.search(text):
-            self.encoding = "windows-1252"
+            self.encoding = "windows-1252"  # and not Latin-1
         return text.decode("latin-1").translate(C1_LETTERS).encode()
 
 

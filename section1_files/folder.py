@@ -32,8 +32,8 @@ class Entry:
         if result["name"] != self.name:
             result["name_bytes"] = os.fsencode(self.name).hex()
         if self.kind is not None:
-            result |= {"kind": self.kind, "size": self.size}
-            result["modified"] = self.modified.isoformat(timespec="seconds") if self.modified else None
+            modified = self.modified and self.modified.isoformat(timespec="seconds")
+            result |= {"kind": self.kind, "size": self.size, "modified": modified}
         return result
 
 
