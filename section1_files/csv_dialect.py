@@ -112,6 +112,21 @@ class CellRule:
 
 
 @dataclass(frozen=True)
+class Options:
+    """The user's choices; None means to guess. `columns` are names, or numbers from 1."""
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    header_line: int | None = None
+    header: bool = True
+    na_values: Sequence[str] = NA_VALUES
+    columns: Sequence[str] = ()
+    population: bool = False
+    quartiles: bool = False
+
+
+@dataclass(frozen=True)
 class Dialect:
     """Delimiter, decimal mark and layout of a file; `"` quotes a cell and is doubled within.
 
@@ -154,14 +169,7 @@ class Candidate(NamedTuple):
     score: float
 
 
-def guess_dialect(
-    sample: str,
-    delimiter: str | None = None,
-    decimal: str | None = None,
-    header_line: int | None = None,
-    *,
-    complete: bool = True,
-) -> Dialect:
+def guess_dialect(sample: str, options: Options, *, complete: bool) -> Dialect:
     """Return the dialect of a text from its first lines, each ended by LF; `complete` if these are the complete file.
 
     Raises:
@@ -169,10 +177,10 @@ def guess_dialect(
             may be the header.
     """
     sep_line = SEP_LINE.match(sample)
-    if sep_line:
-        delimiter = delimiter or sep_line[1]
-    skip = header_line - 1 if header_line else 1 if sep_line else 0
-    find_header = header_line is None
+    first = 1 if sep_line else 0
+    delimiter, decimal = options.delimiter or (sep_line[1] if sep_line else None), options.decimal
+    skip = options.header_line - 1 if options.header_line else first
+    find_header = options.header_line is None
     candidates = [
         candidate
         for mark in ([delimiter] if delimiter else DELIMITERS)
@@ -186,7 +194,8 @@ def guess_dialect(
         mark = delimiter or (";" if decimal == "," else ",")
         single = _read_candidate(_parse(sample, ";", skip, complete=complete), mark, decimal, find_header=False)
         if single is None:
-            raise InputError(None, "no data", "check --header-line" if header_line else "fetch or export it again")
+            advice = "fetch or export it again" if find_header else "check --header-line"
+            raise InputError(None, "no data", advice)
         with_comma = [row for row in single.rows[1:] if any(e.fullmatch(row.cells[0]) for e in EVIDENCE[","].values())]
         if (is_ambiguous or with_comma) and not delimiter and not decimal:
             advice = "decide with --delimiter , or with --decimal ,"
@@ -197,7 +206,6 @@ def guess_dialect(
     if best.other_header:
         advice = f"decide with --header-line {header_line} or with --header-line {best.other_header}"
         raise InputError(None, f"this line or line {header_line} may be the header", advice, best.other_header)
-    first = 1 if sep_line else 0
     above = sample.split("\n", header_line)[first : header_line - 1]
     return Dialect(
         best.delimiter,

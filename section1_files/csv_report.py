@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from heapq import nsmallest
 from typing import Any
 
-from csv_dialect import DECIMALS, DELIMITERS, FORMATTED
-from csv_statistics import MAX_DISTINCT, Anomalies, Column, CsvStatistics, Options
+from csv_dialect import DECIMALS, DELIMITERS, FORMATTED, Options
+from csv_statistics import MAX_DISTINCT, Anomalies, Column, CsvStatistics
 from errors import count_noun, printable
 
 MAX_NAME_WIDTH = 32

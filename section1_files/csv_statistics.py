@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
-from csv_dialect import FORMATTED, NA_VALUES, WHITESPACE, YEAR, CellRule, Dialect, guess_dialect
+from csv_dialect import FORMATTED, WHITESPACE, YEAR, CellRule, Dialect, Options, guess_dialect
 from csv_source import BLOCK_BYTES, SAMPLE_BYTES, CsvSource, open_csv, reject_markup
 from errors import InputError, count_noun, with_progress
 from moments import Moments
@@ -277,21 +277,6 @@ def _count_values(values: pl.Series) -> Counter[str] | None:
     return _limit(Counter(dict(counts.iter_rows()))) if counts.height <= MAX_DISTINCT else None
 
 
-@dataclass(frozen=True)
-class Options:
-    """The user's choices; None means to guess. `columns` are names, or numbers from 1."""
-
-    encoding: str | None = None
-    delimiter: str | None = None
-    decimal: str | None = None
-    header_line: int | None = None
-    header: bool = True
-    na_values: Sequence[str] = NA_VALUES
-    columns: Sequence[str] = ()
-    population: bool = False
-    quartiles: bool = False
-
-
 @dataclass
 class CsvStatistics:
     """The content of a block or of a complete file; `columns` are the selected ones, `names` those of all columns."""
@@ -303,7 +288,7 @@ class CsvStatistics:
     long_rows: Anomalies = field(default_factory=Anomalies)
     total_rows: Anomalies = field(default_factory=Anomalies)
     path: Path = Path()
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     encoding: str = ""
     dialect: Dialect = field(default_factory=lambda: Dialect(","))
     names: Sequence[str] = ()
@@ -454,12 +439,13 @@ def _polars_name(index: int) -> str:
     return f"column_{index + 1}"  # the names that polars expects where there is no header
 
 
-def compute_statistics(path: Path, options: Options = Options()) -> CsvStatistics:
+def compute_statistics(path: Path, options: Options | None = None) -> CsvStatistics:
     """Read a CSV file, or standard input for `-`, once from start to end.
 
     Raises:
         InputError: The file cannot be read, is not a CSV file, holds no data, or can be read in two ways.
     """
+    options = options or Options()
     with open_csv(path) as stream:
         return _compute(path, CsvSource(stream, options.encoding), options)
 
@@ -470,8 +456,7 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     reject_markup(text[:SAMPLE_BYTES])
     sample_end = text.rfind(b"\n", 0, SAMPLE_BYTES) + 1 or len(text)
     sample = text[:sample_end]
-    complete = sample_end == len(text)
-    dialect = guess_dialect(sample.decode(), options.delimiter, options.decimal, options.header_line, complete=complete)
+    dialect = guess_dialect(sample.decode(), options, complete=sample_end == len(text))
     start = len(text) - len(text.split(b"\n", dialect.header_line - 1)[-1])
     head = parse_records(text[start:], dialect.header_line, dialect.delimiter, limit=1)
     if not head.cells:

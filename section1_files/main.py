@@ -22,7 +22,8 @@ from errors import InputError, printable
 from folder import Entry, list_entries, report_lines
 
 if TYPE_CHECKING:
-    from csv_statistics import CsvStatistics, Options
+    from csv_dialect import Options
+    from csv_statistics import CsvStatistics
     from dicom_report import DicomReport
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
@@ -76,9 +77,9 @@ def read_csv(
     statistics; None when the file cannot be read or is not CSV.
     """
     import csv_report
-    from csv_statistics import Options, compute_statistics
+    from csv_statistics import compute_statistics
 
-    statistics = compute_statistics(Path(path, filename), options or Options())
+    statistics = compute_statistics(Path(path, filename), options)
     if as_json:
         _print_json(csv_report.to_dict(statistics))
     else:
@@ -299,7 +300,7 @@ def _run_list(arguments: argparse.Namespace) -> bool:
 
 
 def _run_csv(arguments: argparse.Namespace) -> bool:
-    from csv_statistics import Options
+    from csv_dialect import Options
 
     choices = vars(arguments)
     options = Options(**{field.name: choices[field.name] for field in fields(Options) if field.name in choices})

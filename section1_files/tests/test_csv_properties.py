@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import csv_source
 import csv_statistics
-from csv_dialect import CellRule
-from csv_statistics import Column, CsvStatistics, Options, compute_statistics
+from csv_dialect import CellRule, Options
+from csv_statistics import Column, CsvStatistics, compute_statistics
 
 NUMBERS = st.one_of(
     st.integers(-(10**9), 10**9).map(str),
