@@ -12,7 +12,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
 from csv_dialect import FORMATTED, WHITESPACE, YEAR, CellRule, Dialect, Options, guess_dialect
 from csv_source import BLOCK_BYTES, SAMPLE_BYTES, CsvSource, open_csv, reject_markup
-from errors import InputError, count_noun, with_progress
+from errors import InputError, count_noun
 from moments import Moments
 
 if TYPE_CHECKING:
@@ -330,8 +330,7 @@ class BlockReader:
                 pending.append(pool.submit(self.summarize, block))
                 if len(pending) > MAX_BLOCKS:
                     yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
+            yield from (future.result() for future in pending)
 
     def summarize(self, block: Block) -> CsvStatistics:
         """Return the statistics of a block, by polars where its rows are regular, else by the csv module."""
@@ -339,9 +338,8 @@ class BlockReader:
         summary = (self._summarize_regular(block) if is_regular else None) or self._summarize_any(block)
         self._find_total_row(block, summary)
         if not self.keep_numbers:
-            for column in summary.columns:
-                for numbers in column.formats.values():
-                    numbers.arrays.clear()
+            for numbers in chain.from_iterable(column.formats.values() for column in summary.columns):
+                numbers.arrays.clear()
         return summary
 
     def _summarize_any(self, block: Block) -> CsvStatistics:
@@ -483,8 +481,14 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
         source.block_bytes = (source.block_bytes + 1) // 2  # text takes more memory than numbers
     reader = BlockReader(dialect.delimiter, len(names), selected, rule, options.quartiles)
     blocks = iter_blocks(source, lines, text[start:], line, dialect.delimiter)
+    summaries: Iterable[CsvStatistics] = reader.summarize_all(blocks)
     total = path.stat().st_size // BLOCK_BYTES if path.is_file() else 0
-    for summary in with_progress(reader.summarize_all(blocks), total, f"blocks of {BLOCK_BYTES >> 20} MiB"):
+    if total > 3:  # show a bar on the terminal after two seconds
+        from tqdm import tqdm
+
+        unit = f" blocks of {BLOCK_BYTES >> 20} MiB"
+        summaries = tqdm(summaries, total=total, unit=unit, delay=2, leave=False, disable=None)
+    for summary in summaries:
         statistics.merge(summary)
     statistics.encoding = source.encoding
     for column, cells in zip(statistics.columns, samples, strict=True):
@@ -508,11 +512,7 @@ def _looks_like_data(statistics: CsvStatistics, rule: CellRule) -> bool:
 
 
 def _select(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    """Return the indices of the columns that are named, or numbered from 1; of all where none are.
-
-    Raises:
-        InputError: A column that the file does not have.
-    """
+    """Return the indices of the columns that are named, or numbered from 1; of all where none are."""
     selected: set[int] = set()
     for word in wanted:
         for part in [word] if word in names else map(str.strip, word.split(",")):

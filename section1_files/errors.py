@@ -1,10 +1,6 @@
 """The error that the section's modules raise on bad input, and what several of them need."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class InputError(Exception):
@@ -59,12 +55,3 @@ def require_regular_file(path: Path) -> Path:
     if path.is_dir():
         raise InputError(path, "is a folder", "name a file inside it")
     raise InputError(path, "not a regular file (a pipe or a device)", "copy it to a file first")
-
-
-def with_progress(items: Iterable[T], total: int, unit: str) -> Iterable[T]:
-    """Iterate over items, with a bar on the terminal if they take more than two seconds."""
-    if total < 4:
-        return items
-    from tqdm import tqdm
-
-    return tqdm(items, total=total, unit=f" {unit}", delay=2, leave=False, disable=None)

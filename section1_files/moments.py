@@ -63,5 +63,5 @@ class Moments:
         degrees = self.count if population else self.count - 1
         if degrees < 1:
             return None
-        deviation = math.sqrt(self.m2 / degrees) if self.m2 >= 0 else math.nan
+        deviation = math.sqrt(self.m2 / degrees)
         return deviation if math.isfinite(deviation) else None
