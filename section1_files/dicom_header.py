@@ -346,7 +346,7 @@ def check_character_set(header: Header) -> list[str]:
 def format_directory(header: Header) -> list[str]:
     """Return the patients, studies and series of a DICOMDIR (PS3.3 annex F), indented, with their object counts."""
     items = _get_items(header, header.dataset, Tag("DirectoryRecordSequence"))
-    records = {int(cast("Any", item).seq_item_tell): item for item in items}
+    records = {str(cast("Any", item).seq_item_tell): item for item in items}
     lines: list[str] = []
 
     def get(item: Dataset, keyword: str) -> str:
@@ -355,7 +355,7 @@ def format_directory(header: Header) -> list[str]:
     def follow(offset: str, depth: int) -> int:
         """Append the records that are chained from `offset`; return how many of them are objects."""
         objects = 0
-        while depth < MAX_DEPTH and (item := records.pop(int(offset or 0), None)):
+        while depth < MAX_DEPTH and (item := records.pop(offset, None)):
             kind = get(item, "DirectoryRecordType")
             position = len(lines)
             below = follow(get(item, "OffsetOfReferencedLowerLevelDirectoryEntity"), depth + 1)

@@ -128,6 +128,16 @@ def test_dicomdir_is_listed_as_patients_studies_and_series(name: str, run: Run) 
     assert sum(line.startswith("  Patient") and "'s name" not in line for line in lines) == 2
 
 
+def test_dicomdir_with_a_damaged_offset_is_read_without_its_directory(tmp_path: Path, run: Run) -> None:
+    content = (PICTURES / "dicomdirtests" / "DICOMDIR").read_bytes()
+    first_offset = b"\x04\x00\x00\x12UL\x04\x00"
+    assert first_offset in content
+    path = tmp_path / "DICOMDIR"
+    path.write_bytes(content.replace(first_offset, b"\x04\x00\x00\x12UL\x08\x00\x01\x00\x00\x00"))
+    outcome = run("dicom", path)
+    assert (outcome.status, len(outcome.output.splitlines())) == (0, 4)
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"just a text\n" * 50, b"\x89PNG\r\n\x1a\n" + b"\0" * 300, b"\0" * 500, b"\x08\0\x05\0" * 100],
