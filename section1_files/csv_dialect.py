@@ -36,11 +36,9 @@ DECIMAL_EVIDENCE = {
     "possible": r"[+-]?[1-9][0-9]{0,2}C[0-9]{3}",
 }
 EVIDENCE = {
-    mark: {
-        kind: re.compile(pattern.replace("C", re.escape(mark)).replace("G", re.escape("," if mark == "." else ".")))
-        for kind, pattern in DECIMAL_EVIDENCE.items()
-    }
-    for mark in DECIMALS
+    (mark, kind): re.compile(pattern.replace("C", re.escape(mark)).replace("G", re.escape(other)))
+    for mark, other in ((".", ","), (",", "."))
+    for kind, pattern in DECIMAL_EVIDENCE.items()
 }
 
 
@@ -108,7 +106,7 @@ class CellRule:
     def has_other_decimals(self, cell: str) -> bool:
         """Return whether a cell is a number with the other decimal mark for certain: 16,17 where that is a point."""
         other = "," if self.decimal == "." else "."
-        return bool(FORMATTED.fullmatch(cell) and EVIDENCE[other]["sure"].fullmatch(_strip_unit(cell)))
+        return bool(FORMATTED.fullmatch(cell) and EVIDENCE[other, "sure"].fullmatch(_strip_unit(cell)))
 
 
 @dataclass(frozen=True)
@@ -196,7 +194,8 @@ def guess_dialect(sample: str, options: Options, *, complete: bool) -> Dialect:
         if single is None:
             advice = "fetch or export it again" if find_header else "check --header-line"
             raise InputError(None, "no data", advice)
-        with_comma = [row for row in single.rows[1:] if any(e.fullmatch(row.cells[0]) for e in EVIDENCE[","].values())]
+        commas = [EVIDENCE[",", kind] for kind in DECIMAL_EVIDENCE]
+        with_comma = [row for row in single.rows[1:] if any(comma.fullmatch(row.cells[0]) for comma in commas)]
         if (is_ambiguous or with_comma) and not delimiter and not decimal:
             advice = "decide with --delimiter , or with --decimal ,"
             line = (best.rows[1] if best else with_comma[0]).line
@@ -359,12 +358,8 @@ def guess_number_marks(
     for column in zip(*(record.cells for record in rows[:EVIDENCE_ROWS]), strict=True):
         stripped = [_strip_unit(cell) for cell in column if cell and not IPV4.fullmatch(cell)]
         integers = [cell for cell in stripped if cell.isdecimal()]
-        cells = [cell for cell in stripped if not cell.isdecimal()]
-        found = {
-            (mark, kind): [cell for cell in cells if pattern.fullmatch(cell)]
-            for mark, patterns in EVIDENCE.items()
-            for kind, pattern in patterns.items()
-        }
+        others = [cell for cell in stripped if not cell.isdecimal()]
+        found = {key: [cell for cell in others if pattern.fullmatch(cell)] for key, pattern in EVIDENCE.items()}
         if (sum(map(len, found.values())) + len(integers)) * 2 <= len(stripped):
             continue
         for mark in DECIMALS:
