@@ -68,8 +68,9 @@ class CsvSource:
         if not self._first:
             raise InputError(None, "empty file", "fetch or export it again")
         try:
+            "".encode(encoding or "utf-8")  # fails for base64, which codecs.lookup finds, too
             self.encoding = codecs.lookup(encoding).name if encoding else guess_encoding(self._first[:SAMPLE_BYTES])
-        except LookupError as error:
+        except (LookupError, UnicodeError) as error:
             raise InputError(None, f"{encoding}: unknown encoding", "try utf-8 or windows-1252") from error
         self._is_transcoded = self.encoding not in UTF_8
         # UTF-8 may turn out to be wrong until a character beyond ASCII confirms it.

@@ -65,9 +65,10 @@ def test_file_name_with_a_nul_byte_is_rejected(run: Run, tmp_path: Path) -> None
     assert run("csv", tmp_path, "a\0b").status == 1
 
 
-def test_unknown_encoding_is_rejected(run: Run, csv_file: Write) -> None:
-    outcome = run("csv", csv_file("a\n1\n"), "--encoding", "klingon")
-    assert outcome.log[0].endswith("klingon: unknown encoding; try utf-8 or windows-1252")
+@pytest.mark.parametrize("encoding", ["klingon", "base64"])
+def test_unknown_encoding_is_rejected(run: Run, csv_file: Write, encoding: str) -> None:
+    outcome = run("csv", csv_file("a\n1\n"), "--encoding", encoding)
+    assert outcome.log[0].endswith(f"{encoding}: unknown encoding; try utf-8 or windows-1252")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "ascii"])
