@@ -64,6 +64,11 @@ class CellRule:
         """The words for a missing value in lower case, and the empty cell."""
         return frozenset({"", *(word.strip(WHITESPACE).lower() for word in self.na_values)})
 
+    @cached_property
+    def has_numeric_na(self) -> bool:
+        """Whether a word for a missing value is a number, such as -999."""
+        return any(self.parse_number(word) is not None for word in self.na_words)
+
     def is_missing(self, cell: str) -> bool:
         """Return whether a cell, already stripped, stands for a missing value."""
         return cell.lower() in self.na_words

@@ -155,6 +155,8 @@ class Column:
             with_point = stripped.str.replace_all(".", "_", literal=True).str.replace_all(",", ".", literal=True)
         numbers = with_point.cast(pl.Float64, strict=False)
         is_plain = numbers.is_finite().fill_null(value=False)
+        if rule.has_numeric_na:
+            is_plain &= ~stripped.str.to_lowercase().is_in([*rule.na_words])
         rows = (~is_plain).arg_true()
         rest, is_text = stripped.gather(rows), numbers.gather(rows).is_null()
         is_missing = rest.str.to_lowercase().is_in([*rule.na_words])
@@ -404,8 +406,8 @@ class BlockReader:
 
         head = parse_records(block.text, block.first_line, self.delimiter, limit=10).cells
         types: dict[int, type[pl.DataType]] = dict.fromkeys(self.selected, pl.String)
-        if self.rule.decimal == "," and b"." in block.text:  # polars would accept a point, too
-            return types
+        if self.rule.has_numeric_na or (self.rule.decimal == "," and b"." in block.text):
+            return types  # polars would read a missing value as a number, or accept a point, too
         for index in self.selected:
             cells = [cell for row in head if index < len(row) and (cell := row[index].strip(WHITESPACE))]
             numbers = sum(self.rule.parse_number(cell) is not None for cell in cells)

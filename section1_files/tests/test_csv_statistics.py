@@ -73,6 +73,13 @@ def test_na_value_option_replaces_the_missing_value_words(read: ReadJson) -> Non
     assert (column["missing"], column["count"]) == (1, 2)
 
 
+@pytest.mark.parametrize("rows", [1, 30_000], ids=["by csv", "by polars"])
+def test_na_value_option_accepts_a_number(read: ReadJson, rows: int) -> None:
+    columns = read("v,w\n" + "1,3\n-999,-999\n1,x\n1,3\n" * rows, "--na-value", "-999")["columns"]
+    assert [column["missing"] for column in columns] == [rows, rows]
+    assert [column["average"] for column in columns] == [1, 3]
+
+
 def test_text_column_has_distinct_and_most_frequent_values(read: ReadJson) -> None:
     column = first_column(read("sex,n\nF,1\nM,1\nF,1\n1,1\n"))
     assert (column["type"], column["distinct"], column["numbers"]) == ("text", 3, 1)
