@@ -152,7 +152,8 @@ class Column:
 
         stripped = with_point = cells.str.strip_chars(WHITESPACE)
         if rule.decimal == ",":  # a cell with a point is not a plain number
-            with_point = stripped.str.replace_all(".", "_", literal=True).str.replace_all(",", ".", literal=True)
+            has_point = stripped.str.contains(".", literal=True)
+            with_point = stripped.str.replace_all(",", ".", literal=True).set(has_point, None)
         numbers = with_point.cast(pl.Float64, strict=False)
         is_plain = numbers.is_finite().fill_null(value=False)
         if rule.has_numeric_na:
