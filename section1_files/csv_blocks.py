@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from csv_source import MAX_LINE_BYTES, CsvSource
 from errors import InputError
 
+UNCLOSED_QUOTE = ("a quoted cell in this record does not end", "close its quote")
+
 
 @dataclass(frozen=True)
 class Block:
@@ -70,12 +72,7 @@ def iter_blocks(source: CsvSource, lines: Iterator[bytes], rest: bytes, line: in
         if text is not None:
             text = rest + source.to_utf8(text, line + rest.count(b"\n"))
     if rest:
-        raise unclosed_quote(line)
-
-
-def unclosed_quote(line: int) -> InputError:
-    """Return the error of a record that starts on `line` and does not end."""
-    return InputError(None, "a quoted cell in this record does not end", "close its quote", line)
+        raise InputError(None, *UNCLOSED_QUOTE, line)
 
 
 def _find_end(text: bytes, line: int, delimiter: str) -> tuple[int, bool]:

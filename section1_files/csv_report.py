@@ -11,7 +11,7 @@ from errors import count_noun, printable
 
 MAX_NAME_WIDTH = 32
 SEPARATORS = {",": "comma", ".": "point", "'": "apostrophe", " ": "space"}
-QUARTILES = ("lower quartile", "median", "upper quartile")
+QUARTILES = ("lower_quartile", "median", "upper_quartile")
 
 
 def report_lines(statistics: CsvStatistics) -> Iterator[str]:
@@ -26,12 +26,13 @@ def report_lines(statistics: CsvStatistics) -> Iterator[str]:
     yield "Columns: " + ", ".join(labels)
     quartiles = QUARTILES if statistics.options.quartiles else ()
     deviation = f"std. dev. ({content['standard_deviation']})"
-    numbers = [["Numbers", "count", "missing", "bad", "average", deviation, "minimum", *quartiles, "maximum"]]
+    header = ["Numbers", "count", "missing", "bad", "average", deviation, "minimum", *quartiles, "maximum"]
+    numbers = [[name.replace("_", " ") for name in header]]
     texts = [["Text", "count", "missing", "distinct", "most frequent"]]
     for column, data in zip(statistics.columns, content["columns"], strict=True):
         cells = [labels[column.number - 1], f"{data['count']:,}", f"{data['missing']:,}"]
         if column.is_numeric:
-            names = ["average", "standard_deviation", "minimum", *map(_to_key, quartiles), "maximum"]
+            names = ["average", "standard_deviation", "minimum", *quartiles, "maximum"]
             numbers.append([*cells, f"{column.texts.count:,}", *(_format(data[name]) for name in names)])
         else:
             frequent = [f"{_quote(item['value'])} ×{item['count']:,}" for item in data["most_frequent"]]
@@ -49,10 +50,6 @@ def report_lines(statistics: CsvStatistics) -> Iterator[str]:
 
 def _shorten(text: str) -> str:
     return text if len(text) <= MAX_NAME_WIDTH else text[: MAX_NAME_WIDTH - 1] + "…"
-
-
-def _to_key(label: str) -> str:
-    return label.replace(" ", "_")
 
 
 def _file_remarks(statistics: CsvStatistics) -> Iterator[str]:
@@ -157,7 +154,7 @@ def to_dict(statistics: CsvStatistics) -> dict[str, Any]:
 def _column_dict(column: Column, options: Options) -> dict[str, Any]:
     moments, common = column.moments, {"name": column.name, "missing": column.missing}
     if column.is_numeric:
-        found = dict(zip(map(_to_key, QUARTILES), column.quartiles, strict=True)) if options.quartiles else {}
+        found = dict(zip(QUARTILES, column.quartiles, strict=True)) if options.quartiles else {}
         return common | {
             "type": "number",
             "count": moments.count,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from csv_blocks import Block, find_row_starts, iter_blocks, parse_records, unclosed_quote
+from csv_blocks import UNCLOSED_QUOTE, Block, find_row_starts, iter_blocks, parse_records
 from csv_dialect import FORMATTED, WHITESPACE, YEAR, CellRule, Dialect, Options, guess_dialect
 from csv_source import BLOCK_BYTES, SAMPLE_BYTES, CsvSource, open_csv, reject_markup
 from errors import InputError, count_noun
@@ -461,7 +461,7 @@ def _compute(path: Path, source: CsvSource, options: Options) -> CsvStatistics:
     start = len(text) - len(text.split(b"\n", dialect.header_line - 1)[-1])
     head = parse_records(text[start:], dialect.header_line, dialect.delimiter, limit=1)
     if not head.cells:
-        raise unclosed_quote(dialect.header_line)
+        raise InputError(None, *UNCLOSED_QUOTE, dialect.header_line)
     rule = CellRule(dialect.decimal, dialect.grouping, options.na_values)
     names = [cell.strip(WHITESPACE) if options.header else "" for cell in head.cells[0]]
     unnamed = [""] * (dialect.width - len(names) if dialect.unnamed else 0)

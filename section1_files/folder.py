@@ -46,14 +46,11 @@ def read_details(item: os.DirEntry[str]) -> Entry:
     kind = KINDS.get(stat.S_IFMT(status.st_mode), "other")
     if item.is_symlink():
         kind = "link" if Path(item.path).exists() else "broken link"
-    return Entry(item.name, kind, status.st_size, _local_time(status.st_mtime))
-
-
-def _local_time(seconds: float) -> datetime | None:
     try:
-        return datetime.fromtimestamp(seconds).astimezone()
+        modified = datetime.fromtimestamp(status.st_mtime).astimezone()
     except (OverflowError, ValueError, OSError):  # a file system can hold years that datetime cannot
-        return None
+        modified = None
+    return Entry(item.name, kind, status.st_size, modified)
 
 
 def list_entries(path: Path, *, details: bool = False) -> list[Entry]:
