@@ -174,7 +174,8 @@ class Column:
             column.uncounted = len(plain)
         elif len(plain):
             values = values.append(stripped.filter(is_plain))
-        column.values = _count_values(values)
+        counts = values.alias("value").value_counts(name="count")
+        column.values = _limit(Counter(dict(counts.iter_rows()))) if counts.height <= MAX_DISTINCT else None
         return column
 
     def _add_others(self, cells: pl.Series, rows: pl.Series, lines: Sequence[int], rule: CellRule) -> None:
@@ -273,11 +274,6 @@ def _have_fractions(values: Any) -> bool:
 def _limit(values: Counter[str]) -> Counter[str] | None:
     is_short = len(values) <= MAX_DISTINCT and sum(map(len, values)) <= MAX_DISTINCT_CHARACTERS
     return values if is_short else None
-
-
-def _count_values(values: pl.Series) -> Counter[str] | None:
-    counts = values.alias("value").value_counts(name="count")
-    return _limit(Counter(dict(counts.iter_rows()))) if counts.height <= MAX_DISTINCT else None
 
 
 @dataclass
