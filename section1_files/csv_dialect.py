@@ -350,11 +350,7 @@ def _looks_like_number(cell: str, rule: CellRule) -> bool:
 def guess_number_marks(
     rows: Sequence[Record], delimiter: str, decimal: str | None = None, *, strict: bool = True
 ) -> tuple[str, str | None]:
-    """Return decimal mark and separator of thousands of rows of equal length.
-
-    Raises:
-        InputError: Where `strict`, a column of numbers such as 1,234 which may be 1234 or 1.234.
-    """
+    """Return decimal mark and separator of thousands of rows of equal length; `strict` rejects ambiguous columns."""
     if decimal is not None:
         return decimal, "," if decimal == "." else "."
     sure: Counter[str] = Counter()

@@ -178,11 +178,7 @@ def open_csv(path: Path) -> Iterator[io.BufferedReader]:
 
 
 def guess_encoding(sample: bytes) -> str:
-    """Return the encoding of a text: byte order mark, the pattern of UTF-16 without one, else UTF-8.
-
-    Raises:
-        InputError: The bytes are not a table in text; the message names the format where it is known.
-    """
+    """Return the encoding of a text by its first bytes, UTF-8 by default; reject other formats by name."""
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if sample.startswith(mark):
             return encoding
