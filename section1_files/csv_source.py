@@ -112,9 +112,9 @@ class CsvSource:
         decoder = codecs.getincrementaldecoder(self.encoding)()
         try:
             while chunk:
-                yield decoder.decode(chunk).encode("utf-8", "surrogatepass")
+                yield decoder.decode(chunk).encode()
                 chunk = self._stream.read(self.block_bytes)
-            yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+            yield decoder.decode(b"", final=True).encode()
         except UnicodeError as error:
             problem = f"not in the encoding {self.encoding}"
             raise InputError(None, problem, "name the right one with --encoding") from error

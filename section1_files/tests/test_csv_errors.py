@@ -78,6 +78,13 @@ def test_wrong_encoding_is_rejected(run: Run, csv_file: Write, encoding: str) ->
     assert len(outcome.log) == 1
 
 
+def test_lone_surrogate_is_rejected(run: Run, csv_file: Write) -> None:
+    path = csv_file("v\n\\ud800\n")
+    outcome = run("csv", path, "--encoding", "unicode-escape")
+    assert outcome.status == 1
+    assert outcome.log == [f"{path}: not in the encoding unicode-escape; name the right one with --encoding"]
+
+
 def test_overlong_line_is_rejected(run: Run, csv_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_source, "MAX_LINE_BYTES", 1 << 20)
     outcome = run("csv", csv_file(b"a" * (2 << 20)))
