@@ -11,6 +11,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,8 @@ class CsvSource:
         except (LookupError, UnicodeError) as error:
             raise InputError(None, f"{encoding}: unknown encoding", "try utf-8 or windows-1252") from error
         self._is_transcoded = self.encoding not in UTF_8
+        if not self._is_transcoded:
+            self._first = self._first.removeprefix(codecs.BOM_UTF8)
         # UTF-8 may turn out to be wrong until a character beyond ASCII confirms it.
         self._is_guess = encoding is None and self.encoding == "utf-8"
 
@@ -100,21 +103,16 @@ class CsvSource:
 
     def _iter_chunks(self) -> Iterator[bytes]:
         """Yield the file's bytes, converted to UTF-8 where the encoding is known to be another one."""
-        chunk, self._first = self._first, b""
+        chunks = chain([self._first], iter(lambda: self._stream.read(self.block_bytes), b""))
+        self._first = b""
         if not self._is_transcoded:
-            chunk = chunk.removeprefix(codecs.BOM_UTF8)
-            while chunk:
+            for chunk in chunks:
                 if b"\n" in chunk and not chunk.endswith(b"\n"):
                     chunk += self._stream.readline(MAX_LINE_BYTES)  # a complete line saves a copy of the block
                 yield chunk
-                chunk = self._stream.read(self.block_bytes)
             return
-        decoder = codecs.getincrementaldecoder(self.encoding)()
         try:
-            while chunk:
-                yield decoder.decode(chunk).encode()
-                chunk = self._stream.read(self.block_bytes)
-            yield decoder.decode(b"", final=True).encode()
+            yield from (text.encode() for text in codecs.iterdecode(chunks, self.encoding))
         except UnicodeError as error:
             problem = f"not in the encoding {self.encoding}"
             raise InputError(None, problem, "name the right one with --encoding") from error
