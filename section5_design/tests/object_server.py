@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from pathlib import Path
+from typing import Self
 
 from system import free_port, needs, until
 
@@ -122,7 +123,7 @@ class ObjectServer:
             _kill(self._process)
             self._process = None
 
-    def __enter__(self) -> "ObjectServer":
+    def __enter__(self) -> Self:
         self.start()
         return self
 
