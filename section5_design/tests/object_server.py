@@ -117,6 +117,10 @@ class ObjectServer:
         except BaseError:
             return False
 
+    def rebuild_index(self) -> None:
+        """Index the objects in the data files, as an operator does after a power failure: the index is not synced."""
+        subprocess.run([self._program, "fix", self.folder / "data"], check=True, capture_output=True)
+
     def kill(self) -> None:
         """kill -9 the server."""
         if self._process is not None:
