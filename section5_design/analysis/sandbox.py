@@ -27,6 +27,7 @@ log = logging.getLogger("section5.analysis")
 
 MAX_PROCESSES = 64
 MAX_FILES = 10_000  # written
+KILL_SECONDS = 10
 STEP = 0.05  # seconds between two looks at a running command
 UNSHARE = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--ipc", "--mount", "--mount-proc", "--fork"]
 # Makes every file system read-only except the command's folder, hides folders and files, then drops the rights that
@@ -150,6 +151,7 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
     process.wait()
+    psutil.wait_procs(family, KILL_SECONDS)  # a namespace ends a moment after the process that made it
 
 
 def limit_prefix(limits: Limits) -> list[str]:
