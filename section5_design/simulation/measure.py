@@ -38,7 +38,7 @@ from test_outages import rabbitmq  # noqa: E402
 COUNT = 240
 LOADS = (0.7, 0.85)
 MEAN = 0.25  # seconds, of the analysis of random duration
-LARGE = {"Rows": 20_000, "Columns": 20_000}
+LARGE: dict[str, Any] = {"Rows": 20_000, "Columns": 20_000}
 ROUNDS = 5
 SLOW = """
 import hashlib, math, random, time
