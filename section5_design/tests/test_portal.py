@@ -263,6 +263,8 @@ def test_an_expired_session_asks_for_a_login_and_continues(system: System, ana: 
     keys = [cookie["value"] for cookie in ana.context.cookies() if cookie["name"] == "sessionid"]
     system.query("DELETE FROM django_session WHERE session_key = ANY(%s)", keys)
     SESSIONS.clear()
+    with ana.page.expect_response(lambda response: "/login/" in response.url):  # an update of the list of uploads
+        ana.page.evaluate("htmx.trigger(document.body, 'changed')")
     ana.page.get_by_role("button", name="Send").click()
     expect(ana.page.get_by_role("dialog", name="Your session has expired")).to_be_visible()
     with ana.context.expect_page() as tab:

@@ -15,7 +15,9 @@ addEventListener("htmx:configRequest", ({ detail }) => {
   for (const [name, value] of [...detail.formData.entries()]) if (value === "") detail.formData.delete(name); // short addresses
 });
 addEventListener("htmx:beforeSwap", (event) => { // the session has ended
-  if (event.detail.xhr.responseURL.includes("/login/")) { event.detail.shouldSwap = false; location.reload(); }
+  if (!event.detail.xhr.responseURL.includes("/login/")) return;
+  event.detail.shouldSwap = false;
+  if (!document.querySelector("form[data-upload]")) location.reload(); // the chosen files would be lost; Send asks for a login
 });
 // What a person opened, ticked, chose or typed survives a refresh.
 const KEPT = { open: "*", checked: "input", selected: "option", value: "input:not([type=hidden], [type=checkbox], [type=radio]), textarea" };
