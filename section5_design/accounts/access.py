@@ -10,6 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts.models import Share, StudyAccess, Submission
 from archive.models import Instance, Study
+from archive.ranges import Ranges, in_ranges
 
 SUBMIT, OPERATE, AUDIT = "accounts.submit", "accounts.operate", "accounts.audit"
 ADMINISTER = "accounts.administer"
@@ -29,32 +30,42 @@ def get_teams(user: Any) -> QuerySet[Group]:
     return groups
 
 
-def visible_instances(user: Any) -> QuerySet[Instance]:
-    """Return the instances that a user may see; each is checked on its own, so name few, or ask for a page."""
+def all_instances(ranges: Ranges | None = None) -> QuerySet[Instance]:  # noqa: ARG001  # as the functions below
+    """Return every instance."""
+    return Instance.objects.all()
+
+
+def visible_instances(user: Any, ranges: Ranges | None = None) -> QuerySet[Instance]:
+    """Return the instances that a user may see; each is checked on its own, so name few, or ask for a page.
+
+    Of many images, pass the ranges of their IDs, outside of which nothing is found then.
+    """
     if user.has_perm(OPERATE):
         return Instance.objects.all()
     teams = list(get_teams(user).values_list("pk", flat=True))
-    return granted_instances(Q(user=user) | Q(group__in=teams), Q(group__in=teams))
+    return granted_instances(Q(user=user) | Q(group__in=teams), Q(group__in=teams), ranges)
 
 
-def program_instances(source: str, group: Group | None) -> QuerySet[Instance]:
+def program_instances(source: str, group: Group | None, ranges: Ranges | None = None) -> QuerySet[Instance]:
     """Return the instances that a token or an application entity may see.
 
     Args:
         source: it, as a sender: it sees what it sent, first or again.
         group: its team, whose instances it sees too, or a role that may operate, which sees everything.
+        ranges: as for `visible_instances`.
 
     """
     if group is None:
-        return granted_instances(Q(source=source), Q(pk__in=[]))
+        return granted_instances(Q(source=source), Q(pk__in=[]), ranges)
     if "operate" in ROLES.get(group.name, ()):
         return Instance.objects.all()
-    return granted_instances(Q(source=source) | Q(group=group), Q(group=group))
+    return granted_instances(Q(source=source) | Q(group=group), Q(group=group), ranges)
 
 
-def granted_instances(is_sent: Q, is_shared: Q) -> QuerySet[Instance]:
+def granted_instances(is_sent: Q, is_shared: Q, ranges: Ranges | None = None) -> QuerySet[Instance]:
     """Return the instances of some submissions, and of the studies of some shares."""
-    sent, shared = Submission.objects.filter(is_sent), Share.objects.filter(is_shared)
+    sent = Submission.objects.filter(is_sent, in_ranges("instance", ranges))
+    shared = Share.objects.filter(is_shared)
     return Instance.objects.filter(
         Exists(sent.filter(instance=OuterRef("pk"))) | Exists(shared.filter(study=OuterRef("series__study")))
     )

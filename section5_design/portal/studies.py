@@ -10,7 +10,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import Group
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, FilteredRelation, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -25,6 +25,7 @@ from accounts.services import share_study
 from analysis.models import AnalysisJob
 from analysis.services import list_analyses, run_again
 from archive.models import Instance, Series, Study
+from archive.ranges import find_ranges, in_ranges
 from core.standby import read_from_standby
 from delivery.models import Destination
 from delivery.services import send_studies
@@ -183,9 +184,13 @@ def build_rows(user: Any, studies: list[Study]) -> list[Row]:
     rows = {study.pk: Row(study) for study in studies}
     # By the series' IDs, since PostgreSQL would read all instances to join them with many series.
     series = list(Series.objects.filter(study__in=studies).values_list("pk", flat=True))
-    visible = visible_instances(user).filter(series__in=series).order_by()
-    counted = visible.values_list("series__study", "series", "series__modality", "job__state")
+    ranges = find_ranges(series)
+    visible = visible_instances(user, ranges).filter(series__in=series).order_by()
+    with_jobs = visible.annotate(of=FilteredRelation("job", condition=in_ranges("job__instance", ranges)))
+    counted = with_jobs.values_list("series__study", "series", "series__modality", "of__state")
     for study, series, modality, state, count, pixels in counted.annotate(count=Count("pk"), pixels=Count("rows")):
+        if state is None:  # it arrived since the ranges were found
+            continue
         row = rows[study]
         row.pixels += pixels if state == AnalysisJob.State.DONE else 0
         row.counts[state] = row.counts.get(state, 0) + count

@@ -9,6 +9,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from accounts.readers import Reader
 from archive.models import Instance, Series, Study
+from archive.ranges import find_ranges
 from core.standby import read_from_standby
 from query.attributes import (
     COUNTED,
@@ -85,7 +86,10 @@ def fetch(reader: Reader, level: str, found: QuerySet[Any], wanted: Collection[s
         series = (
             list(rows) if level == SERIES else list(Series.objects.filter(study__in=rows).values_list("pk", flat=True))
         )
-        for key, counts in count(reader.instances().filter(series__in=series), level):
+        visible = reader.instances()
+        if visible.query.where:  # otherwise everything is visible
+            visible = reader.instances(ranges=find_ranges(series))
+        for key, counts in count(visible.filter(series__in=series), level):
             rows[key] |= counts
     return list(rows.values())
 
