@@ -4,12 +4,13 @@ Rows about many images, such as their jobs and submissions, are found by ranges 
 for each image reads: 10,000 images of 50 studies have about 50 ranges.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, F, Q
 
 from archive.models import Instance
 
+BLOCK = 64  # IDs; a range consists of whole blocks
 MAX_RATIO = 4  # of the IDs in the ranges to the images that they are for
 MAX_RANGES = 100
 
@@ -18,22 +19,23 @@ Ranges = list[tuple[int, int]]  # first and last ID
 
 def find_ranges(series: Sequence[int]) -> Ranges | None:
     """Return ranges of IDs that contain the instances of series; None if these are too scattered."""
-    found = Instance.objects.filter(series__in=series).order_by().values_list("series")
-    extents = found.annotate(low=Min("pk"), high=Max("pk"), count=Count("pk"))
-    return merge_extents(list(extents.values_list("low", "high", "count")))
+    found = Instance.objects.filter(series__in=series).order_by().annotate(block=F("pk") / BLOCK)
+    counts = dict(found.values_list("block").annotate(Count("pk")))
+    ranges = merge_blocks(counts)
+    width = len(counts) * BLOCK
+    return ranges if len(ranges) <= MAX_RANGES and width <= MAX_RATIO * sum(counts.values()) else None
 
 
-def merge_extents(extents: Sequence[tuple[int, int, int]]) -> Ranges | None:
-    """Merge the first and the last ID of each series, with its number of images; None if most IDs are of others."""
+def merge_blocks(blocks: Iterable[int]) -> Ranges:
+    """Merge the blocks that follow one another."""
     ranges: Ranges = []
-    for low, high, _ in sorted(extents):
-        if ranges and low <= ranges[-1][1] + 1:
-            ranges[-1] = ranges[-1][0], max(high, ranges[-1][1])
+    for block in sorted(blocks):
+        low, high = block * BLOCK, (block + 1) * BLOCK - 1
+        if ranges and ranges[-1][1] == low - 1:
+            ranges[-1] = ranges[-1][0], high
         else:
             ranges.append((low, high))
-    width = sum(high - low + 1 for low, high in ranges)
-    images = sum(count for _, _, count in extents)
-    return ranges if len(ranges) <= MAX_RANGES and width <= MAX_RATIO * images else None
+    return ranges
 
 
 def in_ranges(field: str, ranges: Ranges | None) -> Q:

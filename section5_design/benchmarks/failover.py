@@ -87,7 +87,15 @@ def build_faults(cluster: Cluster) -> dict[str, Fault]:
             cluster.start(name)
         return lambda: None
 
+    def restart_each() -> Callable[[], None]:
+        for name in [*(f"etcd{number}" for number in MEMBERS), *cluster.standbys(), cluster.primary()]:
+            cluster.stop(name)
+            cluster.start(name)
+            until(cluster.is_whole, PATIENCE)
+        return lambda: None
+
     return {
+        "every server restarted, one after the other, as an upgrade does": restart_each,
         "primary's PostgreSQL, kill -9": kill_postgresql,
         "primary's server, kill -9": lambda: lose(cluster.primary(), disk=False),
         "primary's server with its data folder": lambda: lose(cluster.primary(), disk=True),

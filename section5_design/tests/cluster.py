@@ -170,6 +170,12 @@ class Cluster(Network):
         process.wait()
         psutil.wait_procs(list(everyone), timeout=10)
 
+    def stop(self, name: str) -> None:
+        """End a member as an upgrade does: Patroni stops its PostgreSQL, and hands a primary's role over."""
+        process = self.processes.pop(name)
+        process.terminate()
+        process.wait(PATIENCE)
+
     def kill_postgresql(self, name: str) -> None:
         """kill -9 the processes of a PostgreSQL, and not its Patroni."""
         pid = int((self.folder / name / "data" / "postmaster.pid").read_text().split()[0])
