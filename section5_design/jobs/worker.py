@@ -89,6 +89,7 @@ class Worker:
             command,
             cwd=Path(__file__).parent.parent,
             env=self._environment(),
+            stdout=subprocess.DEVNULL,  # Celery announces there that it ends; its log is standard error
             start_new_session=True,
             preexec_fn=child_setup(),
         )

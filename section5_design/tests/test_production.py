@@ -180,7 +180,7 @@ def test_everything_runs_with_tls_and_logs_json(
         finally:
             running.terminate()
             assert running.wait(60) == 0
-    plain = ("Every program is ready", "The first account", "Ctrl-C", "worker: Warm shutdown")
+    plain = ("Every program is ready", "The first account", "Ctrl-C")
     lines = [line for line in log.read_text().splitlines() if line.strip() and not line.startswith(plain)]
     entries = [json.loads(line) for line in lines]
     assert {line["correlation_id"] for line in entries if line["name"] == "section5.images"} >= {"one"}
