@@ -42,7 +42,8 @@ def kills(system: System, postgres: EmbeddedPostgres) -> dict[str, Callable[[], 
         return kill
 
     def child() -> None:
-        leaves = [process for process in family(system.parts["worker"].pid) if not process.children()]
+        worker = system.parts["worker"].pid  # which has no children while it starts, and nothing would restart it
+        leaves = [process for process in family(worker) if process.pid != worker and not process.children()]
         with contextlib.suppress(psutil.NoSuchProcess, IndexError):
             random.choice(leaves).kill()
 
@@ -109,6 +110,9 @@ def main(count: int, seed: int) -> int:
             with contextlib.suppress(AssertionError):
                 until(lambda: unfinished(system) == 0, SETTLING)
             print(f"quiet {time.monotonic() - started:.0f} seconds after the last one\n")
+            for name, part in system.parts.items():
+                if part.poll() is not None:
+                    print(f"{name} ended by itself: {part.returncode}")
             collect(system, history)
             print("| | |\n| --- | ---: |")
             for kind, times in done.most_common():
