@@ -39,7 +39,7 @@ def merge_blocks(blocks: Iterable[int]) -> Ranges:
 
 
 def in_ranges(field: str, ranges: Ranges | None) -> Q:
-    """Return the condition that an ID is in one of the ranges; none if there are none."""
+    """Return a filter for IDs within the ranges; without ranges, every ID passes."""
     condition = Q()
     for low, high in ranges or ():
         condition |= Q(**{f"{field}__gte": low, f"{field}__lte": high})

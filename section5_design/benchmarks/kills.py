@@ -5,6 +5,7 @@ transport serves. Clients send over HTTP and over C-STORE all the while. What wa
 finished is written to kills.jsonl, and checked against the promise (history.py).
 """
 
+import argparse
 import contextlib
 import os
 import random
@@ -141,4 +142,8 @@ def unfinished(system: System) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20, int(sys.argv[2]) if len(sys.argv) > 2 else 1))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("kills", type=int, nargs="?", default=20)
+    parser.add_argument("seed", type=int, nargs="?", default=1)
+    options = parser.parse_args()
+    sys.exit(main(options.kills, options.seed))
