@@ -1,7 +1,7 @@
 """Run the jobs of the default analysis: read the instance, analyse it, save the result."""
 
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from django.conf import settings
 from django.db import connection
@@ -14,9 +14,9 @@ from analysis.registry import find_version
 from archive.encryption import ObjectIntegrityError
 from archive.object_store import object_key, open_object, preview_key, store
 from archive.signals import instances_erased
-from archive.spool import StorageFullError, spool_file
+from archive.spool import SpoolFile, StorageFullError, map_disk_full
 from core import metrics
-from jobs.handlers import JobError, RetryableError
+from jobs.handlers import JobError, RetryableError, close_after_batch
 from jobs.queue import Lease, delete_jobs, parse_subject
 
 KIND = "analysis"
@@ -34,16 +34,27 @@ def choose_queue(decoded_size: int) -> str:
     return "large" if decoded_size > LARGE else "small"
 
 
+class Analysed(NamedTuple):
+    """The figures of an instance, and its preview: the key and the file, which is not durable yet."""
+
+    figures: dict[str, Any]
+    preview: str
+    file: SpoolFile | None
+
+
 class AnalysisHandler:
     """The handler of analysis jobs; a job's subject is an instance's ID."""
 
-    def run(self, lease: Lease) -> tuple[dict[str, Any], str]:
-        """Analyse an instance; return the figures and the key of the preview."""
+    def run(self, lease: Lease) -> Analysed:
+        """Analyse an instance and publish its preview."""
         try:
             with open_object(object_key(load_sha256(lease.subject))) as file:
                 output = call_function(settings.ANALYSIS, prepare(file), build_context(lease))
             preview = next(iter(output.pictures.values()), b"")
-            return output.figures, store_preview(preview, lease) if preview else ""
+            if not preview:
+                return Analysed(output.figures, "", None)
+            key = preview_key(lease.subject, lease.fencing_token)
+            return Analysed(output.figures, key, publish_preview(preview, key))
         except UnprocessableError as error:
             raise JobError(str(error)) from error
         except ObjectIntegrityError as error:
@@ -52,25 +63,26 @@ class AnalysisHandler:
         except StorageFullError as error:
             raise RetryableError(str(error)) from error
 
-    def save(self, results: Sequence[tuple[Lease, tuple[dict[str, Any], str]]]) -> None:
-        """Save results in one statement; an earlier one of the same instance is superseded."""
+    def save(self, results: Sequence[tuple[Lease, Analysed]]) -> None:
+        """Sync the previews and save the results in one statement; earlier results of an instance are superseded."""
+        store().sync({one.preview: one.file for _, one in results if one.file})
         if again := [lease.subject for lease, _ in results if lease.fencing_token > 1]:
             Result.objects.filter(instance__in=again).update(superseded=True)
         values = {
             "instances": [lease.subject for lease, _ in results],
             "tokens": [lease.fencing_token for lease, _ in results],
-            "figures": [encode_figures(figures) for _, (figures, _) in results],
-            "previews": [preview for _, (_, preview) in results],
+            "figures": [encode_figures(one.figures) for _, one in results],
+            "previews": [one.preview for _, one in results],
             "analysis": settings.ANALYSIS,
             "version": find_version(settings.ANALYSIS),
         }
         with connection.cursor() as cursor:
             cursor.execute(SAVE, values)
 
-    def discard(self, lease: Lease, result: tuple[dict[str, Any], str]) -> None:  # noqa: ARG002
+    def discard(self, lease: Lease, result: Analysed) -> None:  # noqa: ARG002
         """Delete the preview of a late result."""
-        if result[1]:
-            store().delete(result[1])
+        if result.preview:
+            store().delete(result.preview)
 
 
 def build_context(lease: Lease) -> Context:
@@ -110,14 +122,16 @@ def prepare(file: BinaryIO) -> BinaryIO:
     return deidentify(file)
 
 
-def store_preview(content: bytes, lease: Lease) -> str:
-    """Store a preview, encrypted like every object, and return its key."""
-    key = preview_key(lease.subject, lease.fencing_token)
-    with spool_file() as file:
+def publish_preview(content: bytes, key: str) -> SpoolFile:
+    """Publish a preview, encrypted like every object; those of a batch are synced together when they are saved."""
+    with map_disk_full():
+        file = SpoolFile()
+        close_after_batch(file.discard)
         file.write(content)
-        file.commit()
-        store().put(file.path, key)
-    return key
+        file.finish()
+        store().publish(file, key)
+        file.is_published = True
+    return file
 
 
 @receiver(instances_erased)

@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -38,8 +38,8 @@ class ObjectStore(Protocol):
         An object that exists stays complete and durable all the time, also if the system crashes in between.
         """
 
-    def sync(self, file: SpoolFile, key: str) -> None:
-        """Make a published file durable."""
+    def sync(self, files: Mapping[str, SpoolFile]) -> None:
+        """Make published files, by their keys, durable."""
 
     def confirm(self, file: SpoolFile, key: str) -> bool:
         """Return whether the object of a synced file exists; it is then durable, also if another sender replaced it."""
@@ -80,10 +80,12 @@ class FileStore:
             file.sync()
             self.put(file.path, key)
 
-    def sync(self, file: SpoolFile, key: str) -> None:
-        """Sync a published file and its folder."""
-        file.sync()
-        sync_path(f"{self.folder}/{key}".rpartition("/")[0])
+    def sync(self, files: Mapping[str, SpoolFile]) -> None:
+        """Sync published files, and then each of their folders once."""
+        for file in files.values():
+            file.sync()
+        for folder in {key.rpartition("/")[0] for key in files}:
+            sync_path(f"{self.folder}/{folder}")
 
     def confirm(self, file: SpoolFile, key: str) -> bool:
         """Return whether the object exists; sync it if it is not this file but another sender's."""

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -101,7 +101,7 @@ class RemoteStore:
         """Upload a finished file."""
         self.put(file.path, key)
 
-    def sync(self, file: SpoolFile, key: str) -> None:
+    def sync(self, files: Mapping[str, SpoolFile]) -> None:
         """Do nothing: an upload is durable when the store acknowledged it."""
 
     def confirm(self, file: SpoolFile, key: str) -> bool:  # noqa: ARG002

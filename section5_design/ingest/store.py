@@ -113,7 +113,7 @@ def publish_and_record(file: IncomingFile, header: Header, sha256: str, sender: 
             file.is_published = True
         with connection.cursor() as cursor:
             prepare_record(cursor)
-            with overlap(lambda: objects.sync(file, key)):
+            with overlap(lambda: objects.sync({key: file})):
                 stored = record(header, sha256, file.size, sender, cursor=cursor)
             if not objects.confirm(file, key):
                 raise OSError(errno.ENOENT, "the object is gone")

@@ -122,10 +122,15 @@ def save_results(results: list[tuple[Lease, Any]]) -> None:
     """Finish jobs and save their results in one transaction; discard those that came too late."""
     if not results:
         return
-    with transaction.atomic():
-        finished = finish([lease for lease, _ in results])
-        for kind, saved in group_by_kind(results):
-            get_handler(kind).save([(lease, result) for lease, result in saved if lease.job_id in finished])
+    try:
+        with transaction.atomic():
+            finished = finish([lease for lease, _ in results])
+            for kind, saved in group_by_kind(results):
+                get_handler(kind).save([(lease, result) for lease, result in saved if lease.job_id in finished])
+    except OSError as error:  # a disk that cannot sync what the jobs wrote
+        for lease, _ in results:
+            fail(lease, f"{error.strerror or type(error).__name__}, while saving", retryable=True)
+        return
     metrics.attempts.labels("done").inc(len(finished))
     for lease, result in results:
         if lease.job_id not in finished:
