@@ -2,7 +2,7 @@
 
 Throughput beside a bare loop of pydicom and numpy over the same files on as many processes; one worker and two; the
 time from receipt to result where nothing else is to be done, and beside 10,000 analyses that run again; receiving with
-1,000 and with 100,000 instances stored.
+1,000 and with 100,000 instances stored; the memory that an image of 2 GB takes, over C-STORE and over HTTP.
 `--only workers --rounds 3` runs one part; `--many 20000` stores fewer.
 """
 
@@ -15,8 +15,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 SECTION = Path(__file__).parent.parent
 sys.path[:0] = [str(SECTION), str(SECTION / "tests")]
@@ -28,8 +29,9 @@ import numpy as np  # noqa: E402
 import psutil  # noqa: E402
 import psycopg2  # noqa: E402
 import pydicom  # noqa: E402
+import requests  # noqa: E402
 
-from benchmarks.run import files, over_dicom  # noqa: E402
+from benchmarks.run import files, megabytes, over_dicom  # noqa: E402
 from local.embedded_postgres import EmbeddedPostgres  # noqa: E402
 from system import System, database, instance, public_folder, until  # noqa: E402
 
@@ -37,7 +39,8 @@ ROUNDS = 5
 COUNT = 200
 MANY = 100_000
 RERUNS = 10_000
-PARTS = ("latency", "reruns", "throughput", "workers", "stored")
+PARTS = ("latency", "reruns", "throughput", "workers", "large", "stored")
+LARGE = 1 << 31  # bytes of pixels
 
 
 def bare(path: str) -> tuple[float, float]:
@@ -162,6 +165,41 @@ def workers(system: System, folder: Path, rounds: int) -> None:
     print(f"One worker {one:.0f} jobs a second, two {two:.0f}: {two / one:.2f} times", flush=True)
 
 
+def large(system: System, folder: Path) -> None:
+    """Memory of the receiver's and of the web's processes while they receive an image of 2 GB."""
+    frame: dict[str, Any] = {"Rows": 512, "Columns": 512, "NumberOfFrames": LARGE >> 19, "PixelData": b"\0\0"}
+    path = folder / "large.dcm"
+
+    def send_over_http() -> None:
+        address = f"http://127.0.0.1:{system.http}/dicom-web/studies"
+        with path.open("rb") as file:
+            requests.post(address, file, headers={"Content-Type": "application/dicom"}, timeout=600).raise_for_status()
+
+    ways: dict[str, tuple[str, Callable[[], object]]] = {
+        "C-STORE": ("receiver", lambda: over_dicom("SECTION5", system.dicom, [str(path)], 1)),
+        "HTTP": ("web", send_over_http),
+    }
+    for way, (part, send) in ways.items():
+        start_of_pixels = b"\xe0\x7f\x10\0OW\0\0"  # PS3.5, 7.1.2: tag and VR, in front of the length
+        header, tag, _ = instance(**frame)[1].partition(start_of_pixels)
+        path.write_bytes(header + tag + LARGE.to_bytes(4, "little"))
+        os.truncate(path, path.stat().st_size + LARGE)
+        pid = system.parts[part].pid
+        before = peak = megabytes(pid)
+        with ThreadPoolExecutor(1) as pool:
+            start = time.perf_counter()
+            sent = pool.submit(send)
+            while not sent.done():
+                peak = max(peak, megabytes(pid))
+                time.sleep(0.1)
+            sent.result()
+            seconds = time.perf_counter() - start
+        print(
+            f"2 GB over {way} in {seconds:.1f} s: the {part} held {before:.0f} MB before, at most {peak:.0f}",
+            flush=True,
+        )
+
+
 def stored(system: System, folder: Path, rounds: int, many: int) -> None:
     """Receiving with few and with many instances stored, and their results."""
     rates = []
@@ -217,6 +255,8 @@ def main() -> None:
             if "workers" in arguments.only:
                 workers(system, folder, arguments.rounds)
             system.kill("maintenance")
+            if "large" in arguments.only:
+                large(system, folder)
             if "stored" in arguments.only:
                 stored(system, folder, arguments.rounds, arguments.many)
 
