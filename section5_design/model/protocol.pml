@@ -113,7 +113,7 @@ send:
     }
 record:
     DIES(send);
-    /* code: ingest/store.py publish_and_record: with overlap(lambda: objects.sync(file, key)): */
+    /* code: ingest/store.py publish_and_record: with overlap(lambda: objects.sync({key: file})): */
     if /* before the statement has its locks, or after it was executed */
     :: skip
     :: sync()
@@ -208,7 +208,7 @@ end_idle:
         mine = 0; goto end_idle }
     :: skip
     fi;
-    /* code: analysis/handler.py store_preview: store().put(file.path, key) */
+    /* code: analysis/handler.py publish_preview: store().publish(file, key) */
     /* code: analysis/targets.py store_files: store().put(file.path, key) */
     atomic { preview[KEY] = true; printf("worker %d stores its preview\n", number) };
     if
@@ -224,6 +224,7 @@ end_idle:
         :: rerun -> job = QUEUED; attempts = 0; rerun = false
         :: else -> job = FINISHED
         fi;
+        /* code: analysis/handler.py AnalysisHandler.save: store().sync( */
         /* code: analysis/handler.py AnalysisHandler.save: update(superseded=True) */
         if :: SUPERSEDES -> results = 0 :: else fi;
         /* code: analysis/handler.py SAVE: INSERT INTO analysis_result */
@@ -232,7 +233,7 @@ end_idle:
         mine = 0; goto end_idle }
     :: atomic { !HELD -> printf("worker %d is too late with token %d\n", number, mine) }
     fi;
-    /* code: analysis/handler.py AnalysisHandler.discard: store().delete(result[1]) */
+    /* code: analysis/handler.py AnalysisHandler.discard: store().delete(result.preview) */
     /* code: analysis/targets.py TargetHandler.discard: store().delete(file["key"]) */
     atomic { preview[KEY] = false; mine = 0 };
     goto end_idle

@@ -69,6 +69,7 @@ def test_a_program_waits_for_a_database_that_comes_later(program: str, tmp_path:
     assert f'database "{name}" does not exist' in log.read_text()
 
 
+@pytest.mark.django_db
 def test_a_wake_up_without_the_database_is_one_line(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
