@@ -1,8 +1,9 @@
 """Mixed traffic with faults for half an hour, and then: memory of every part flat, the ledger clean.
 
-`python section5_design/benchmarks/soak.py 30`, the minutes. Some 70 images a second over HTTP and C-STORE; small and
-large ones by the portal's form; a reader who looks at pages; files that are none, cut short, or programs; callers that
-break off in the middle. Every half minute a worker's process, or a worker, is killed, or the queues are emptied.
+`python section5_design/benchmarks/soak.py 30`, the minutes. Programs send some 70 images a second over HTTP and
+C-STORE. A person uploads small and large images, and files that are not DICOM, truncated, or executable, by the portal's
+form. Another person opens pages, and clients disconnect in the middle of a request. Every half minute a worker's process,
+or a worker, is killed, or the queues are emptied.
 Web, receiver and maintenance run through, and their memory is compared: the median of the second and of the last fifth.
 """
 
@@ -83,7 +84,7 @@ def traffic(system: System) -> list[Again]:
         Again("large images", lambda: str(ana.send(instance(**large)[1]).status_code), 10),
         Again("bad files", lambda: str(ana.send(random.choice(bad)).status_code), 1),
         Again("looked at", look, 2),
-        Again("callers", break_off, 1),
+        Again("clients that disconnected", break_off, 1),
     ]
 
 
