@@ -1,9 +1,9 @@
 """Mixed traffic with faults for half an hour, and then: memory of every part flat, the ledger clean.
 
 `python section5_design/benchmarks/soak.py 30`, the minutes. Programs send some 70 images a second over HTTP and
-C-STORE. A person uploads small and large images, and files that are not DICOM, truncated, or executable, by the portal's
-form. Another person opens pages, and clients disconnect in the middle of a request. Every half minute a worker's process,
-or a worker, is killed, or the queues are emptied.
+C-STORE. A person uploads small and large images, and files that are not DICOM, truncated, or executable, by the
+portal's form. Another person opens pages, and clients disconnect in the middle of a request. Every half minute a
+worker's process, or a worker, is killed, or the queues are emptied.
 Web, receiver and maintenance run through, and their memory is compared: the median of the second and of the last fifth.
 """
 
